@@ -1,0 +1,51 @@
+"""gd-atlas, the simulator: a study in, a labelled dataset out.
+
+    import ensemble as ens
+
+    study = ens.Study.from_toml("studies/recovery.toml")
+    ds = ens.run(study, out="data/recovery")
+
+Importing the package turns float64 on in JAX and, on CPU, gives JAX one device a core unless JAX already runs
+or the user chose otherwise.
+"""
+
+from .engine.devices import configure as _configure
+
+_configure()
+
+from . import protocols  # noqa: E402
+from .activations import ACTIVATIONS, AbstractActivation  # noqa: E402
+from .launch import PartialResult, Report, run  # noqa: E402
+from .network import TwoLayer  # noqa: E402
+from .probes import PROBES  # noqa: E402
+from .protocol import Protocol, Stage  # noqa: E402
+from .risks import AbstractRisk, PopulationRisk, population_gradient, population_loss  # noqa: E402
+from .schedules import Halving, Optax  # noqa: E402
+from .store import STATUS, SchemaError, open_dataset  # noqa: E402
+from .study import Axis, Study, StudyError, StudyWarning  # noqa: E402
+
+__all__ = [
+    "ACTIVATIONS",
+    "PROBES",
+    "STATUS",
+    "AbstractActivation",
+    "AbstractRisk",
+    "Axis",
+    "Halving",
+    "Optax",
+    "PartialResult",
+    "PopulationRisk",
+    "Protocol",
+    "Report",
+    "SchemaError",
+    "Stage",
+    "Study",
+    "StudyError",
+    "StudyWarning",
+    "TwoLayer",
+    "open_dataset",
+    "population_gradient",
+    "population_loss",
+    "protocols",
+    "run",
+]

@@ -1,0 +1,45 @@
+"""Devices: on CPU one JAX device a core, set up before JAX starts.
+
+XLA runs a batch of small matrix products on one core, so every core gets a device of its own and its own
+tiles of lanes. `XLA_FLAGS=--xla_force_host_platform_device_count=N` or `jax_num_cpu_devices` set by the user
+win.
+"""
+
+import math
+import os
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+
+def granted_cores() -> int:
+    """The cores this process may use: its affinity mask, cut by a cgroup's CPU quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        cores = min(cores, max(1, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no cgroup v2, or the quota is "max"
+        pass
+    return cores
+
+
+def configure() -> None:
+    """float64 on, and as many CPU devices as cores unless the user chose; a no-op once JAX has started."""
+    jax.config.update("jax_enable_x64", True)
+    # A matrix product is never silently rounded to TF32 or bf16 on an accelerator.
+    if jax.config.jax_default_matmul_precision is None:
+        jax.config.update("jax_default_matmul_precision", "highest")
+    chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if chosen or jax.config.jax_num_cpu_devices not in (-1, None):
+        return
+    try:
+        jax.config.update("jax_num_cpu_devices", granted_cores())
+    except RuntimeError:  # JAX already runs: keep the devices that it has
+        pass
+
+
+def mesh() -> Mesh:
+    """The local devices of the default backend as a one-dimensional mesh, axis `device`."""
+    return Mesh(np.array(jax.local_devices()), ("device",))

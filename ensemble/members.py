@@ -1,0 +1,270 @@
+"""What a member is, as arrays and programs: from the cells of a study to workloads of the engine.
+
+Members whose cells differ only in traced numbers form one group, served by one set of programs. Every
+program runs on batches of one fixed size, so that a member's bits do not depend on how many there are.
+"""
+
+import functools
+import json
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .activations import AbstractActivation
+from .draws import member_key
+from .engine import NEVER, Drawn, ProgramShape, Rules, Workload
+from .activations.base import safe_divide
+from .network import TwoLayer, row_norms
+from .probes import Setting, measure, subspace_basis
+from .protocol import Protocol, Stage
+from .risks import kernel
+from .schedules import Halving, Optax, Schedule
+from .study import Cell, Study
+
+BATCH = 64
+"""Members in a batch of the programs around the descent: drawing, measuring, ridge, balance."""
+
+SLOTS = 8
+"""Snapshots that a lane can put aside in one call of the advance program."""
+
+
+class Group(NamedTuple):
+    """The members of one static shape."""
+
+    cells: tuple[int, ...]
+    """Numbers of the study's points."""
+    shape: ProgramShape
+
+
+def tile_size(width: int, teacher_neurons: int, inputs: int) -> int:
+    """Lanes in a tile, from the static shape alone: few enough for their pair arrays to stay in cache."""
+    pairs = width * (width + teacher_neurons)
+    return max(8, min(128, 2 ** int(np.log2(max(1, 40_000 // pairs)))))
+
+
+def groups(study: Study) -> list[Group]:
+    """The study's cells by static shape, in order of first appearance."""
+    found: dict[tuple[str, ...], list[int]] = {}
+    for number, point in enumerate(study.points):
+        found.setdefault(_static_key(point.cell), []).append(number)
+    return [Group(tuple(cells), _program_shape(study, [study.points[c].cell for c in cells])) for cells in found.values()]
+
+
+def _static_key(cell: Cell) -> tuple[str, ...]:
+    student = cell.student
+    structure = [(s.name, s.update, *_schedule_keys(s)) for s in cell.stages.stages]
+    return cell.teacher.static_key(), student.start.static_key(), str(student.width), json.dumps(structure)
+
+
+def _schedule_keys(stage: Stage) -> list[str]:
+    """Optax schedules are part of a program; halving is a number."""
+    schedules = (stage.step_size_schedule, stage.weight_decay_schedule)
+    return [s.model_dump_json() for s in schedules if isinstance(s, Optax)]
+
+
+def _program_shape(study: Study, cells: list[Cell]) -> ProgramShape:
+    cell = cells[0]
+    teacher_neurons, inputs = cell.teacher.shape()
+    stages = [stage for c in cells for stage in c.stages.stages]
+    return ProgramShape(
+        activation=cell.teacher.sigma,
+        width=cell.student.width,
+        teacher_neurons=teacher_neurons,
+        inputs=inputs,
+        dtype=study.precision,
+        tile=tile_size(cell.student.width, teacher_neurons, inputs),
+        slots=SLOTS,
+        schedules=_optax_schedules(cell.stages),
+        has_loss_rule=any(stage.loss is not None for stage in stages),
+        has_angle_rule=any(stage.max_angle is not None for stage in stages),
+    )
+
+
+def _optax_schedules(protocol: Protocol) -> tuple["HashableOptax", ...]:
+    found: dict[str, HashableOptax] = {}
+    for stage in protocol.stages:
+        for schedule in (stage.step_size_schedule, stage.weight_decay_schedule):
+            if isinstance(schedule, Optax):
+                found.setdefault(schedule.model_dump_json(), HashableOptax(schedule.model_dump_json()))
+    return tuple(found.values())
+
+
+class HashableOptax(NamedTuple):
+    """An optax schedule as part of a program's static shape: its JSON text, callable."""
+
+    text: str
+
+    def __call__(self, step: jax.Array) -> jax.Array:
+        return Optax.model_validate_json(self.text)(step)
+
+
+def workload(study: Study, group: Group, members: np.ndarray) -> Workload:
+    """The engine's view of some members (numbers in the study) of a group."""
+    cells = [study.points[c].cell for c in group.cells]
+    row_of_cell = {c: row for row, c in enumerate(group.cells)}
+    cell = np.array([row_of_cell[m // study.seeds] for m in members], int)
+    shape = group.shape
+    protocols = [c.stages for c in cells]
+    numbers = {
+        part: jax.tree.map(lambda *leaves: np.asarray(leaves, float), *[_numbers(c)[part] for c in cells], is_leaf=_is_leaf)
+        for part in ("teacher", "start")
+    }
+    draw = _draw_program(_Template(cells[0], _static_key(cells[0])), shape.dtype)
+    seeds = members % study.seeds
+
+    def draw_members(positions: np.ndarray) -> Drawn:
+        rows = cell[positions]
+        of_members = jax.tree.map(lambda table: table[rows], numbers)
+        roots = np.full(len(positions), study.root_seed)
+        return Drawn(*_in_batches(draw, (of_members, roots, seeds[positions])))
+
+    measure_batch = _measure_program(shape.activation)
+    updates = {"ridge": _ridge_program(shape.activation), "balance": _balance_program()}
+    dtype = np.dtype(shape.dtype)
+    schedules = list(shape.schedules)
+    return Workload(
+        shape=shape,
+        members=members,
+        cell=cell,
+        updates=tuple(stage.update for stage in protocols[0].stages),
+        rules=_rules(protocols, schedules, dtype),
+        steps=np.array([[s.steps for s in p.stages] for p in protocols], np.int64),
+        ruled=np.array([[s.has_rule for s in p.stages] for p in protocols]),
+        max_steps=np.array([study.member_cap(c) for c in cells], np.int64),
+        active_threshold=study.active_threshold,
+        record_steps=np.array([*study.record_steps, NEVER], np.int32),
+        draw=draw_members,
+        measure=lambda *arrays: _in_batches(measure_batch, arrays),
+        update={name: functools.partial(_update, program) for name, program in updates.items()},
+    )
+
+
+def _update(program: Callable, *arrays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return _in_batches(program, arrays)
+
+
+def _numbers(cell: Cell) -> dict:
+    return {"teacher": cell.teacher.numbers(), "start": cell.student.start.numbers()}
+
+
+def _is_leaf(value: object) -> bool:
+    return not isinstance(value, dict)
+
+
+def _rules(protocols: list[Protocol], schedules: list[HashableOptax], dtype: np.dtype) -> Rules:
+    def table(value: Callable[[Stage], float], kind=dtype) -> np.ndarray:
+        return np.array([[value(stage) for stage in p.stages] for p in protocols], kind)
+
+    def every(schedule: Schedule | None) -> int:
+        return schedule.every if isinstance(schedule, Halving) else 0
+
+    def index(schedule: Schedule | None) -> int:
+        known = HashableOptax(schedule.model_dump_json()) if isinstance(schedule, Optax) else None
+        return schedules.index(known) + 1 if known else 0
+
+    def tolerance(value: float | None) -> float:
+        return -1.0 if value is None else value
+
+    return Rules(
+        step_size=table(lambda s: s.step_size),
+        step_size_every=table(lambda s: every(s.step_size_schedule), np.int32),
+        step_size_shape=table(lambda s: index(s.step_size_schedule), np.int32),
+        decay=table(lambda s: s.weight_decay),
+        decay_every=table(lambda s: every(s.weight_decay_schedule), np.int32),
+        decay_shape=table(lambda s: index(s.weight_decay_schedule), np.int32),
+        moves_output=table(lambda s: s.layers in ("both", "output"), bool),
+        moves_first=table(lambda s: s.layers in ("both", "first"), bool),
+        grad_norm=table(lambda s: tolerance(s.grad_norm)),
+        loss=table(lambda s: tolerance(s.loss)),
+        max_angle=table(lambda s: tolerance(s.max_angle)),
+        check_every=table(lambda s: s.check_every, np.int32),
+    )
+
+
+# -- programs around the descent ---------------------------------------------------------------------
+
+
+def _in_batches(program: Callable, arrays):
+    """`program` on batches of `BATCH` rows, the last one padded with copies of its first row."""
+    count = len(jax.tree.leaves(arrays)[-1])
+    parts = []
+    for begin in range(0, count, BATCH):
+        rows = np.arange(begin, begin + BATCH)
+        rows = np.where(rows < count, rows, begin)
+        out = program(*jax.tree.map(lambda x: x[rows], arrays))  # noqa: B023 (used at once)
+        parts.append(jax.tree.map(lambda x: np.asarray(x)[: count - begin], out))  # noqa: B023
+    return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
+
+
+class _Template:
+    """A cell of which a program uses only the static part: equal where that part is."""
+
+    def __init__(self, cell: Cell, key: tuple[str, ...]):
+        self.cell, self.key = cell, key
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Template) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+@functools.cache
+def _draw_program(template: _Template, dtype: str) -> Callable:
+    """Jitted (numbers, root seed, seed) → (a, W, teacher a, teacher W, basis), batched.
+
+    Drawn in float64 and then rounded, so that both precisions share their draws.
+    """
+    cell = template.cell
+
+    def draw(numbers, root_seed, seed):
+        teacher = cell.teacher.with_numbers(numbers["teacher"]).draw(member_key(root_seed, seed, "teacher"))
+        start = cell.student.start.with_numbers(numbers["start"])
+        student = start.draw(member_key(root_seed, seed, "start"), teacher, cell.student.width)
+        arrays = student.a, student.W, teacher.a, teacher.W, subspace_basis(teacher)
+        return tuple(x.astype(dtype) for x in arrays)
+
+    return jax.jit(jax.vmap(draw))
+
+
+@functools.cache
+def _measure_program(sigma: AbstractActivation) -> Callable:
+    def of_member(a, W, teacher_a, teacher_W, basis, decay, moves_output, moves_first, threshold):
+        setting = Setting(decay, moves_output, moves_first, threshold)
+        return measure(TwoLayer(a, W, sigma), TwoLayer(teacher_a, teacher_W, sigma), basis, setting)
+
+    return jax.jit(jax.vmap(of_member))
+
+
+@functools.cache
+def _ridge_program(sigma: AbstractActivation) -> Callable:
+    """Jitted exact minimum over a of ½E(f−f*)² + (λ/2)‖a‖²: (K(W,W) + λI) a = K(W,W*) a*, batched.
+
+    By eigenvalues of K, those at rounding level left out: the minimal-norm solution where K + λI is singular.
+    """
+
+    def of_member(a, W, teacher_a, teacher_W, decay):
+        own = kernel(sigma, W, W)
+        values, vectors = jnp.linalg.eigh(0.5 * (own + own.T))
+        regular = values + decay
+        kept = regular > len(a) * jnp.finfo(a.dtype).eps * jnp.maximum(values[-1], 0.0)
+        inverse = jnp.where(kept, 1.0 / jnp.where(kept, regular, 1.0), 0.0)
+        return vectors @ (inverse * (vectors.T @ (kernel(sigma, W, teacher_W) @ teacher_a))), W
+
+    return jax.jit(jax.vmap(of_member))
+
+
+@functools.cache
+def _balance_program() -> Callable:
+    """Jitted rescaling of every neuron to |a_i| = ‖w_i‖ = √(|a_i|‖w_i‖), batched; a neuron of mass 0 becomes 0."""
+
+    def of_member(a, W, teacher_a, teacher_W, decay):
+        del teacher_a, teacher_W, decay
+        norms = row_norms(W)
+        size = jnp.sqrt(jnp.abs(a) * norms)
+        return jnp.sign(a) * size, safe_divide(size, norms)[:, None] * W
+
+    return jax.jit(jax.vmap(of_member))

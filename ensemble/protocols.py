@@ -1,0 +1,182 @@
+"""The classical protocols by name, for Python (`ens.protocols.zhou_ge(…)`) and TOML (`kind = "zhou_ge"`).
+
+    zhou_ge             early feature learning, fit, balance, local convergence under a halving λ
+    halving_decay       descent on both layers under a halving λ, from the start as it is
+    fixed_decay         descent on both layers under one λ
+    plain               descent without weight decay
+    fixed_first_layer   the first two stages of zhou_ge, then the output layer alone
+    stages              any list of stages
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, validate_call
+
+from .protocol import Layers, Protocol, Stage
+from .schedules import Halving, Schedule
+
+Steps = Annotated[int, Field(ge=1)]
+
+
+def _opening(
+    first_step_size: float, fit: Literal["ridge", "descent"], fit_decay: float, fit_steps: int, fit_step_size: float
+) -> tuple[Stage, ...]:
+    """Early feature learning and the fit of the output layer (stages 1 and 2 of theory.md §5)."""
+    # Decay 1/η in the one large step removes the start exactly: W ← W − η(∇L + W/η) = −η∇L.
+    early = Stage(
+        name="early", layers="first", step_size=first_step_size, weight_decay=1.0 / first_step_size, steps=1
+    )
+    common: dict[str, Any] = {"name": "fit", "layers": "output", "weight_decay": fit_decay}
+    if fit == "ridge":
+        return early, Stage(update="ridge", **common)
+    return early, Stage(step_size=fit_step_size, steps=fit_steps, **common)
+
+
+@validate_call
+def zhou_ge(
+    *,
+    weight_decay: NonNegativeFloat = 0.05,
+    step_size: PositiveFloat = 0.2,
+    epochs: PositiveInt = 8,
+    epoch_steps: PositiveInt = 2000,
+    first_step_size: PositiveFloat = 30.0,
+    fit: Literal["ridge", "descent"] = "ridge",
+    fit_decay: NonNegativeFloat = 1e-3,
+    fit_steps: PositiveInt = 1000,
+    fit_step_size: PositiveFloat = 0.2,
+    loss: PositiveFloat | None = None,
+    max_angle: PositiveFloat | None = None,
+) -> Protocol:
+    """The staged algorithm of Zhou & Ge 2024 (arXiv 2406.01766; theory.md §5).
+
+    1. `early`: one step of size η₁ = `first_step_size` on the first layer with decay 1/η₁, so that
+       W ← −η₁∇_W L and the start is forgotten.
+    2. `fit`: the output layer alone, by ridge regression (or descent) with decay `fit_decay`; then `balance`.
+    3. `local`: `epochs` epochs of `epoch_steps` steps on both layers, λ_k = `weight_decay`/2^k; it may end
+       earlier, at a `loss` or a `max_angle`.
+    """
+    local = _local(weight_decay, step_size, epochs * epoch_steps, loss=loss, max_angle=max_angle)
+    halving = local.model_copy(update={"weight_decay_schedule": Halving(every=epoch_steps)})
+    opening = _opening(first_step_size, fit, fit_decay, fit_steps, fit_step_size)
+    return Protocol(stages=(*opening, Stage(name="balance", update="balance"), halving))
+
+
+@validate_call
+def halving_decay(
+    *,
+    weight_decay: NonNegativeFloat = 0.05,
+    step_size: PositiveFloat = 0.2,
+    epochs: PositiveInt = 8,
+    epoch_steps: PositiveInt = 2000,
+    grad_norm: PositiveFloat | None = None,
+    loss: PositiveFloat | None = None,
+    max_angle: PositiveFloat | None = None,
+) -> Protocol:
+    """Local convergence alone: descent on both layers, λ_k = `weight_decay`/2^k over `epochs` epochs."""
+    stage = _local(weight_decay, step_size, epochs * epoch_steps, grad_norm, loss, max_angle)
+    return Protocol(stages=(stage.model_copy(update={"weight_decay_schedule": Halving(every=epoch_steps)}),))
+
+
+@validate_call
+def fixed_decay(
+    *,
+    weight_decay: NonNegativeFloat = 0.01,
+    weight_decay_schedule: Schedule | None = None,
+    step_size: PositiveFloat = 0.2,
+    step_size_schedule: Schedule | None = None,
+    steps: Steps = 16_000,
+    grad_norm: PositiveFloat | None = None,
+    loss: PositiveFloat | None = None,
+    max_angle: PositiveFloat | None = None,
+) -> Protocol:
+    """Descent on both layers under one weight decay λ (times a schedule), for `steps` or until a rule holds."""
+    rules = (grad_norm, loss, max_angle)
+    schedules = {"step_size_schedule": step_size_schedule, "weight_decay_schedule": weight_decay_schedule}
+    return Protocol(stages=(_local(weight_decay, step_size, steps, *rules, **schedules),))
+
+
+@validate_call
+def plain(
+    *,
+    step_size: PositiveFloat = 0.2,
+    step_size_schedule: Schedule | None = None,
+    steps: Steps = 16_000,
+    layers: Layers = "both",
+    grad_norm: PositiveFloat | None = None,
+    loss: PositiveFloat | None = None,
+    max_angle: PositiveFloat | None = None,
+) -> Protocol:
+    """Plain gradient descent on `layers`, without weight decay, for `steps` or until a rule holds."""
+    rules = (grad_norm, loss, max_angle)
+    return Protocol(stages=(_local(0.0, step_size, steps, *rules, layers, step_size_schedule),))
+
+
+@validate_call
+def fixed_first_layer(
+    *,
+    weight_decay: NonNegativeFloat = 0.05,
+    step_size: PositiveFloat = 0.2,
+    steps: Steps = 16_000,
+    first_step_size: PositiveFloat = 30.0,
+    fit: Literal["ridge", "descent"] = "ridge",
+    fit_decay: NonNegativeFloat = 1e-3,
+    fit_steps: PositiveInt = 1000,
+    fit_step_size: PositiveFloat = 0.2,
+) -> Protocol:
+    """The opening of `zhou_ge`, then descent on the output layer alone, the first layer fixed (§5 iv)."""
+    opening = _opening(first_step_size, fit, fit_decay, fit_steps, fit_step_size)
+    local = _local(weight_decay, step_size, steps, layers="output")
+    return Protocol(stages=(*opening, Stage(name="balance", update="balance"), local))
+
+
+def _local(
+    weight_decay: float,
+    step_size: float,
+    steps: int,
+    grad_norm: float | None = None,
+    loss: float | None = None,
+    max_angle: float | None = None,
+    layers: Layers = "both",
+    step_size_schedule: Schedule | None = None,
+    weight_decay_schedule: Schedule | None = None,
+) -> Stage:
+    return Stage(
+        name="local",
+        layers=layers,
+        step_size_schedule=step_size_schedule,
+        weight_decay_schedule=weight_decay_schedule,
+        step_size=step_size,
+        weight_decay=weight_decay,
+        steps=steps,
+        grad_norm=grad_norm,
+        loss=loss,
+        max_angle=max_angle,
+    )
+
+
+@validate_call
+def stages(*, stages: Annotated[tuple[Stage, ...], Field(min_length=1)]) -> Protocol:
+    """The protocol of exactly these stages."""
+    return Protocol(stages=stages)
+
+
+PROTOCOLS: dict[str, Callable[..., Protocol]] = {
+    f.__name__: f for f in (zhou_ge, halving_decay, fixed_decay, plain, fixed_first_layer, stages)
+}
+
+
+def resolve(table: dict[str, Any]) -> tuple[Protocol, dict[str, Any]]:
+    """The protocol that a table `{kind = …, arguments …}` names, and the table with all defaults filled in.
+
+    **Raises:** `ValueError` for an unknown kind; `pydantic.ValidationError` for its arguments.
+    """
+    arguments = dict(table)
+    kind = arguments.pop("kind", None)
+    if kind not in PROTOCOLS:
+        raise ValueError(f"kind: got {kind!r}; known protocols are {', '.join(PROTOCOLS)}")
+    build = PROTOCOLS[kind]
+    protocol = build(**arguments)
+    defaults = {p.name: p.default for p in inspect.signature(build).parameters.values()}
+    return protocol, {"kind": kind} | {k: v for k, v in (defaults | arguments).items() if v is not None}
