@@ -6,17 +6,18 @@ program runs on batches of one fixed size, so that a member's bits do not depend
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import DTypeLike
 
 from .activations import AbstractActivation
+from .activations.base import safe_divide
 from .draws import member_key
 from .engine import NEVER, Drawn, ProgramShape, Rules, Workload
-from .activations.base import safe_divide
 from .network import TwoLayer, row_norms
 from .probes import Setting, measure, subspace_basis
 from .protocol import Protocol, Stage
@@ -50,7 +51,9 @@ def groups(study: Study) -> list[Group]:
     found: dict[tuple[str, ...], list[int]] = {}
     for number, point in enumerate(study.points):
         found.setdefault(_static_key(point.cell), []).append(number)
-    return [Group(tuple(cells), _program_shape(study, [study.points[c].cell for c in cells])) for cells in found.values()]
+    return [
+        Group(tuple(cells), _program_shape(study, [study.points[c].cell for c in cells])) for cells in found.values()
+    ]
 
 
 def _static_key(cell: Cell) -> tuple[str, ...]:
@@ -109,7 +112,9 @@ def workload(study: Study, group: Group, members: np.ndarray) -> Workload:
     shape = group.shape
     protocols = [c.stages for c in cells]
     numbers = {
-        part: jax.tree.map(lambda *leaves: np.asarray(leaves, float), *[_numbers(c)[part] for c in cells], is_leaf=_is_leaf)
+        part: jax.tree.map(
+            lambda *leaves: np.asarray(leaves, float), *[_numbers(c)[part] for c in cells], is_leaf=_is_leaf
+        )
         for part in ("teacher", "start")
     }
     draw = _draw_program(_Template(cells[0], _static_key(cells[0])), shape.dtype)
@@ -154,8 +159,8 @@ def _is_leaf(value: object) -> bool:
     return not isinstance(value, dict)
 
 
-def _rules(protocols: list[Protocol], schedules: list[HashableOptax], dtype: np.dtype) -> Rules:
-    def table(value: Callable[[Stage], float], kind=dtype) -> np.ndarray:
+def _rules(protocols: list[Protocol], schedules: Sequence[Callable], dtype: np.dtype) -> Rules:
+    def table(value: Callable[[Stage], float], kind: DTypeLike = dtype) -> np.ndarray:
         return np.array([[value(stage) for stage in p.stages] for p in protocols], kind)
 
     def every(schedule: Schedule | None) -> int:

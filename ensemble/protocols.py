@@ -1,11 +1,11 @@
 """The classical protocols by name, for Python (`ens.protocols.zhou_ge(…)`) and TOML (`kind = "zhou_ge"`).
 
-    zhou_ge             early feature learning, fit, balance, local convergence under a halving λ
-    halving_decay       descent on both layers under a halving λ, from the start as it is
-    fixed_decay         descent on both layers under one λ
-    plain               descent without weight decay
-    fixed_first_layer   the first two stages of zhou_ge, then the output layer alone
-    stages              any list of stages
+zhou_ge             early feature learning, fit, balance, local convergence under a halving λ
+halving_decay       descent on both layers under a halving λ, from the start as it is
+fixed_decay         descent on both layers under one λ
+plain               descent without weight decay
+fixed_first_layer   the first two stages of zhou_ge, then the output layer alone
+stages              any list of stages
 """
 
 import inspect
@@ -21,13 +21,15 @@ Steps = Annotated[int, Field(ge=1)]
 
 
 def _opening(
-    first_step_size: float, fit: Literal["ridge", "descent"], fit_decay: float, fit_steps: int, fit_step_size: float
+    first_step_size: float,
+    fit: Literal["ridge", "descent"],
+    fit_decay: float,
+    fit_steps: int,
+    fit_step_size: float,
 ) -> tuple[Stage, ...]:
     """Early feature learning and the fit of the output layer (stages 1 and 2 of theory.md §5)."""
     # Decay 1/η in the one large step removes the start exactly: W ← W − η(∇L + W/η) = −η∇L.
-    early = Stage(
-        name="early", layers="first", step_size=first_step_size, weight_decay=1.0 / first_step_size, steps=1
-    )
+    early = Stage(name="early", layers="first", step_size=first_step_size, weight_decay=1.0 / first_step_size, steps=1)
     common: dict[str, Any] = {"name": "fit", "layers": "output", "weight_decay": fit_decay}
     if fit == "ridge":
         return early, Stage(update="ridge", **common)
@@ -92,9 +94,9 @@ def fixed_decay(
     max_angle: PositiveFloat | None = None,
 ) -> Protocol:
     """Descent on both layers under one weight decay λ (times a schedule), for `steps` or until a rule holds."""
-    rules = (grad_norm, loss, max_angle)
+    stage = _local(weight_decay, step_size, steps, grad_norm, loss, max_angle)
     schedules = {"step_size_schedule": step_size_schedule, "weight_decay_schedule": weight_decay_schedule}
-    return Protocol(stages=(_local(weight_decay, step_size, steps, *rules, **schedules),))
+    return Protocol(stages=(stage.model_copy(update=schedules),))
 
 
 @validate_call
@@ -109,8 +111,8 @@ def plain(
     max_angle: PositiveFloat | None = None,
 ) -> Protocol:
     """Plain gradient descent on `layers`, without weight decay, for `steps` or until a rule holds."""
-    rules = (grad_norm, loss, max_angle)
-    return Protocol(stages=(_local(0.0, step_size, steps, *rules, layers, step_size_schedule),))
+    stage = _local(0.0, step_size, steps, grad_norm, loss, max_angle, layers)
+    return Protocol(stages=(stage.model_copy(update={"step_size_schedule": step_size_schedule}),))
 
 
 @validate_call
@@ -139,14 +141,10 @@ def _local(
     loss: float | None = None,
     max_angle: float | None = None,
     layers: Layers = "both",
-    step_size_schedule: Schedule | None = None,
-    weight_decay_schedule: Schedule | None = None,
 ) -> Stage:
     return Stage(
         name="local",
         layers=layers,
-        step_size_schedule=step_size_schedule,
-        weight_decay_schedule=weight_decay_schedule,
         step_size=step_size,
         weight_decay=weight_decay,
         steps=steps,

@@ -18,10 +18,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from .spec import Spec
 
-
-OPTAX_SCHEDULES = tuple(
-    name for name in dir(optax.schedules) if name.endswith(("_schedule", "exponential_decay"))
-)
+OPTAX_SCHEDULES = tuple(name for name in dir(optax.schedules) if name.endswith(("_schedule", "exponential_decay")))
 
 
 class Halving(Spec):
@@ -39,7 +36,7 @@ class Optax(Spec):
 
     kind: Literal["optax"] = "optax"
     name: str
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] = Field(default_factory=dict)
 
     def __call__(self, step: jax.Array) -> jax.Array:
         return jnp.asarray(self._schedule()(step))

@@ -7,8 +7,6 @@ unit u of the curvature along rows t_i u. Scaling w by s and a by 1/s multiplies
 second by s⁻²: where both layers move, the larger of the two is at least their geometric mean.
 """
 
-from functools import lru_cache
-
 import jax
 import numpy as np
 
@@ -17,7 +15,6 @@ from .protocol import Layers
 from .teachers import AbstractTeacher, RandomSeparated
 
 
-@lru_cache(maxsize=4096)
 def largest_stable_step(teacher: AbstractTeacher, layers: Layers, weight_decay: float) -> float | None:
     """2 / (lower bound of the sharpness at the teacher); None where there is no such bound.
 

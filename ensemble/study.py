@@ -31,8 +31,8 @@ from . import protocols
 from .probes import MEMBER_PROBES, PROBES
 from .protocol import Protocol
 from .spec import Spec
-from .starts import GivenStart, Student
 from .stability import largest_stable_step
+from .starts import GivenStart, Student
 from .teachers import Teacher
 
 Scalar = bool | int | float | str
@@ -133,7 +133,7 @@ class Cell(Spec):
 class Point(NamedTuple):
     """A cell and where it lies on the grid."""
 
-    index: tuple[int, ...]
+    place: tuple[int, ...]
     labels: dict[str, Scalar]
     cell: Cell
 
@@ -161,7 +161,7 @@ class Study(Spec):
     teacher: Teacher
     student: Student
     protocol: dict[str, Any]
-    axes: dict[str, Axis] = {}
+    axes: dict[str, Axis] = Field(default_factory=dict)
 
     # -- making ------------------------------------------------------------------------------------
 
@@ -317,7 +317,7 @@ class Study(Spec):
         seen = set()
         for point in self.points:
             for stage in point.cell.stages.stages:
-                key = (point.cell.teacher, stage)
+                key = (point.cell.teacher.model_dump_json(), stage.model_dump_json())
                 if stage.update != "descent" or stage.steps == 1 or key in seen:
                     continue
                 seen.add(key)
@@ -379,7 +379,7 @@ def _axis_table(name: str, axis: Any, data: dict[str, Any]) -> Any:
         if len(matches) != 1:
             reason = f"fits {' and '.join(matches)}" if matches else "is the name of no field"
             raise ValueError(
-                f"axes.{name}: got no field, and {name!r} {reason}; say `field = \"…\"`, one of {', '.join(known)}"
+                f'axes.{name}: got no field, and {name!r} {reason}; say `field = "…"`, one of {", ".join(known)}'
             )
         table["field"] = matches[0]
     if "units" not in table and table.get("field"):
@@ -454,7 +454,15 @@ def _resolved_protocol(table: Any) -> dict[str, Any]:
 
 # -- error messages ----------------------------------------------------------------------------------
 
-_KINDS = {"orthonormal", "separated_pairs", "equiangular", "random_separated", "given", "symmetric", "balanced"}
+_KINDS = {
+    "orthonormal",
+    "separated_pairs",
+    "equiangular",
+    "random_separated",
+    "given",
+    "symmetric",
+    "balanced",
+}
 _KINDS |= {"xavier", "near_teacher", "halving", "optax"}
 
 

@@ -94,9 +94,7 @@ class _AbstractPlanted(AbstractTeacher):
 
 def _refuse_rank(neurons: int, inputs: int, what: str) -> None:
     if neurons > inputs:
-        raise ValueError(
-            f"neurons: got {neurons} {what} rows in inputs = {inputs} dimensions; at most {inputs} fit"
-        )
+        raise ValueError(f"neurons: got {neurons} {what} rows in inputs = {inputs} dimensions; at most {inputs} fit")
 
 
 def _widest(activation: str) -> tuple[float, str]:
@@ -128,9 +126,7 @@ class SeparatedPairs(_AbstractPlanted):
 
     def rows(self, key):
         half = 0.5 * self.separation
-        pair = jnp.stack(
-            [jnp.stack([jnp.cos(half), jnp.sin(half)]), jnp.stack([jnp.cos(half), -jnp.sin(half)])]
-        )
+        pair = jnp.stack([jnp.stack([jnp.cos(half), jnp.sin(half)]), jnp.stack([jnp.cos(half), -jnp.sin(half)])])
         return jnp.kron(jnp.eye(self.neurons // 2), pair)
 
     @model_validator(mode="after")

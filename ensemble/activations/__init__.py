@@ -9,8 +9,7 @@ from .homogeneous import Abs, AbsCentred, AbstractHomogeneous, Linear, ReLU, ReL
 from .smooth import Erf, Square
 
 ACTIVATIONS: dict[str, AbstractActivation] = {
-    instance.name: instance
-    for instance in (ReLU(), Abs(), ReLUEven(), AbsCentred(), Linear(), Erf(), Square())
+    instance.name: instance for instance in (ReLU(), Abs(), ReLUEven(), AbsCentred(), Linear(), Erf(), Square())
 }
 
 

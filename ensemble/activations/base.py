@@ -1,7 +1,7 @@
 """What an activation has to offer: its values, and its dual kernel in closed form."""
 
 import abc
-from typing import Literal
+from typing import ClassVar, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -22,9 +22,9 @@ class AbstractActivation(eqx.Module):
     neurons neither.
     """
 
-    name: eqx.AbstractClassVar[str]
-    symmetry: eqx.AbstractClassVar[Symmetry]
-    homogeneous: eqx.AbstractClassVar[bool]
+    name: ClassVar[str]
+    symmetry: ClassVar[Symmetry]
+    homogeneous: ClassVar[bool]
     """Whether σ is positively 1-homogeneous in w: a σ(w) is then a function of a‖w‖ and w/‖w‖."""
 
     @abc.abstractmethod

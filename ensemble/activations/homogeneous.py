@@ -10,7 +10,6 @@ import abc
 import math
 from typing import ClassVar
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -30,7 +29,7 @@ def _sine(rho: Float[Array, "..."]) -> Float[Array, "..."]:
 class AbstractHomogeneous(AbstractActivation):
     """A positively 1-homogeneous activation, given by its dual activation κ."""
 
-    homogeneous: eqx.AbstractClassVar[bool]
+    homogeneous: ClassVar[bool] = True
 
     @abc.abstractmethod
     def kappa(self, rho: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -58,7 +57,6 @@ class ReLU(AbstractHomogeneous):
 
     name: ClassVar[str] = "relu"
     symmetry: ClassVar[Symmetry] = "ray"
-    homogeneous: ClassVar[bool] = True
 
     def __call__(self, preactivation, norm):
         return jnp.maximum(preactivation, 0.0)
@@ -75,7 +73,6 @@ class Abs(AbstractHomogeneous):
 
     name: ClassVar[str] = "abs"
     symmetry: ClassVar[Symmetry] = "line"
-    homogeneous: ClassVar[bool] = True
 
     def __call__(self, preactivation, norm):
         return jnp.abs(preactivation)
@@ -97,7 +94,6 @@ class AbsCentred(AbstractHomogeneous):
 
     name: ClassVar[str] = "abs_centred"
     symmetry: ClassVar[Symmetry] = "line"
-    homogeneous: ClassVar[bool] = True
 
     def __call__(self, preactivation, norm):
         return jnp.abs(preactivation) - norm * _SQRT_2_OVER_PI
@@ -114,7 +110,6 @@ class ReLUEven(AbstractHomogeneous):
 
     name: ClassVar[str] = "relu_even"
     symmetry: ClassVar[Symmetry] = "line"
-    homogeneous: ClassVar[bool] = True
 
     def __call__(self, preactivation, norm):
         return 0.5 * (jnp.abs(preactivation) - norm * _SQRT_2_OVER_PI)
@@ -131,7 +126,6 @@ class Linear(AbstractHomogeneous):
 
     name: ClassVar[str] = "linear"
     symmetry: ClassVar[Symmetry] = "ray"
-    homogeneous: ClassVar[bool] = True
 
     def __call__(self, preactivation, norm):
         return preactivation

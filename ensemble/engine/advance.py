@@ -64,18 +64,14 @@ def advance_program(shape: ProgramShape, mesh: Mesh) -> Callable:
 
     def on_device(lanes: Lanes, record_steps: jax.Array, budget: jax.Array):
         tiles = jax.tree.map(lambda x: x.reshape(-1, shape.tile, *x.shape[1:]), lanes)
-        lanes, snapshots, executed = jax.lax.map(
-            lambda tile: _advance_tile(shape, tile, record_steps, budget), tiles
-        )
+        lanes, snapshots, executed = jax.lax.map(lambda tile: _advance_tile(shape, tile, record_steps, budget), tiles)
         flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (lanes, snapshots))
         return *flat, executed
 
     def program(lanes, record_steps, budget):
         TRACES.append(shape)
         split, whole = PartitionSpec("device"), PartitionSpec()
-        sharded = jax.shard_map(
-            on_device, mesh=mesh, in_specs=(split, whole, whole), out_specs=split, check_vma=False
-        )
+        sharded = jax.shard_map(on_device, mesh=mesh, in_specs=(split, whole, whole), out_specs=split, check_vma=False)
         return sharded(lanes, record_steps, budget)
 
     return jax.jit(program)
@@ -111,9 +107,7 @@ def _advance_tile(shape: ProgramShape, lanes: Lanes, record_steps: jax.Array, bu
         lanes = _descend(shape, lanes, moving, step_size, decay)
         return i + 1, lanes, snapshots
 
-    executed, lanes, snapshots = jax.lax.while_loop(
-        unfinished, one_step, (jnp.zeros((), jnp.int32), lanes, snapshots)
-    )
+    executed, lanes, snapshots = jax.lax.while_loop(unfinished, one_step, (jnp.zeros((), jnp.int32), lanes, snapshots))
     return lanes, snapshots, executed
 
 
@@ -155,7 +149,10 @@ def _descend(shape: ProgramShape, lanes: Lanes, moving: jax.Array, step_size: ja
         checked = moving & ((lanes.step - lanes.start_step) % rules.check_every == 0)
         checked &= (rules.loss >= 0.0) | (rules.max_angle >= 0.0)
         met |= checked & jax.lax.cond(
-            jnp.any(checked), functools.partial(_slow_rules, shape), lambda lanes: jnp.zeros_like(checked), lanes
+            jnp.any(checked),
+            functools.partial(_slow_rules, shape),
+            lambda lanes: jnp.zeros_like(checked),
+            lanes,
         )
     finite = norm < divergence_limit(np.dtype(shape.dtype))  # False for NaN as well
     met &= finite
@@ -182,6 +179,4 @@ def _slow_rules(shape: ProgramShape, lanes: Lanes) -> jax.Array:
             met |= (rules.max_angle >= 0.0) & (max_angle(student, teacher, threshold) <= rules.max_angle)
         return met
 
-    return jax.vmap(of_lane)(
-        lanes.a, lanes.W, lanes.teacher_a, lanes.teacher_W, lanes.rules, lanes.active_threshold
-    )
+    return jax.vmap(of_lane)(lanes.a, lanes.W, lanes.teacher_a, lanes.teacher_W, lanes.rules, lanes.active_threshold)

@@ -29,10 +29,10 @@ def configure() -> None:
     """float64 on, and as many CPU devices as cores unless the user chose; a no-op once JAX has started."""
     jax.config.update("jax_enable_x64", True)
     # A matrix product is never silently rounded to TF32 or bf16 on an accelerator.
-    if jax.config.jax_default_matmul_precision is None:
+    if getattr(jax.config, "jax_default_matmul_precision", None) is None:
         jax.config.update("jax_default_matmul_precision", "highest")
     chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if chosen or jax.config.jax_num_cpu_devices not in (-1, None):
+    if chosen or getattr(jax.config, "jax_num_cpu_devices", None) not in (-1, None):
         return
     try:
         jax.config.update("jax_num_cpu_devices", granted_cores())

@@ -4,10 +4,12 @@ Arrays have a leading lane axis. They live on the host between two calls of the 
 harvesting a member and refilling its lane is assignment to a row.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import jax
 import numpy as np
+
+Leaf = Any
+"""A NumPy array on the host, a JAX array inside a program."""
 
 # Lane codes: what the advance program says of a lane.
 IDLE, ACTIVE, RULE_MET, DIVERGED = range(4)
@@ -19,52 +21,52 @@ NEVER = np.iinfo(np.int32).max
 class Rules(NamedTuple):
     """A descent stage as numbers: every lane its own."""
 
-    step_size: jax.Array
-    step_size_every: jax.Array
+    step_size: Leaf
+    step_size_every: Leaf
     """Steps after which the step size halves; 0: never."""
-    step_size_shape: jax.Array
+    step_size_shape: Leaf
     """Index + 1 into the program's optax schedules; 0: constant."""
-    decay: jax.Array
-    decay_every: jax.Array
-    decay_shape: jax.Array
-    moves_output: jax.Array
-    moves_first: jax.Array
-    grad_norm: jax.Array
+    decay: Leaf
+    decay_every: Leaf
+    decay_shape: Leaf
+    moves_output: Leaf
+    moves_first: Leaf
+    grad_norm: Leaf
     """Tolerances: the stage ends when the quantity is ≤ this; negative: no such rule."""
-    loss: jax.Array
-    max_angle: jax.Array
-    check_every: jax.Array
+    loss: Leaf
+    max_angle: Leaf
+    check_every: Leaf
 
 
 class Lanes(NamedTuple):
     """Every lane's member: position, clock, teacher, and the stage that it is in."""
 
     # What a step changes.
-    a: jax.Array
-    W: jax.Array
-    step: jax.Array
-    code: jax.Array
-    record: jax.Array
+    a: Leaf
+    W: Leaf
+    step: Leaf
+    code: Leaf
+    record: Leaf
     """Index of the next record."""
-    decay_used: jax.Array
+    decay_used: Leaf
     """λ of the last step looked at."""
     # What a stage changes.
-    start_step: jax.Array
-    end_step: jax.Array
+    start_step: Leaf
+    end_step: Leaf
     rules: Rules
     # What stays for the member's life.
-    teacher_a: jax.Array
-    teacher_W: jax.Array
-    active_threshold: jax.Array
+    teacher_a: Leaf
+    teacher_W: Leaf
+    active_threshold: Leaf
 
 
 class Snapshots(NamedTuple):
     """Weights put aside at record steps, `slot` of them a lane, to be measured between two calls."""
 
-    a: jax.Array
-    W: jax.Array
-    decay: jax.Array
-    count: jax.Array
+    a: Leaf
+    W: Leaf
+    decay: Leaf
+    count: Leaf
     """How many slots are filled."""
 
 

@@ -132,9 +132,7 @@ class _Run:
         a_row = mesh.size * shape.tile
         tiles = min(max(1, -(-len(work.members) // a_row)), _MAX_TILES_A_DEVICE)
         self.count = tiles * a_row
-        self.lanes = empty_lanes(
-            self.count, shape.width, shape.teacher_neurons, shape.inputs, np.dtype(shape.dtype)
-        )
+        self.lanes = empty_lanes(self.count, shape.width, shape.teacher_neurons, shape.inputs, np.dtype(shape.dtype))
         self.basis = np.zeros_like(self.lanes.teacher_W)
         self.occupant = np.full(self.count, -1)  # position in work.members
         self.stage = np.zeros(self.count, int)
@@ -310,9 +308,7 @@ class _Run:
         rows, slots = np.nonzero(np.arange(snapshots.decay.shape[1])[None, :] < snapshots.count[:, None])
         if not len(rows):
             return
-        values = self._measure(
-            rows, snapshots.a[rows, slots], snapshots.W[rows, slots], snapshots.decay[rows, slots]
-        )
+        values = self._measure(rows, snapshots.a[rows, slots], snapshots.W[rows, slots], snapshots.decay[rows, slots])
         self.sink.record(self.work.members[self.occupant[rows]], first[rows] + slots, values)
 
     # -- measuring ---------------------------------------------------------------------------------

@@ -55,10 +55,12 @@ class Results:
         data = {}
         for name, variable in self.variables.items():
             values = self.arrays[name].reshape(*grid, *self.arrays[name].shape[1:])
-            data[name] = ((*axes, "seed", *variable.dims), values, _attributes(variable.units, variable.long_name))
-        data["status"][2].update(
-            flag_values=np.array(list(STATUS.values()), np.int8), flag_meanings=" ".join(STATUS)
-        )
+            data[name] = (
+                (*axes, "seed", *variable.dims),
+                values,
+                _attributes(variable.units, variable.long_name),
+            )
+        data["status"][2].update(flag_values=np.array(list(STATUS.values()), np.int8), flag_meanings=" ".join(STATUS))
         for name, (values, long_name) in self._cell_sizes().items():
             data[name] = (axes, values.reshape(grid[:-1]), _attributes("1", long_name))
         complete = int(np.all(self.status >= FINISHED))
@@ -79,15 +81,25 @@ class Results:
     def _cell_sizes(self) -> dict[str, tuple[np.ndarray, str]]:
         shapes = np.array([(p.cell.student.width, *p.cell.teacher.shape()) for p in self.study.points], np.int32)
         return {
-            "student_neurons": (shapes[:, 0], "student neurons m of the cell; neurons beyond are stored as 0"),
-            "teacher_neurons": (shapes[:, 1], "teacher neurons m* of the cell; neurons beyond are stored as 0"),
+            "student_neurons": (
+                shapes[:, 0],
+                "student neurons m of the cell; neurons beyond are stored as 0",
+            ),
+            "teacher_neurons": (
+                shapes[:, 1],
+                "teacher neurons m* of the cell; neurons beyond are stored as 0",
+            ),
             "inputs": (shapes[:, 2], "inputs d of the cell; inputs beyond are stored as 0"),
         }
 
     def _coordinates(self) -> dict:
         study = self.study
         coords = {
-            name: (name, np.array(axis.values), _attributes(axis.units, axis.long_name or name.replace("_", " ")))
+            name: (
+                name,
+                np.array(axis.values),
+                _attributes(axis.units, axis.long_name or name.replace("_", " ")),
+            )
             for name, axis in study.axes.items()
         }
         coords["seed"] = ("seed", np.arange(study.seeds), _attributes("1", "seed of the member's draws"))

@@ -66,9 +66,7 @@ def variables(study: Study) -> dict[str, Variable]:
         found["a"] = Variable(("neuron",), None, np.nan, "1", "final output weights")
         found["W"] = Variable(("neuron", "input"), None, np.nan, "1", "final first-layer weights")
         found["teacher_a"] = Variable(("teacher_neuron",), None, np.nan, "1", "teacher output weights")
-        found["teacher_W"] = Variable(
-            ("teacher_neuron", "input"), None, np.nan, "1", "teacher first-layer weights"
-        )
+        found["teacher_W"] = Variable(("teacher_neuron", "input"), None, np.nan, "1", "teacher first-layer weights")
     return found
 
 
@@ -104,9 +102,7 @@ def check(ds: xr.Dataset, values: bool = True) -> None:
         dims = (*study.axes, "seed", *variable.dims)
         _require(ds[name].dims == dims, f"{name}: got dimensions {ds[name].dims}, expected {dims}")
         for dim in dims:
-            _require(
-                ds.sizes[dim] == expected[dim], f"{dim}: got size {ds.sizes[dim]}, expected {expected[dim]}"
-            )
+            _require(ds.sizes[dim] == expected[dim], f"{dim}: got size {ds.sizes[dim]}, expected {expected[dim]}")
     for name, array in ds.variables.items():
         for attribute in ("units", "long_name"):
             _require(attribute in array.attrs, f"{name}: attribute {attribute!r} is missing")

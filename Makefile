@@ -1,0 +1,80 @@
+# Every target works from a bare checkout: it needs Python ≥ 3.11, make and a package registry.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$p && break; done)
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed$(if $(ACCEL),-$(ACCEL))
+# The lock's own version of jax, with the accelerator's libraries beside it.
+JAX = $(shell sed -n 's/^jax==\([0-9.]*\).*/\1/p' requirements.lock | head -1)
+EXTRA = $(if $(filter cuda,$(ACCEL)),cuda12,$(ACCEL))
+
+STUDY ?= studies/recovery.toml
+NAME = $(basename $(notdir $(STUDY)))
+OUT ?= data/$(NAME)
+DATA ?= $(OUT)
+X ?= weight_decay
+Y ?= separation
+MEASURE ?= max_angle
+BELOW ?= 0.02
+PICTURE ?= $(DATA)/phase.png
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run ensemble phase summary minima test validate lint types bench lock clean
+
+help: ## list the targets
+	@echo "gd-atlas: make TARGET [NAME=value …]"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: $(STAMP) ## create .venv from requirements.lock (ACCEL=cuda: with the CUDA build of jax)
+
+$(STAMP): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "error: no Python ≥ 3.11 found; install one, or say make PYTHON=/path/to/python"; exit 2; }
+	@echo "setting up $(VENV) (once)"
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(if $(ACCEL),@$(PY) -m pip install --quiet --disable-pip-version-check --constraint requirements.lock "jax[$(EXTRA)]==$(JAX)")
+	@touch $@
+
+run: setup ## the main job: run studies/recovery.toml, draw its phase diagram
+	@$(PY) -m ensemble run studies/recovery.toml --out data/recovery
+	@$(PY) -m analysis phase data/recovery --x weight_decay --y separation --measure max_angle --below 0.02 \
+		--out data/recovery/phase.png
+
+ensemble: setup ## run any study: STUDY=studies/x.toml [OUT=data/x] [SEEDS=n]
+	@$(PY) -m ensemble run $(STUDY) --out $(OUT) $(if $(SEEDS),--seeds $(SEEDS))
+
+phase: setup ## draw a phase diagram: DATA=data/x X=axis Y=axis MEASURE=probe [BELOW=value] [PICTURE=file]
+	@$(PY) -m analysis phase $(DATA) --x $(X) --y $(Y) --measure $(MEASURE) --below $(BELOW) --out $(PICTURE)
+
+summary: setup ## statistics of every cell: DATA=data/x
+	@$(PY) -m analysis summary $(DATA)
+
+minima: setup ## families of final losses: DATA=data/x
+	@$(PY) -m analysis minima $(DATA)
+
+test: setup ## run the tests (minutes)
+	@$(PY) -m pytest
+
+validate: setup ## run the slow scientific checks (tens of minutes)
+	@$(PY) -m pytest tests/validation
+
+lint: setup ## ruff: style and formatting
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+types: setup ## pyright (as basedpyright) on both packages
+	@$(PY) -m basedpyright
+
+bench: setup ## measure the engine beside a plain vmapped loop (opt-in, minutes)
+	@$(PY) -m benchmarks
+
+lock: ## recompute requirements.lock (needs uv)
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --fork-strategy fewest \
+		--no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock
+
+clean: ## remove .venv, caches and data/ (keeps data/reference and data/bench)
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	find data -mindepth 1 -maxdepth 1 ! -name reference ! -name bench -exec rm -rf {} + 2>/dev/null || true

@@ -1,0 +1,78 @@
+"""Convergence times: when a measure falls below a tolerance for good, known between records, censored at the end.
+
+The convergence time of a member is the first step at which the measure is ≤ ε and stays so. It is known to lie
+in (`after`, `by`], two neighbouring records; a member that never gets there while it runs is
+right-censored: `converged` is false and `by` is +∞.
+"""
+
+import numpy as np
+import xarray as xr
+
+from ensemble import STATUS
+
+from .members import finished, history
+from .statistics import quantiles
+
+
+def convergence_time(ds: xr.Dataset, measure: str, below: float) -> xr.Dataset:
+    """When `measure` falls to ≤ `below` and stays there, per member.
+
+    **Arguments:** a dataset with a history of `measure`; the tolerance, in the measure's units.
+
+    **Returns:** `by` and `after` (steps; the time lies in (after, by], and is 0 where `by` is 0), `converged`,
+    and `observed`, the step up to which the member was followed. A diverged or unfinished member does not
+    converge.
+
+    **Raises:** `ValueError` where the measure or its history is not in the dataset.
+    """
+    if not below > 0:
+        raise ValueError(f"below: got {below}; a tolerance must be positive")
+    values = history(ds, measure)
+    for dim in ("teacher_neuron", "neuron"):
+        if dim in values.dims:
+            values = values.max(dim)
+    inside = values <= below
+    # Counted from the end: how many last records are all inside.
+    stays = inside.isel(record=slice(None, None, -1)).astype(int).cumprod("record").sum("record")
+    count = ds.sizes["record"]
+    converged = (stays > 0) & finished(ds) & (ds["status"] != STATUS["diverged"])
+    first = (count - stays).clip(0, count - 1)
+    step = xr.DataArray(ds["step"].values.astype(float), dims="step_index")
+    at = step[first.compute()]
+    before = xr.where(first > 0, step[(first - 1).clip(0).compute()], 0.0)
+    stop = ds["stop_step"].astype(float)
+    # Records after the stop repeat the final value: the member was there by its stop.
+    result = xr.Dataset(
+        {
+            "by": xr.where(converged, np.minimum(at, stop), np.inf),
+            "after": xr.where(converged, np.minimum(before, stop), stop),
+            "converged": converged,
+            "observed": stop,
+        }
+    )
+    result = result.drop_vars("step", errors="ignore")
+    threshold = f"{measure} ≤ {below:g} {values.attrs.get('units', '')}".strip()
+    result["by"].attrs = {
+        "units": "step",
+        "long_name": f"first record from which on {threshold}; ∞: not reached",
+    }
+    result["after"].attrs = {"units": "step", "long_name": f"last record at which not yet {threshold}"}
+    result["converged"].attrs = {"units": "1", "long_name": f"whether {threshold} was reached for good"}
+    result["observed"].attrs = {"units": "step", "long_name": "steps up to which the member was followed"}
+    return result
+
+
+def stopping_time(ds: xr.Dataset) -> xr.DataArray:
+    """The step at which each member's last stage was ended by its rule; +∞ where none was."""
+    time = xr.where(ds["status"] == STATUS["converged"], ds["stop_step"].astype(float), np.inf)
+    time.attrs = {"units": "step", "long_name": "step at which the stop rule was met; ∞: never"}
+    return time
+
+
+def time_quantiles(times: xr.DataArray, among: xr.DataArray, q: tuple[float, ...] = (0.5,)) -> xr.Dataset:
+    """Quantiles of times in which +∞ stands for "not within the run", with order-statistic intervals.
+
+    Exact for members that are all followed to the end of the same protocol; a quantile is +∞ where fewer
+    than that share converges.
+    """
+    return quantiles(times, q, among)

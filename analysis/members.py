@@ -1,0 +1,75 @@
+"""Which members count, and what a probe of them is: the questions that every reduction asks first."""
+
+import xarray as xr
+
+from ensemble import PROBES, STATUS
+
+
+def finished(ds: xr.Dataset) -> xr.DataArray:
+    """Members with a result: converged, at their last step, or diverged."""
+    return ds["status"] >= STATUS["converged"]
+
+
+def probe(ds: xr.Dataset, name: str) -> xr.DataArray:
+    """The final values of a probe.
+
+    **Raises:** `ValueError` that lists the probes there are.
+    """
+    if name not in ds:
+        there = [p for p in PROBES if p in ds]
+        raise ValueError(f"measure: got {name!r}, which this dataset does not hold; it has {', '.join(there)}")
+    return ds[name]
+
+
+def history(ds: xr.Dataset, name: str) -> xr.DataArray:
+    """The values of a probe at records.
+
+    **Raises:** `ValueError` where the study kept none.
+    """
+    probe(ds, name)
+    if f"{name}_history" not in ds:
+        raise ValueError(
+            f"measure: got {name!r}, of which no history was recorded; run the study with `records` above 0"
+        )
+    return ds[f"{name}_history"]
+
+
+def below(ds: xr.Dataset, measure: str, value: float) -> xr.DataArray:
+    """Whether a member's final measure is < value; a diverged member never is.
+
+    A measure of every teacher neuron or neuron must be below for all of them.
+    """
+    final = probe(ds, measure)
+    inside = final < value
+    for dim in ("teacher_neuron", "neuron"):
+        if dim in inside.dims:
+            inside = inside.all(dim)
+    return inside & (ds["status"] != STATUS["diverged"])
+
+
+def axes(ds: xr.Dataset) -> tuple[str, ...]:
+    """The dataset's grid axes."""
+    return tuple(str(d) for d in ds["status"].dims if d != "seed")
+
+
+def select(ds: xr.Dataset, at: dict[str, object]) -> xr.Dataset:
+    """The dataset at some values of some axes.
+
+    **Raises:** `ValueError` for an axis or a value that is not there.
+    """
+    for name, value in at.items():
+        if name not in axes(ds):
+            raise ValueError(f"at: got the axis {name!r}; the axes are {', '.join(axes(ds)) or 'none'}")
+        values = ds[name].values.tolist()
+        matches = [v for v in values if v == value or str(v) == str(value) or _as_number(value) == v]
+        if not matches:
+            raise ValueError(f"at: got {name} = {value!r}; its values are {values}")
+        ds = ds.sel({name: matches[0]})
+    return ds
+
+
+def _as_number(value: object) -> float | None:
+    try:
+        return float(value)  # pyright: ignore[reportArgumentType] (anything else is refused by the except)
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,137 @@
+"""Shares and quantiles over seeds, each with the number of seeds and an interval."""
+
+import numpy as np
+import xarray as xr
+from scipy.stats import binom, norm
+
+LEVEL = 0.95
+"""The nominal coverage of every interval unless another is asked for."""
+
+
+def wilson(successes: np.ndarray, trials: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson's score interval for a share: the p with |k/n − p| ≤ z √(p(1−p)/n).
+
+        (k + z²/2 ± z √(k(n−k)/n + z²/4)) / (n + z²)
+
+    **Arguments:** arrays of counts that broadcast; z is the normal quantile of (1 + level)/2.
+
+    **Returns:** (low, high), in [0, 1]; (0, 1) where `trials` is 0.
+
+    Source: Wilson 1927, J. Am. Stat. Assoc. 22, 209–212.
+    """
+    k, n = np.broadcast_arrays(np.asarray(successes, float), np.asarray(trials, float))
+    z = norm.ppf(0.5 * (1.0 + level))
+    some = np.where(n > 0, n, 1.0)
+    half = z * np.sqrt(k * (n - k) / some + 0.25 * z * z)
+    centre = k + 0.5 * z * z
+    # The ends are exactly 0 and 1 at k = 0 and k = n; rounding must not put them beyond.
+    low = np.where(k == 0, 0.0, (centre - half) / (n + z * z))
+    high = np.where(k == n, 1.0, (centre + half) / (n + z * z))
+    return low, high
+
+
+def share(condition: xr.DataArray, among: xr.DataArray | None = None, level: float = LEVEL) -> xr.Dataset:
+    """The share of seeds for which a condition holds.
+
+    **Arguments:** `condition` is boolean with a dimension `seed`; `among` says which members count (all).
+
+    **Returns:** `share`, `low`, `high` (Wilson), `half_width` = (high − low)/2 and `seeds` (how many counted).
+    The share is 0/0 = NaN where no member counts; `seeds` is 0 there and the interval is (0, 1).
+    """
+    among = xr.ones_like(condition, dtype=bool) if among is None else among
+    successes = (condition & among).sum("seed")
+    trials = among.sum("seed")
+    low, high = xr.apply_ufunc(
+        lambda k, n: wilson(k, n, level),
+        successes,
+        trials,
+        output_core_dims=[[], []],
+        dask="parallelized",
+        output_dtypes=[float, float],
+    )
+    result = xr.Dataset(
+        {
+            "share": successes / trials.where(trials > 0),
+            "low": low,
+            "high": high,
+            "half_width": 0.5 * (high - low),
+            "seeds": trials,
+        }
+    )
+    names = {
+        "share": "share of seeds",
+        "low": f"lower end of the {level:.0%} Wilson interval",
+        "high": f"upper end of the {level:.0%} Wilson interval",
+        "half_width": f"half-width of the {level:.0%} Wilson interval",
+        "seeds": "members counted",
+    }
+    return _label(result, names)
+
+
+def quantiles(
+    values: xr.DataArray,
+    q: tuple[float, ...] = (0.1, 0.5, 0.9),
+    among: xr.DataArray | None = None,
+    level: float = LEVEL,
+) -> xr.Dataset:
+    """Quantiles over seeds with distribution-free intervals from order statistics.
+
+    The number of values below the q-quantile is binomial(n, q); the interval runs from the order statistic at
+    its (1−level)/2 quantile to the one at its (1+level)/2 quantile + 1, which covers with at least `level`. An
+    end that n seeds cannot bound is −∞ or +∞. Values may be +∞ (never reached), so censored times keep
+    their quantiles as long as these are below the censored share.
+
+    **Returns:** `value`, `low`, `high` with a new dimension `quantile`, and `seeds`. `value` is the order
+    statistic ⌈qn⌉ itself, never a mean of two, so that it is a value that a member has.
+    """
+    among = xr.ones_like(values, dtype=bool) if among is None else among
+    grid = np.asarray(q, float)
+
+    def reduce(values, among):
+        return _order_statistics(values, among, grid, level)
+
+    value, low, high = xr.apply_ufunc(
+        reduce,
+        values,
+        among,
+        input_core_dims=[["seed"], ["seed"]],
+        output_core_dims=[["quantile"]] * 3,
+        dask="parallelized",
+        output_dtypes=[float] * 3,
+        dask_gufunc_kwargs={"output_sizes": {"quantile": len(q)}, "allow_rechunk": True},
+    )
+    result = xr.Dataset({"value": value, "low": low, "high": high, "seeds": among.sum("seed")})
+    result = result.assign_coords(quantile=("quantile", grid, {"units": "1", "long_name": "quantile"}))
+    name = values.attrs.get("long_name", str(values.name))
+    names = {
+        "value": f"quantile over seeds of {name}",
+        "low": f"lower end of its {level:.0%} order-statistic interval",
+        "high": f"upper end of its {level:.0%} order-statistic interval",
+        "seeds": "members counted",
+    }
+    units = values.attrs.get("units", "1")
+    return _label(result, names, {"value": units, "low": units, "high": units})
+
+
+def _order_statistics(values: np.ndarray, among: np.ndarray, q: np.ndarray, level: float):
+    n = among.sum(axis=-1)[..., None]
+    ordered = np.sort(np.where(among, values, np.inf), axis=-1)
+    # A rank 0 lies below all values and a rank n + 1 above: they read −∞ and +∞.
+    edge = np.full((*ordered.shape[:-1], 1), np.inf)
+    padded = np.concatenate([-edge, ordered, edge], axis=-1)
+    tail = 0.5 * (1.0 - level)
+    middle = np.clip(np.ceil(q * n - 1e-9), 1, np.maximum(n, 1)).astype(int)
+    low = binom.ppf(tail, n, q).astype(int)
+    high = np.minimum(binom.ppf(1.0 - tail, n, q).astype(int) + 1, n + 1)
+
+    def at(rank):
+        # Ranks beyond the counted values would read members that do not count.
+        return np.where(rank > n, np.inf, np.take_along_axis(padded, rank, axis=-1))
+
+    return np.where(n > 0, at(middle), np.nan), at(np.maximum(low, 0)), at(high)
+
+
+def _label(ds: xr.Dataset, names: dict[str, str], units: dict[str, str] | None = None) -> xr.Dataset:
+    for name, long_name in names.items():
+        ds[name].attrs = {"units": (units or {}).get(name, "1"), "long_name": long_name}
+    return ds

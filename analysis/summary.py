@@ -1,0 +1,64 @@
+"""The summary of a dataset: per cell, how members ended and how well, with seeds counted and intervals."""
+
+import numpy as np
+import xarray as xr
+
+from ensemble import STATUS
+
+from .convergence import convergence_time, stopping_time, time_quantiles
+from .members import axes, finished, probe
+from .statistics import quantiles, share
+
+QUANTILES = (0.1, 0.5, 0.9)
+
+
+def summary(
+    ds: xr.Dataset, measure: str = "max_angle", below: float = 0.02, measures: tuple[str, ...] | None = None
+) -> xr.Dataset:
+    """Statistics over seeds of every cell.
+
+    **Arguments:** `measure` ≤ `below` defines convergence where the measure has a history; without one the
+    convergence time is that of the stop rule. `measures` are the probes whose quantiles are given: by
+    default those of loss and the angles that the dataset holds.
+
+    **Returns:** a dataset over the axes:
+
+    - `status_share`, `_low`, `_high` (dimension `outcome`): shares of each status, 95% Wilson;
+    - for every probe p: `p`, `p_low`, `p_high` (dimension `quantile`), 95% order-statistic intervals;
+    - `time`, `time_low`, `time_high` (dimension `quantile`): convergence times in steps, +∞ beyond the
+      share that converges; `censored`, `_low`, `_high`: the share that never does;
+    - `seeds`: finished members.
+    """
+    counted = finished(ds)
+    out = xr.Dataset({"seeds": counted.sum("seed")})
+    out["seeds"].attrs = {"units": "1", "long_name": "finished members"}
+    outcomes = ["converged", "max_steps", "diverged"]
+    parts = [share(ds["status"] == STATUS[name], among=counted) for name in outcomes]
+    _add_share(out, "status_share", xr.concat(parts, xr.Variable("outcome", np.array(outcomes))))
+    if measures is None:
+        measures = tuple(m for m in ("loss", "mean_angle", "max_angle") if m in ds)
+    for name in measures:
+        _add_quantiles(out, name, quantiles(probe(ds, name), QUANTILES, counted))
+    if f"{measure}_history" in ds:
+        times = convergence_time(ds, measure, below)["by"]
+    else:
+        times = stopping_time(ds)
+    _add_quantiles(out, "time", time_quantiles(times, counted, QUANTILES))
+    out["time"].attrs["long_name"] = times.attrs["long_name"]
+    _add_share(out, "censored", share(times == np.inf, among=counted))
+    out.attrs = {
+        "study": ds.attrs["study"],
+        "study_hash": ds.attrs["study_hash"],
+        "complete": ds.attrs["complete"],
+    }
+    return out.transpose(*axes(ds), ...)
+
+
+def _add_share(out: xr.Dataset, name: str, shares: xr.Dataset) -> None:
+    for suffix, part in (("", "share"), ("_low", "low"), ("_high", "high")):
+        out[name + suffix] = shares[part]
+
+
+def _add_quantiles(out: xr.Dataset, name: str, values: xr.Dataset) -> None:
+    for suffix, part in (("", "value"), ("_low", "low"), ("_high", "high")):
+        out[name + suffix] = values[part]

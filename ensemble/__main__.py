@@ -1,0 +1,143 @@
+"""The command line of the simulator: `python -m ensemble run STUDY --out DIR`, `python -m ensemble show STUDY`."""
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from . import Study, StudyError, open_dataset, run
+from .members import groups
+from .progress import ProgressShow
+from .store import STATUS, SchemaError
+from .study import Scalar, StudyWarning
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
+console = Console()
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="study file (TOML)")]
+Seeds = Annotated[int | None, typer.Option(help="seeds a cell, instead of the study's")]
+Only = Annotated[list[str] | None, typer.Option(metavar="AXIS=v1,v2", help="restrict an axis; may be repeated")]
+
+
+@app.command("run")
+def run_command(
+    study: StudyFile,
+    out: Annotated[Path, typer.Option(help="directory for the dataset")],
+    seeds: Seeds = None,
+    only: Only = None,
+    overwrite: Annotated[bool, typer.Option(help="replace a dataset of another study in --out")] = False,
+) -> None:
+    """Run a study into a dataset; a partial dataset of the same study is completed."""
+    resolved = _load(study, seeds, only)
+    console.print(f"{resolved.name}: {resolved.question or 'no question stated'}", highlight=False)
+    console.print(_size_line(resolved), highlight=False)
+    try:
+        with ProgressShow(console) as show:
+            ds = run(resolved, out, on_progress=show.update, overwrite=overwrite)
+    except StudyError as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        with open_dataset(out) as ds:
+            done = int((ds["status"] >= STATUS["converged"]).sum())
+        console.print(f"interrupted: {done:,} of {resolved.members:,} members are finished and kept in {out}")
+        console.print("go on with the same command", highlight=False)
+        raise typer.Exit(130) from None
+    with ds:
+        counts = {name: int((ds["status"] == code).sum()) for name, code in STATUS.items()}
+        ended = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+        rate = ds.attrs["member_steps"] / max(ds.attrs["wall_time"], 1e-9)
+        console.print(f"{ended}; {ds.attrs['wall_time']:.1f} s, {rate:,.0f} member-steps/s", highlight=False)
+        console.print(f"lane efficiency {ds.attrs['lane_efficiency']:.1%}", highlight=False)
+    console.print(f"dataset: {out}", highlight=False)
+
+
+@app.command()
+def show(study: StudyFile, seeds: Seeds = None, only: Only = None) -> None:
+    """Show a study: resolved fields, number of members, estimated work."""
+    resolved = _load(study, seeds, only)
+    console.print_json(data=resolved.resolved())
+    table = Table("axis", "points", "values", title=f"{resolved.name}: {resolved.question}")
+    for name, axis in resolved.axes.items():
+        table.add_row(name, str(len(axis.values)), ", ".join(str(v) for v in axis.values))
+    console.print(table)
+    for group in groups(resolved):
+        shape = group.shape
+        console.print(
+            f"program: m = {shape.width}, m* = {shape.teacher_neurons}, d = {shape.inputs}, "
+            f"{shape.activation.name}, {len(group.cells)} cells, tiles of {shape.tile}",
+            highlight=False,
+        )
+    console.print(_size_line(resolved), highlight=False)
+
+
+def _size_line(study: Study) -> str:
+    steps = study.seeds * sum(study.member_cap(p.cell) for p in study.points)
+    pairs = study.seeds * sum(study.member_cap(p.cell) * _pairs(p.cell) for p in study.points)
+    return (
+        f"{study.members:,} members ({len(study.points):,} cells × {study.seeds:,} seeds), at most "
+        f"{steps:,} member-steps, {pairs:.3g} neuron pairs"
+    )
+
+
+def _pairs(cell) -> int:
+    return cell.student.width * (cell.student.width + cell.teacher.shape()[0])
+
+
+def _load(path: Path, seeds: int | None, only: list[str] | None) -> Study:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", StudyWarning)
+        try:
+            study = Study.from_toml(path)
+            if only:
+                study = study.only(**{name: values for name, values in (_parse_only(study, o) for o in only)})
+            if seeds is not None:
+                study = study.replace(seeds=seeds)
+        except StudyError as error:
+            _fail(error)
+    for text in dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, StudyWarning)):
+        console.print(f"warning: {text}", highlight=False, markup=False)
+    return study
+
+
+def _parse_only(study: Study, text: str) -> tuple[str, list[Scalar]]:
+    name, separator, values = text.partition("=")
+    if not separator or not values:
+        raise StudyError(f"--only: got {text!r}; write AXIS=v1,v2")
+    known = study.axes[name].values if name in study.axes else ()
+    return name, [_parse_value(value, known) for value in values.split(",")]
+
+
+def _parse_value(text: str, known: tuple[Scalar, ...]) -> Scalar:
+    """The axis's own value that the text writes, else the text."""
+    for value in known:
+        if str(value) == text:
+            return value
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            try:
+                if float(text) == float(value):
+                    return value
+            except ValueError:
+                continue
+    return text
+
+
+def _fail(error: StudyError | SchemaError) -> NoReturn:
+    Console(stderr=True).print(f"error: {error}", highlight=False, markup=False, style="red")
+    raise typer.Exit(2)
+
+
+def main() -> None:
+    """The entry point; errors that a user can mend end with a message instead of a traceback."""
+    try:
+        app()
+    except (SchemaError, OSError) as error:
+        Console(stderr=True).print(f"error: {error}", highlight=False, markup=False, style="red")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Progress on a terminal as a bar, elsewhere as plain lines."""
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from .launch import Report
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class ProgressShow:
+    """A context manager whose `update` takes the reports of a run."""
+
+    def __init__(self, console: Console):
+        self.console = console
+        self.bar: Progress | None = None
+        self.last_line = float("-inf")
+
+    def __enter__(self) -> "ProgressShow":
+        if self.console.is_terminal:
+            columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[say]}")
+            self.bar = Progress(*columns, TimeElapsedColumn(), console=self.console)
+            self.bar.start()
+            self.task = self.bar.add_task("compiling", total=1.0, say="")
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def update(self, report: Report) -> None:
+        say = describe(report)
+        if self.bar is not None:
+            self.bar.update(self.task, completed=report.share, description="running", say=say)
+        elif report.seconds - self.last_line >= _SECONDS_BETWEEN_LINES or report.share >= 1.0:
+            self.console.print(f"[{report.share:4.0%}] {say}", highlight=False, markup=False)
+            self.last_line = report.seconds
+
+
+def describe(report: Report) -> str:
+    """Members finished, member-steps a second, share converged, time left."""
+    rate = report.member_steps / max(report.seconds, 1e-9)
+    parts = [f"{report.finished:,}/{report.members:,} members", f"{_short(rate)} member-steps/s"]
+    if report.finished:
+        parts.append(f"{report.converged / report.finished:.0%} of them converged")
+    if 0.0 < report.share < 1.0:
+        parts.append(f"{_clock(report.seconds * (1.0 - report.share) / report.share)} left")
+    return ", ".join(parts)
+
+
+def _short(value: float) -> str:
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g} {letter}"
+    return f"{value:.3g}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
