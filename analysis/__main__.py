@@ -12,8 +12,8 @@ import xarray as xr
 from rich.console import Console
 from rich.table import Table
 
-from ensemble import STATUS, open_dataset
-from ensemble.study import Study
+from ensemble import open_dataset
+from ensemble.store.schema import status_line
 
 from . import minima as find_minima
 from . import phase as make_phase
@@ -148,11 +148,8 @@ def _cell_families(result: xr.Dataset, ds: xr.Dataset, index: tuple[int, ...]) -
 
 
 def _say_status(ds: xr.Dataset) -> None:
-    counts = {name: int((ds["status"] == code).sum()) for name, code in STATUS.items()}
-    ended = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
-    study = Study.from_json(ds.attrs["study"])
     partial = "" if ds.attrs["complete"] else " — a partial dataset: the run was interrupted"
-    console.print(f"{study.name}: {study.members:,} members: {ended}{partial}", highlight=False, soft_wrap=True)
+    console.print(f"{ds.attrs['title']}, {status_line(ds)}{partial}", highlight=False, soft_wrap=True)
 
 
 def _say_marginal(ds: xr.Dataset, x: str, measure: str, below: float, what: str) -> None:

@@ -12,7 +12,7 @@ from rich.table import Table
 from . import Study, StudyError, open_dataset, run
 from .members import groups
 from .progress import ProgressShow
-from .store import STATUS, SchemaError
+from .store import STATUS, SchemaError, status_line
 from .study import Scalar, StudyWarning
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
@@ -33,8 +33,8 @@ def run_command(
 ) -> None:
     """Run a study into a dataset; a partial dataset of the same study is completed."""
     resolved = _load(study, seeds, only)
-    console.print(f"{resolved.name}: {resolved.question or 'no question stated'}", highlight=False)
-    console.print(_size_line(resolved), highlight=False)
+    _say(f"{resolved.name}: {resolved.question or 'no question stated'}")
+    _say(_size_line(resolved))
     try:
         with ProgressShow(console) as show:
             ds = run(resolved, out, on_progress=show.update, overwrite=overwrite)
@@ -43,16 +43,12 @@ def run_command(
     except KeyboardInterrupt:
         with open_dataset(out) as ds:
             done = int((ds["status"] >= STATUS["converged"]).sum())
-        console.print(f"interrupted: {done:,} of {resolved.members:,} members are finished and kept in {out}")
-        console.print("go on with the same command", highlight=False)
+        _say(f"interrupted: {done:,} of {resolved.members:,} members are finished and kept in {out}")
+        _say("the same command goes on from there")
         raise typer.Exit(130) from None
     with ds:
-        counts = {name: int((ds["status"] == code).sum()) for name, code in STATUS.items()}
-        ended = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
-        rate = ds.attrs["member_steps"] / max(ds.attrs["wall_time"], 1e-9)
-        console.print(f"{ended}; {ds.attrs['wall_time']:.1f} s, {rate:,.0f} member-steps/s", highlight=False)
-        console.print(f"lane efficiency {ds.attrs['lane_efficiency']:.1%}", highlight=False)
-    console.print(f"dataset: {out}", highlight=False)
+        _say(f"{status_line(ds)}; {ds.attrs['wall_time']:.1f} s, lane efficiency {ds.attrs['lane_efficiency']:.1%}")
+    _say(f"dataset: {out}")
 
 
 @app.command()
@@ -66,12 +62,16 @@ def show(study: StudyFile, seeds: Seeds = None, only: Only = None) -> None:
     console.print(table)
     for group in groups(resolved):
         shape = group.shape
-        console.print(
+        _say(
             f"program: m = {shape.width}, m* = {shape.teacher_neurons}, d = {shape.inputs}, "
-            f"{shape.activation.name}, {len(group.cells)} cells, tiles of {shape.tile}",
-            highlight=False,
+            f"{shape.activation.name}, {len(group.cells)} cells, tiles of {shape.tile}"
         )
-    console.print(_size_line(resolved), highlight=False)
+    _say(_size_line(resolved))
+
+
+def _say(text: str) -> None:
+    """Plain text, never wrapped: lines stay whole in logs."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _size_line(study: Study) -> str:
@@ -99,7 +99,7 @@ def _load(path: Path, seeds: int | None, only: list[str] | None) -> Study:
         except StudyError as error:
             _fail(error)
     for text in dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, StudyWarning)):
-        console.print(f"warning: {text}", highlight=False, markup=False)
+        _say(f"warning: {text}")
     return study
 
 

@@ -43,7 +43,7 @@ class Group(NamedTuple):
 def tile_size(width: int, teacher_neurons: int, inputs: int) -> int:
     """Lanes in a tile, from the static shape alone: few enough for their pair arrays to stay in cache."""
     pairs = width * (width + teacher_neurons)
-    return max(8, min(128, 2 ** int(np.log2(max(1, 40_000 // pairs)))))
+    return max(8, min(32, 2 ** int(np.log2(max(1, 40_000 // pairs)))))
 
 
 def groups(study: Study) -> list[Group]:
@@ -86,22 +86,9 @@ def _program_shape(study: Study, cells: list[Cell]) -> ProgramShape:
     )
 
 
-def _optax_schedules(protocol: Protocol) -> tuple["HashableOptax", ...]:
-    found: dict[str, HashableOptax] = {}
-    for stage in protocol.stages:
-        for schedule in (stage.step_size_schedule, stage.weight_decay_schedule):
-            if isinstance(schedule, Optax):
-                found.setdefault(schedule.model_dump_json(), HashableOptax(schedule.model_dump_json()))
-    return tuple(found.values())
-
-
-class HashableOptax(NamedTuple):
-    """An optax schedule as part of a program's static shape: its JSON text, callable."""
-
-    text: str
-
-    def __call__(self, step: jax.Array) -> jax.Array:
-        return Optax.model_validate_json(self.text)(step)
+def _optax_schedules(protocol: Protocol) -> tuple[Optax, ...]:
+    schedules = (s for stage in protocol.stages for s in (stage.step_size_schedule, stage.weight_decay_schedule))
+    return tuple(dict.fromkeys(s for s in schedules if isinstance(s, Optax)))
 
 
 def workload(study: Study, group: Group, members: np.ndarray) -> Workload:
@@ -167,8 +154,7 @@ def _rules(protocols: list[Protocol], schedules: Sequence[Callable], dtype: np.d
         return schedule.every if isinstance(schedule, Halving) else 0
 
     def index(schedule: Schedule | None) -> int:
-        known = HashableOptax(schedule.model_dump_json()) if isinstance(schedule, Optax) else None
-        return schedules.index(known) + 1 if known else 0
+        return schedules.index(schedule) + 1 if isinstance(schedule, Optax) else 0
 
     def tolerance(value: float | None) -> float:
         return -1.0 if value is None else value

@@ -1,5 +1,7 @@
 """The one network of the project: student and teacher are both a `TwoLayer`."""
 
+from collections.abc import Sequence
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -28,7 +30,7 @@ class TwoLayer(eqx.Module):
     W: Float[Array, "*batch neuron input"]
     activation: AbstractActivation = eqx.field(static=True)
 
-    def __init__(self, a: ArrayLike, W: ArrayLike, activation: str | AbstractActivation = "relu"):
+    def __init__(self, a: ArrayLike | Sequence, W: ArrayLike | Sequence, activation: str | AbstractActivation = "relu"):
         a, W = _as_float(a), _as_float(W)
         if a.ndim < 1 or W.ndim != a.ndim + 1 or a.shape != W.shape[:-1]:
             raise ValueError(
@@ -46,7 +48,7 @@ class TwoLayer(eqx.Module):
 _lookup = activation
 
 
-def _as_float(values: ArrayLike) -> jax.Array:
+def _as_float(values: ArrayLike | Sequence) -> jax.Array:
     array = jnp.asarray(values)
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.result_type(float))
 

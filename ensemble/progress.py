@@ -33,7 +33,7 @@ class ProgressShow:
         if self.bar is not None:
             self.bar.update(self.task, completed=report.share, description="running", say=say)
         elif report.seconds - self.last_line >= _SECONDS_BETWEEN_LINES or report.share >= 1.0:
-            self.console.print(f"[{report.share:4.0%}] {say}", highlight=False, markup=False)
+            self.console.print(f"[{report.share:4.0%}] {say}", highlight=False, markup=False, soft_wrap=True)
             self.last_line = report.seconds
 
 
@@ -41,7 +41,7 @@ def describe(report: Report) -> str:
     """Members finished, member-steps a second, share converged, time left."""
     rate = report.member_steps / max(report.seconds, 1e-9)
     parts = [f"{report.finished:,}/{report.members:,} members", f"{_short(rate)} member-steps/s"]
-    if report.finished:
+    if report.finished and report.converged is not None:
         parts.append(f"{report.converged / report.finished:.0%} of them converged")
     if 0.0 < report.share < 1.0:
         parts.append(f"{_clock(report.seconds * (1.0 - report.share) / report.share)} left")

@@ -175,6 +175,9 @@ def resolve(table: dict[str, Any]) -> tuple[Protocol, dict[str, Any]]:
     if kind not in PROTOCOLS:
         raise ValueError(f"kind: got {kind!r}; known protocols are {', '.join(PROTOCOLS)}")
     build = PROTOCOLS[kind]
-    protocol = build(**arguments)
     defaults = {p.name: p.default for p in inspect.signature(build).parameters.values()}
+    for name in arguments:
+        if name not in defaults:
+            raise ValueError(f"{name}: unknown field; the protocol {kind} has {', '.join(defaults)}")
+    protocol = build(**arguments)
     return protocol, {"kind": kind} | {k: v for k, v in (defaults | arguments).items() if v is not None}

@@ -39,7 +39,11 @@ class Optax(Spec):
     arguments: dict[str, Any] = Field(default_factory=dict)
 
     def __call__(self, step: jax.Array) -> jax.Array:
-        return jnp.asarray(self._schedule()(step))
+        # optax mixes counts with its own floats; a float count gives the same values.
+        return jnp.asarray(self._schedule()(step.astype(float)))
+
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())
 
     def _schedule(self) -> optax.Schedule:
         return getattr(optax.schedules, self.name)(**{k: _with_int_keys(v) for k, v in self.arguments.items()})

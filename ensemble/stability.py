@@ -7,12 +7,15 @@ unit u of the curvature along rows t_i u. Scaling w by s and a by 1/s multiplies
 second by s⁻²: where both layers move, the larger of the two is at least their geometric mean.
 """
 
+import functools
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from .network import row_norms
+from .activations import AbstractHomogeneous
 from .protocol import Layers
-from .teachers import AbstractTeacher, RandomSeparated
+from .teachers import AbstractTeacher
 
 
 def largest_stable_step(teacher: AbstractTeacher, layers: Layers, weight_decay: float) -> float | None:
@@ -21,17 +24,30 @@ def largest_stable_step(teacher: AbstractTeacher, layers: Layers, weight_decay: 
     There is none for the output layer alone (its curvature is the student's own), for activations that are
     not 1-homogeneous, and for teachers that differ from seed to seed.
     """
-    sigma = teacher.sigma
-    if isinstance(teacher, RandomSeparated) or layers == "output" or not sigma.homogeneous:
+    known, sigma = teacher.known(), teacher.sigma
+    if known is None or layers == "output" or not isinstance(sigma, AbstractHomogeneous):
         return None
-    drawn = teacher.draw(jax.random.key(0))
-    norms = row_norms(drawn.W)
-    of_pair = drawn.W @ drawn.W.T, norms[:, None], norms[None, :]
-    a = np.abs(np.asarray(drawn.a))
-    first = _largest_eigenvalue(a[:, None] * np.asarray(sigma.dual_slopes(*of_pair)[1]) * a[None, :])
+    a, gram = known
+    norms = np.sqrt(np.diag(gram))
+    kappa, slope = _dual(sigma, gram / np.outer(norms, norms))
+    first = _largest_eigenvalue(np.outer(a, a) * slope)
     if layers == "first":
         return 2.0 / (first + weight_decay)
-    return 2.0 / (np.sqrt(first * _largest_eigenvalue(np.asarray(sigma.dual(*of_pair)))) + weight_decay)
+    return 2.0 / (np.sqrt(first * _largest_eigenvalue(np.outer(norms, norms) * kappa)) + weight_decay)
+
+
+def _dual(sigma: AbstractHomogeneous, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(κ, κ′) at every ρ, through arrays of one length: each activation is compiled once, not once a size."""
+    values, place = np.unique(np.clip(rho, -1.0, 1.0), return_inverse=True)
+    padded = np.zeros(-(-len(values) // 1024) * 1024)
+    padded[: len(values)] = values
+    kappa, slope = _compiled(sigma, jnp.asarray(padded))
+    return np.asarray(kappa)[place].reshape(rho.shape), np.asarray(slope)[place].reshape(rho.shape)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _compiled(sigma: AbstractHomogeneous, rho: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return sigma.kappa(rho), sigma.kappa_slopes(rho)[1]
 
 
 def _largest_eigenvalue(matrix: np.ndarray) -> float:

@@ -92,7 +92,7 @@ class NearTeacher(AbstractStart):
     def draw(self, key, teacher, width):
         count = teacher.a.shape[0]
         owner = jnp.arange(width) % count
-        copies = jnp.bincount(owner, length=count)
+        copies = jnp.bincount(owner, length=count).astype(teacher.a.dtype)
         norms = row_norms(teacher.W)
         unit = (teacher.W / norms[:, None])[owner]
         tangent = normal_rows(key, width, teacher.W.shape[1])

@@ -32,8 +32,8 @@ from .probes import MEMBER_PROBES, PROBES
 from .protocol import Protocol
 from .spec import Spec
 from .stability import largest_stable_step
-from .starts import GivenStart, Student
-from .teachers import Teacher
+from .starts import AbstractStart, GivenStart, Student
+from .teachers import TEACHERS, Teacher
 
 Scalar = bool | int | float | str
 
@@ -187,15 +187,16 @@ class Study(Spec):
     @classmethod
     def from_json(cls, text: str) -> Self:
         """The study of a dataset's `study` attribute."""
-        return cls._validated(json.loads(text), "study: ")
+        return cls._validated(json.loads(text), "study: ", quiet=True)
 
     @classmethod
-    def _validated(cls, data: dict[str, Any], prefix: str) -> Self:
+    def _validated(cls, data: dict[str, Any], prefix: str, quiet: bool = False) -> Self:
         try:
             study = cls.model_validate(data)
         except ValidationError as error:
             raise StudyError("\n".join(prefix + line for line in _messages(error))) from None
-        study.warn()
+        if not quiet:
+            study.warn()
         return study
 
     def replace(self, **changes: Any) -> Self:
@@ -401,11 +402,21 @@ def _paths(data: dict[str, Any]) -> list[str]:
         else:
             found.append(prefix)
 
-    student = {"extra_neurons": 0} | dict(_as_table(data.get("student", {})))
-    if isinstance(student.get("start"), str):
-        student["start"] = {"kind": student["start"]}
-    for part, table in (("teacher", _as_table(data.get("teacher", {}))), ("student", student)):
-        walk(part, table)
+    def with_fields(table: Any, specs: Any) -> dict[str, Any]:
+        """The table with the other fields of its kind: an axis may set a field that the table leaves out."""
+        table = {"kind": table} if isinstance(table, str) else dict(_as_table(table))
+        known = {
+            f: None
+            for spec in specs
+            if table.get("kind") == spec.model_fields["kind"].default
+            for f in spec.model_fields
+        }
+        return known | table
+
+    student = {name: None for name in Student.model_fields} | dict(_as_table(data.get("student", {})))
+    student["start"] = with_fields(student["start"] or {}, AbstractStart.__subclasses__())
+    walk("teacher", with_fields(data.get("teacher", {}), TEACHERS))
+    walk("student", student)
     walk("protocol", data.get("protocol", {}))
     return found
 

@@ -49,6 +49,10 @@ class AbstractTeacher(Spec, abc.ABC):
     def draw(self, key: PRNGKeyArray) -> TwoLayer:
         """The teacher of one member; `key` is its own for this purpose."""
 
+    @abc.abstractmethod
+    def known(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """(|a*|, Gram matrix W* W*ᵀ) where every seed has the same; None where seeds differ."""
+
 
 class _AbstractPlanted(AbstractTeacher):
     """A teacher given by its sizes and, maybe, an angle."""
@@ -82,6 +86,15 @@ class _AbstractPlanted(AbstractTeacher):
             case values:
                 return jnp.asarray(values)
 
+    @abc.abstractmethod
+    def gram(self) -> np.ndarray | None:
+        """W* W*ᵀ where every seed has the same; None where seeds differ."""
+
+    def known(self) -> tuple[np.ndarray, np.ndarray] | None:
+        gram = self.gram()
+        sizes = np.abs(self.output_weights) if isinstance(self.output_weights, tuple) else np.ones(self.neurons)
+        return None if gram is None else (sizes, gram)
+
     @model_validator(mode="after")
     def _check_sizes(self):
         if isinstance(self.output_weights, tuple) and len(self.output_weights) != self.neurons:
@@ -111,6 +124,9 @@ class Orthonormal(_AbstractPlanted):
     def rows(self, key):
         return jnp.eye(self.neurons)
 
+    def gram(self):
+        return np.eye(self.neurons)
+
     @model_validator(mode="after")
     def _check(self):
         _refuse_rank(self.neurons, self.inputs, "orthonormal")
@@ -128,6 +144,10 @@ class SeparatedPairs(_AbstractPlanted):
         half = 0.5 * self.separation
         pair = jnp.stack([jnp.stack([jnp.cos(half), jnp.sin(half)]), jnp.stack([jnp.cos(half), -jnp.sin(half)])])
         return jnp.kron(jnp.eye(self.neurons // 2), pair)
+
+    def gram(self):
+        cosine = math.cos(self.separation)
+        return np.kron(np.eye(self.neurons // 2), [[1.0, cosine], [cosine, 1.0]])
 
     @model_validator(mode="after")
     def _check(self):
@@ -160,6 +180,9 @@ class Equiangular(_AbstractPlanted):
         s = jnp.sqrt(1.0 - c)
         t = (jnp.sqrt(jnp.maximum(1.0 - c + m * c, 0.0)) - s) / m
         return s * jnp.eye(m) + t * jnp.ones((m, m))
+
+    def gram(self):
+        return np.where(np.eye(self.neurons) > 0, 1.0, math.cos(self.separation))
 
     @model_validator(mode="after")
     def _check(self):
@@ -206,6 +229,9 @@ class RandomSeparated(_AbstractPlanted):
 
         return jax.lax.fori_loop(0, self.neurons, place, jnp.zeros((self.neurons, self.rank)))
 
+    def gram(self):
+        return None
+
     @model_validator(mode="after")
     def _check(self):
         if self.rank > self.inputs:
@@ -248,6 +274,10 @@ class GivenTeacher(AbstractTeacher):
     def draw(self, key):
         return TwoLayer(jnp.asarray(self.a), jnp.asarray(self.W), self.sigma)
 
+    def known(self):
+        W = np.asarray(self.W, float)
+        return np.abs(np.asarray(self.a, float)), W @ W.T
+
     @model_validator(mode="after")
     def _check(self):
         check_given(self.a, self.W)
@@ -267,6 +297,7 @@ def check_given(a: Row, W: tuple[Row, ...]) -> None:
         raise ValueError("a, W: got a value that is not finite")
 
 
+TEACHERS = (Orthonormal, SeparatedPairs, Equiangular, RandomSeparated, GivenTeacher)
 Teacher = Annotated[
     Orthonormal | SeparatedPairs | Equiangular | RandomSeparated | GivenTeacher, Field(discriminator="kind")
 ]

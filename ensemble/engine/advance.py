@@ -112,7 +112,7 @@ def _advance_tile(shape: ProgramShape, lanes: Lanes, record_steps: jax.Array, bu
 
 
 def _put_aside(lanes: Lanes, snapshots: Snapshots, due: jax.Array) -> Snapshots:
-    slot = (jnp.arange(snapshots.decay.shape[1])[None, :] == snapshots.count[:, None]) & due[:, None]
+    slot = (jnp.arange(snapshots.decay.shape[1], dtype=jnp.int32)[None, :] == snapshots.count[:, None]) & due[:, None]
     return Snapshots(
         a=jnp.where(slot[:, :, None], lanes.a[:, None, :], snapshots.a),
         W=jnp.where(slot[:, :, None, None], lanes.W[:, None, :, :], snapshots.W),

@@ -26,7 +26,8 @@ class Report(NamedTuple):
 
     members: int
     finished: int
-    converged: int
+    converged: int | None
+    """None where no stop rule can make a member converge."""
     member_steps: int
     share: float
     """Share of the work that is done, as far as it can be known."""
@@ -146,6 +147,7 @@ class _Keeper:
     def __init__(self, results: Results, directory: Path | None, on_progress: Callable[[Report], None]):
         self.results, self.directory, self.on_progress = results, directory, on_progress
         study = results.study
+        self.has_rule = any(p.cell.stages.stages[-1].has_rule for p in study.points)
         self.steps_before, self.lane_steps, self.engine_time = 0, 0, 0.0
         self.total_steps = study.seeds * sum(study.member_cap(p.cell) for p in study.points)
         self.began = self.saved = time.monotonic()
@@ -161,7 +163,7 @@ class _Keeper:
             Report(
                 members=len(status),
                 finished=finished,
-                converged=int(np.sum(status == STATUS["converged"])),
+                converged=int(np.sum(status == STATUS["converged"])) if self.has_rule else None,
                 member_steps=steps,
                 share=share,
                 seconds=now - self.began,

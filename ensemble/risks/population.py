@@ -65,7 +65,7 @@ class PopulationRisk(AbstractRisk):
         gram = W @ V.T
         norm_w, norm_v = row_norms(W)[:, None], row_norms(V)[None, :]
         radial, along = sigma.dual_slopes(gram, norm_w, norm_v)
-        pull = (radial @ c)[:, None] * W + (along * c) @ V
+        pull = (radial @ c)[:, None] * W + (along * c[None, :]) @ V
         if sigma.homogeneous:
             # Euler's identity for a function of degree 1 in w: K(w, v) = wᵀ ∂K/∂w.
             slope_a = jnp.sum(W * pull, axis=-1)

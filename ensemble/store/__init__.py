@@ -3,7 +3,7 @@
 from .files import dataset_path, open_dataset, write_dataset
 from .provenance import provenance
 from .results import Results
-from .schema import FINISHED, STATUS, SchemaError, check
+from .schema import FINISHED, STATUS, SchemaError, check, status_line
 
 __all__ = [
     "FINISHED",
@@ -14,5 +14,6 @@ __all__ = [
     "dataset_path",
     "open_dataset",
     "provenance",
+    "status_line",
     "write_dataset",
 ]

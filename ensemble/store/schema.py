@@ -22,6 +22,14 @@ rule; `max_steps`: all steps of the protocol were taken, or the cap was reached,
 FINISHED = STATUS["converged"]
 """A status ≥ this is a result."""
 
+_SAYS = {
+    "not_run": "not started",
+    "running": "in flight when the run was interrupted",
+    "converged": "converged (stop rule met)",
+    "max_steps": "ran all their steps",
+    "diverged": "diverged",
+}
+
 NEVER_ENDED = -1
 
 
@@ -83,6 +91,13 @@ def sizes(study: Study) -> dict[str, int]:
         "teacher_neuron": teacher_neurons,
         "input": inputs,
     }
+
+
+def status_line(ds: xr.Dataset) -> str:
+    """How many members there are of each status, in words."""
+    counts = {name: int((ds["status"] == code).sum()) for name, code in STATUS.items()}
+    ended = ", ".join(f"{count:,} {_SAYS[name]}" for name, count in counts.items() if count)
+    return f"{ds['status'].size:,} members: {ended}"
 
 
 def check(ds: xr.Dataset, values: bool = True) -> None:

@@ -1,0 +1,231 @@
+"""The engine: exact dynamics, whatever lane, neighbour, budget or order a member had."""
+
+import jax
+import numpy as np
+import pytest
+import xarray as xr
+
+import ensemble as ens
+import ensemble.engine.run as engine_run
+from ensemble.engine import TRACES
+from ensemble.members import groups, tile_size
+from tests.studies import descend, heavy_tailed, small
+
+
+def assert_same_members(ds: xr.Dataset, other: xr.Dataset) -> None:
+    """Every variable of `ds` is bit for bit that of `other` at the same labels."""
+    assert set(ds.data_vars) == set(other.data_vars)
+    for name in ds.data_vars:
+        labels = {d: ds[d].values for d in ds[name].dims if d in ds.coords and d != "stage"}
+        np.testing.assert_array_equal(ds[name].values, other[name].sel(labels).values, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def small_run() -> xr.Dataset:
+    return ens.run(small())
+
+
+@pytest.fixture(scope="module")
+def heavy_run() -> xr.Dataset:
+    return ens.run(heavy_tailed())
+
+
+def test_descent_equals_an_independent_numpy_loop(small_run):
+    # One step of size η moves a weight by η × gradient; 60 steps keep the rounding of the two orders of summation
+    # apart by far less than 1e-12.
+    start = ens.run(small(records=[0], protocol={"kind": "fixed_decay", "step_size": 1e-300, "steps": 1}))
+    cell = {"weight_decay": 0.05, "separation": 0.8, "seed": 2}
+    first, last = start.sel(cell), small_run.sel(cell)
+    a, W, _ = descend(
+        first["a"].values,
+        first["W"].values,
+        last["teacher_a"].values,
+        last["teacher_W"].values,
+        "abs_centred",
+        steps=60,
+        step_size=0.2,
+        decay=lambda t: 0.05 / 2 ** (t // 20),
+    )
+    np.testing.assert_allclose(last["a"], a, atol=1e-12)
+    np.testing.assert_allclose(last["W"], W, atol=1e-12)
+    # Companion: without the halving the weights are visibly others.
+    a, _, _ = descend(
+        first["a"].values, first["W"].values, last["teacher_a"].values, last["teacher_W"].values,
+        "abs_centred", steps=60, step_size=0.2, decay=lambda t: 0.05,
+    )  # fmt: skip
+    assert np.abs(last["a"].values - a).max() > 1e-4
+
+
+def test_stop_rule_stops_at_the_same_step_as_numpy(heavy_run):
+    start = ens.run(heavy_tailed(records=[0], protocol={"kind": "plain", "step_size": 1e-300, "steps": 1}))
+    for seed in (0, 5):
+        first, last = start.sel(seed=seed), heavy_run.sel(seed=seed)
+        _, W, steps = descend(
+            first["a"].values,
+            first["W"].values,
+            last["teacher_a"].values,
+            last["teacher_W"].values,
+            "relu",
+            steps=3000,
+            step_size=0.2,
+            decay=lambda t: 0.0,
+            grad_norm=1e-6,
+            layers=("W",),
+        )
+        assert int(last["stop_step"]) == steps
+        np.testing.assert_allclose(last["W"], W, atol=1e-9)
+        assert float(last["grad_norm"]) <= 1e-6
+
+
+def test_a_member_alone_equals_itself_among_many(small_run, heavy_run):
+    alone = ens.run(small(seeds=1).only(weight_decay=[0.05], separation=[1.2]))
+    assert_same_members(alone, small_run)
+    for seeds in (1, 7):
+        assert_same_members(ens.run(heavy_tailed(seeds=seeds)), heavy_run)
+
+
+def test_later_seeds_and_points_change_no_earlier_member(small_run):
+    more = ens.run(small(seeds=5, axes={"weight_decay": [0.0, 0.01, 0.05], "separation": [0.4, 0.8, 1.0, 1.2]}))
+    assert_same_members(small_run, more)
+
+
+def test_order_of_points_changes_nothing(small_run):
+    turned = ens.run(small(axes={"separation": [1.2, 0.4, 0.8], "weight_decay": [0.05, 0.0]}))
+    assert_same_members(turned.transpose(*small_run["status"].dims, ...), small_run)
+
+
+@pytest.mark.parametrize("budget", [3, 17, 1000])
+def test_budget_and_refill_change_nothing(heavy_run, monkeypatch, budget):
+    monkeypatch.setattr(engine_run, "_MAX_TILES_A_DEVICE", 1)
+    monkeypatch.setattr(engine_run._Run, "_budget", lambda self: budget)
+    # More members than lanes, so that lanes are refilled.
+    lanes = len(jax.local_devices()) * tile_size(4, 4, 4)
+    many = ens.run(heavy_tailed(seeds=lanes + 24, records=6))
+    assert_same_members(heavy_run, many)
+    assert int((many["status"] == ens.STATUS["converged"]).sum()) == lanes + 24
+
+
+def test_steps_are_heavy_tailed_and_lanes_are_left(heavy_run):
+    steps = heavy_run["stop_step"].values
+    assert steps.max() > 1.5 * np.median(steps), "the fixture no longer tests what it is for"
+    assert heavy_run.attrs["member_steps"] == steps.sum()
+    assert 0.0 < heavy_run.attrs["lane_efficiency"] <= 1.0
+
+
+def test_one_trace_a_static_shape():
+    study = small(
+        name="traces",
+        student={"neurons": 5, "start": "balanced"},
+        axes={
+            "weight_decay": [0.0, 0.05],
+            "step_size": [0.1, 0.2],
+            "epoch_steps": [10, 15],
+            "width": {"field": "student.neurons", "values": [5, 6]},
+        },
+    )
+    before = len(TRACES)
+    ens.run(study)
+    assert [shape.width for shape in TRACES[before:]] == [5, 6]
+    assert len(groups(study)) == 2
+
+
+def test_statuses_and_a_diverging_member_harms_no_other():
+    def axes(step_sizes, tolerances):
+        return {"step_size": step_sizes, "tolerance": {"field": "protocol.grad_norm", "values": tolerances}}
+
+    with pytest.warns(ens.StudyWarning, match="got step_size = 50 in stage 'local'.*above 1.6 descent cannot rest"):
+        study = heavy_tailed(seeds=4, axes=axes([0.2, 50.0], [1e-6, 1e-300]), max_steps=2500)
+    ds = ens.run(study)
+    status = ds["status"]
+    assert set(np.unique(status.sel(step_size=50.0))) == {ens.STATUS["diverged"]}
+    assert set(np.unique(status.sel(step_size=0.2, tolerance=1e-300))) == {ens.STATUS["max_steps"]}
+    assert set(np.unique(ds["stop_step"].sel(step_size=0.2, tolerance=1e-300))) == {2500}
+    calm = ens.run(heavy_tailed(seeds=4, axes=axes([0.2], [1e-6]), max_steps=2500))
+    assert_same_members(calm, ds)
+    for name in ("loss", "risk", "max_angle", "W", "loss_history"):
+        assert bool(np.isfinite(ds[name]).all()), name
+
+
+def test_max_steps_caps_every_member_in_any_stage():
+    ds = ens.run(small(protocol={"kind": "zhou_ge", "epochs": 2, "epoch_steps": 20}, max_steps=1))
+    assert set(np.unique(ds["stop_step"])) == {1}
+    reached = ds["stage_end_step"].isel(seed=0, weight_decay=0, separation=0).values
+    np.testing.assert_array_equal(reached, [1, -1, -1, -1])
+    assert bool(ds["loss_stage"].sel(stage="local").isnull().all())
+
+
+def test_zhou_ge_stages(rng):
+    ds = ens.run(small(protocol={"kind": "zhou_ge", "epochs": 2, "epoch_steps": 30, "fit_decay": 1e-3}))
+    assert ds["stage"].values.tolist() == ["early", "fit", "balance", "local"]
+    np.testing.assert_array_equal(ds["stage_end_step"].isel(seed=0, weight_decay=0, separation=0), [1, 1, 1, 61])
+    # Balancing keeps the function and puts every |a_i| at ‖w_i‖.
+    np.testing.assert_allclose(ds["loss_stage"].sel(stage="balance"), ds["loss_stage"].sel(stage="fit"), atol=1e-14)
+    assert float(ds["imbalance_stage"].sel(stage="balance").max()) < 1e-14
+    # Ridge is the minimum of ½E(f−f*)² + (λ/2)‖a‖² over a: the gradient on the output layer vanishes.
+    assert float(ds["grad_norm_stage"].sel(stage="fit").max()) < 1e-12
+    assert float(ds["grad_norm_stage"].sel(stage="early").min()) > 1e-3
+
+
+def test_fit_by_descent_approaches_the_ridge_solution():
+    ridge = {"kind": "zhou_ge", "epochs": 1, "epoch_steps": 1, "fit_decay": 0.05, "first_step_size": 4.0}
+    descent = ridge | {"fit": "descent", "fit_steps": 4000, "fit_step_size": 0.3}
+    exact, slow = ens.run(small(protocol=ridge)), ens.run(small(protocol=descent))
+    for name in ("loss_stage", "risk_stage"):
+        np.testing.assert_allclose(slow[name].sel(stage="fit"), exact[name].sel(stage="fit"), rtol=1e-6)
+
+
+def test_fixed_first_layer_moves_no_row():
+    short, long = (ens.run(small(protocol={"kind": "fixed_first_layer", "steps": steps})) for steps in (1, 50))
+    np.testing.assert_array_equal(short["W"], long["W"])
+    assert float(np.abs(short["a"] - long["a"]).min()) > 0.0
+
+
+def test_loss_and_angle_rules():
+    base = {"kind": "halving_decay", "weight_decay": 0.02, "epochs": 4, "epoch_steps": 500}
+    by_loss = ens.run(small(protocol=base | {"loss": 1e-3}))
+    converged = by_loss["status"] == ens.STATUS["converged"]
+    assert bool(converged.any())
+    assert float(by_loss["loss"].where(converged).max()) <= 1e-3
+    assert set(np.unique(by_loss["stop_step"].where(converged, 0)) % 100) == {0}
+    by_angle = ens.run(small(protocol=base | {"max_angle": 0.1}))
+    converged = by_angle["status"] == ens.STATUS["converged"]
+    assert bool(converged.any())
+    assert float(by_angle["max_angle"].where(converged).max()) <= 0.1
+
+
+def test_optax_schedule_of_the_step_size():
+    schedule = {"kind": "optax", "name": "linear_schedule"}
+    schedule["arguments"] = {"init_value": 1.0, "end_value": 0.0, "transition_steps": 60}
+    protocol = {"kind": "plain", "step_size": 0.2, "steps": 60, "step_size_schedule": schedule}
+    ours = ens.run(small(protocol=protocol, axes={"separation": [0.8]}))
+    plain = ens.run(small(protocol={"kind": "plain", "step_size": 0.2, "steps": 60}, axes={"separation": [0.8]}))
+    half = ens.run(small(protocol={"kind": "plain", "step_size": 0.1, "steps": 60}, axes={"separation": [0.8]}))
+    # A step size that falls linearly to 0 goes as far as half of it: closer to that than to the whole.
+    near = np.abs(ours["loss"].values - half["loss"].values)
+    assert np.all(near < np.abs(ours["loss"].values - plain["loss"].values))
+
+
+def test_records_hold_the_member_at_their_steps(small_run):
+    steps = small_run["step"].values
+    assert steps[0] == 0 and steps[-1] == 60 and np.all(np.diff(steps) > 0) and len(steps) >= 8
+    middle = int(steps[-3])
+    cut = ens.run(small(max_steps=middle))
+    at = small_run["loss_history"].isel(record=-3)
+    np.testing.assert_array_equal(cut["loss"], at)
+    np.testing.assert_array_equal(small_run["loss_history"].isel(record=-1), small_run["loss"])
+    # A member that stopped stays where it is.
+    np.testing.assert_array_equal(cut["loss_history"].isel(record=-1), cut["loss"])
+
+
+def test_more_records_than_snapshot_slots():
+    every = ens.run(small(records=list(range(61)), axes={"separation": [0.8]}))
+    some = ens.run(small(records=[0, 13, 40], axes={"separation": [0.8]}))
+    np.testing.assert_array_equal(some["risk_history"], every["risk_history"].isel(record=[0, 13, 40]))
+
+
+def test_float32_shares_the_draws_and_stays_near(small_run):
+    single = ens.run(small(precision="float32"))
+    assert single["W"].dtype == np.float32
+    # Sixty contracting steps of float32 rounding (6e-8 each, of order-one weights).
+    np.testing.assert_allclose(single["W"], small_run["W"], atol=1e-5)
+    np.testing.assert_array_equal(single["teacher_W"], small_run["teacher_W"].astype(np.float32))

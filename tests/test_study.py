@@ -1,0 +1,177 @@
+"""Study files: what they mean, and what is said when they cannot be run."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ensemble as ens
+from ensemble.study import StudyError
+from tests.studies import small
+
+STUDIES = sorted(Path("studies").glob("*.toml"))
+
+TEXT = """
+question = "?"
+seeds = 2
+[teacher]
+kind = "separated_pairs"
+activation = "abs_centred"
+neurons = 4
+inputs = 6
+separation = 0.5
+[student]
+neurons = 8
+start = "symmetric"
+[protocol]
+kind = "halving_decay"
+weight_decay = 0.05
+[axes]
+separation = [0.2, 0.5]
+"""
+
+
+def write(tmp_path, text: str) -> Path:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    return path
+
+
+def refused(tmp_path, old: str, new: str, match: str) -> None:
+    assert old in TEXT
+    with pytest.raises(StudyError, match=match):
+        ens.Study.from_toml(write(tmp_path, TEXT.replace(old, new)))
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.stem)
+def test_shipped_studies_are_valid_explained_and_free_of_warnings(path):
+    text = path.read_text()
+    study = ens.Study.from_toml(path)
+    assert study.name == path.stem
+    assert study.question
+    assert "# Asks:" in text and "# Expect:" in text
+    assert ens.Study.from_json(json.dumps(study.resolved())) == study
+
+
+def test_there_are_the_studies_that_the_documentation_names():
+    assert {"recovery", "stages", "spurious_minima", "width"} <= {p.stem for p in STUDIES}
+
+
+def test_from_toml(tmp_path):
+    study = ens.Study.from_toml(write(tmp_path, TEXT))
+    assert study.name == "mine"
+    assert study.members == 4
+    assert study.axes["separation"].field == "teacher.separation"
+    assert study.axes["separation"].units == "rad"
+    assert [p.cell.teacher.separation for p in study.points] == [0.2, 0.5]
+    assert study.points[0].cell.stages.steps == 16_000
+
+
+def test_one_axis_sets_several_fields():
+    study = ens.Study.from_toml("studies/spurious_minima.toml").only(k=[8, 12])
+    shapes = [(p.cell.teacher.shape(), p.cell.student.width) for p in study.points]
+    assert shapes == [((8, 8), 8), ((8, 8), 9), ((12, 12), 12), ((12, 12), 13)]
+    assert [p.labels for p in study.points][1] == {"k": 8, "extra_neurons": 1}
+
+
+def test_a_whole_table_can_be_an_axis():
+    study = ens.Study.from_toml("studies/stages.toml")
+    assert [p.cell.protocol["kind"] for p in study.points] == ["zhou_ge", "fixed_first_layer", "zhou_ge", "zhou_ge"]
+    assert study.stage_names == ("early", "fit", "balance", "local")
+
+
+def test_replace_and_only():
+    study = small()
+    other = study.replace(seeds=8, axes={"weight_decay": [0.0, 0.05]}, max_steps=10)
+    assert (other.seeds, other.members, other.max_steps) == (8, 16, 10)
+    assert list(other.axes) == ["weight_decay"]
+    assert list(study.only(separation=[0.8]).axes) == ["weight_decay", "separation"]
+    assert other.replace(protocol=ens.protocols.plain(steps=5), axes={}).points[0].cell.stages.steps == 5
+    assert study.hash != other.hash
+    assert study.hash == small().hash
+
+
+def test_records_are_log_spaced_and_hold_both_ends():
+    study = small(records=12)
+    steps = study.record_steps
+    assert steps[0] == 0 and steps[-1] == 60
+    assert 12 <= len(steps) <= 14
+    assert np.all(np.diff(steps) > 0)
+    assert small(records=0).record_steps == ()
+    assert small(records=[5, 0, 5]).record_steps == (0, 5)
+    # More records than steps: every step.
+    assert small(records=1000).record_steps == tuple(range(61))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "match"),
+    [
+        ("neurons = 4", "neurons = -3", r"mine.toml: teacher.neurons: got -3; input should be greater than 0"),
+        ("neurons = 4", "neurons = 5", r"teacher.neurons: got 5; separated pairs need an even number"),
+        ("seeds = 2", "seed = 2", r"mine.toml: seed: unknown field; did you mean 'seeds'\?"),
+        ("seeds = 2", 'seeds = "many"', r"seeds: got 'many'; input should be a valid integer"),
+        ("separation = 0.5\n", "", r"teacher.separation: is missing"),
+        ("inputs = 6\n", "", r"teacher.inputs: is missing; this field is required"),
+        ("separation = 0.5", "separation = 2.0", r"teacher.separation: got 2 rad between lines"),
+        ('start = "symmetric"', 'start = "symetric"', r"student.start: .*'symmetric', 'balanced'"),
+        ("neurons = 8", "neurons = 7", r"student.neurons: got a width of 7; the symmetric start needs an even width"),
+        ("neurons = 8", "neurons = 8\ninputs = 5", r"student.inputs: got 5, but teacher.inputs = 6"),
+        ("weight_decay = 0.05", "weight_decay = -1", r"protocol.weight_decay: got -1; input should be greater than"),
+        ("weight_decay = 0.05", "weight_decy = 1", r"protocol.weight_decy: unknown field; the protocol halving_decay"),
+        ('"halving_decay"', '"haling"', r"protocol.kind: got 'haling'; known protocols are zhou_ge"),
+        ("[0.2, 0.5]", "[0.2, 0.2]", r"axes.separation.values: got \[0.2, 0.2\]; every point of an axis must differ"),
+        ("[0.2, 0.5]", "[0.2, 1.7]", r"separation: got 1.7 rad .*\(at separation = 1.7\)"),
+        ("separation = [0.2, 0.5]", "sep = [0.2]", r"axes.sep: got no field, and 'sep' is the name of no field"),
+        ("separation = [0.2, 0.5]", "neurons = [4]", r"fits teacher.neurons and student.neurons"),
+        ("separation = [0.2, 0.5]", "loss = {values = [1], field = 'seeds'}", r"axes.loss: an axis needs a name"),
+        ("[axes]", "[axes]\nx = {values = [1, 2], field = 'teacher.nothing'}", r"teacher.nothing: unknown field"),
+        ("[axes]", "[axes]\nx = {values = [1, 2], field = 'nowhere.at'}", r"axes: got the field 'nowhere.at'"),
+        ('question = "?"', 'question = "?"\nprobes = ["los"]', r"probes: got 'los'; did you mean 'loss'\?"),
+        ('question = "?"', 'question = "?', r"mine.toml: is not valid TOML: .*line 2"),
+        ('question = "?"', 'name = "../up"', r"name: got '../up'; string should match pattern"),
+    ],
+)
+def test_errors_name_the_field_the_value_and_the_way_out(tmp_path, old, new, match):
+    refused(tmp_path, old, new, match)
+
+
+def test_errors_of_files_and_calls(tmp_path):
+    with pytest.raises(StudyError, match="no such study file"):
+        ens.Study.from_toml(tmp_path / "none.toml")
+    with pytest.raises(StudyError, match=r"axes.colour: no such axis; this study's axes are weight_decay, separation"):
+        small().only(colour=[1])
+    with pytest.raises(StudyError, match=r"axes.separation: got 7; its values are \[0.4, 0.8, 1.2\]"):
+        small().only(separation=[7])
+    with pytest.raises(StudyError, match=r"sedes: unknown field; did you mean 'seeds'\?"):
+        small().replace(sedes=3)
+
+
+def test_balance_needs_a_homogeneous_activation(tmp_path):
+    text = TEXT.replace('"abs_centred"', '"erf"').replace('"halving_decay"', '"zhou_ge"')
+    with pytest.raises(StudyError, match="balance stage with activation erf"):
+        ens.Study.from_toml(write(tmp_path, text))
+
+
+def test_step_size_beyond_the_stability_bound_warns(tmp_path):
+    text = TEXT.replace("weight_decay = 0.05", "weight_decay = 0.05\nstep_size = 30")
+    with pytest.warns(ens.StudyWarning, match="got step_size = 30 in stage 'local'"):
+        ens.Study.from_toml(write(tmp_path, text))
+
+
+def test_stability_bound_is_where_descent_leaves_the_teacher():
+    # Orthonormal relu teacher, first layer: the bound is 2/((k−1)/4 + 1/2), and the sharpness is at least that.
+    from ensemble.stability import largest_stable_step
+
+    study = ens.Study.from_toml("studies/spurious_minima.toml").only(k=[8], extra_neurons=[0])
+    limit = largest_stable_step(study.points[0].cell.teacher, "first", 0.0)
+    assert limit == pytest.approx(2 / (7 / 4 + 1 / 2), rel=1e-12)
+    start = {"kind": "near_teacher", "distance": 1e-3}
+    protocol = {"kind": "plain", "layers": "first", "steps": 500}
+    eight = {"kind": "orthonormal", "activation": "relu", "neurons": 8, "inputs": 8}
+    student = {"neurons": 8, "start": start}
+    near = study.replace(seeds=2, axes={}, teacher=eight, student=student, protocol=protocol | {"step_size": 0.1})
+    calm = near.replace(protocol=protocol | {"step_size": 0.5 * limit})
+    with pytest.warns(ens.StudyWarning):
+        wild = near.replace(protocol=protocol | {"step_size": 1.3 * limit})
+    assert float(ens.run(calm)["loss"].max()) < 1e-6 < 1e-3 < float(ens.run(wild)["loss"].min())
