@@ -6,6 +6,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from .launch import Report
 
 _SECONDS_BETWEEN_LINES = 10.0
+_SHARE_THAT_TELLS = 0.02
+"""Before so much is done, compilation is most of the time and the time left cannot be told."""
 
 
 class ProgressShow:
@@ -43,7 +45,7 @@ def describe(report: Report) -> str:
     parts = [f"{report.finished:,}/{report.members:,} members", f"{_short(rate)} member-steps/s"]
     if report.finished and report.converged is not None:
         parts.append(f"{report.converged / report.finished:.0%} of them converged")
-    if 0.0 < report.share < 1.0:
+    if _SHARE_THAT_TELLS <= report.share < 1.0:
         parts.append(f"{_clock(report.seconds * (1.0 - report.share) / report.share)} left")
     return ", ".join(parts)
 
