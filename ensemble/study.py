@@ -357,7 +357,7 @@ class Study(Spec):
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or name in _RESERVED:
                 raise ValueError(
                     f"axes.{name}: an axis needs a name of letters, digits and _ that is no dimension or "
-                    "variable of the dataset; rename it and say its `field`"
+                    "variable of the dataset and no argument of xarray's `sel`; rename it and say its `field`"
                 )
         for point in self.points:
             if not isinstance(self.records, tuple) and self.member_cap(point.cell) < 1:
@@ -365,7 +365,22 @@ class Study(Spec):
         return self
 
 
-_RESERVED = {"seed", "record", "stage", "neuron", "teacher_neuron", "input", "step", "status", *PROBES}
+# Dimensions and variables of the dataset, and arguments of xarray's own `sel`, which an axis could not be chosen by.
+_RESERVED = {
+    "method",
+    "tolerance",
+    "drop",
+    "indexers",
+    "seed",
+    "record",
+    "stage",
+    "neuron",
+    "teacher_neuron",
+    "input",
+    "step",
+    "status",
+    *PROBES,
+}
 _UNITS = {"separation": "rad", "distance": "rad", "max_angle": "rad", "steps": "step", "epoch_steps": "step"}
 
 

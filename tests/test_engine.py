@@ -131,15 +131,15 @@ def test_one_trace_a_static_shape():
 
 def test_statuses_and_a_diverging_member_harms_no_other():
     def axes(step_sizes, tolerances):
-        return {"step_size": step_sizes, "tolerance": {"field": "protocol.grad_norm", "values": tolerances}}
+        return {"step_size": step_sizes, "stop_at": {"field": "protocol.grad_norm", "values": tolerances}}
 
     with pytest.warns(ens.StudyWarning, match="got step_size = 50 in stage 'local'.*above 1.6 descent cannot rest"):
         study = heavy_tailed(seeds=4, axes=axes([0.2, 50.0], [0.1, 1e-300]), max_steps=400)
     ds = ens.run(study)
     status = ds["status"]
     assert set(np.unique(status.sel(step_size=50.0))) == {ens.STATUS["diverged"]}
-    assert set(np.unique(status.sel(step_size=0.2, tolerance=1e-300))) == {ens.STATUS["max_steps"]}
-    assert set(np.unique(ds["stop_step"].sel(step_size=0.2, tolerance=1e-300))) == {400}
+    assert set(np.unique(status.sel(step_size=0.2, stop_at=1e-300))) == {ens.STATUS["max_steps"]}
+    assert set(np.unique(ds["stop_step"].sel(step_size=0.2, stop_at=1e-300))) == {400}
     calm = ens.run(heavy_tailed(seeds=4, axes=axes([0.2], [0.1]), max_steps=400))
     assert_same_members(calm, ds)
     for name in ("loss", "risk", "max_angle", "W", "loss_history"):

@@ -125,6 +125,7 @@ def test_records_are_log_spaced_and_hold_both_ends():
         ("separation = [0.2, 0.5]", "sep = [0.2]", r"axes.sep: got no field, and 'sep' is the name of no field"),
         ("separation = [0.2, 0.5]", "neurons = [4]", r"fits teacher.neurons and student.neurons"),
         ("separation = [0.2, 0.5]", "loss = {values = [1], field = 'seeds'}", r"axes.loss: an axis needs a name"),
+        ("separation = [0.2, 0.5]", "tolerance = {values = [1], field = 'seeds'}", r"axes.tolerance: an axis needs a"),
         ("[axes]", "[axes]\nx = {values = [1, 2], field = 'teacher.nothing'}", r"teacher.nothing: unknown field"),
         ("[axes]", "[axes]\nx = {values = [1, 2], field = 'nowhere.at'}", r"axes: got the field 'nowhere.at'"),
         ('question = "?"', 'question = "?"\nprobes = ["los"]', r"probes: got 'los'; did you mean 'loss'\?"),
