@@ -58,7 +58,10 @@ def groups(study: Study) -> list[Group]:
 
 def _static_key(cell: Cell) -> tuple[str, ...]:
     student = cell.student
-    structure = [(s.name, s.update, *_schedule_keys(s)) for s in cell.stages.stages]
+    # Rules that choose the program are part of the key, so that a cell's program never depends on other cells.
+    structure = [
+        (s.name, s.update, s.loss is not None, s.max_angle is not None, *_schedule_keys(s)) for s in cell.stages.stages
+    ]
     return cell.teacher.static_key(), student.start.static_key(), str(student.width), json.dumps(structure)
 
 

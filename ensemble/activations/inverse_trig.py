@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-_COEFFICIENTS_64 = (
+COEFFICIENTS_64 = (
     0.16666666666666669,
     0.07499999999998433,
     0.04464285714635543,
@@ -31,7 +31,7 @@ _COEFFICIENTS_64 = (
     -0.014851887071247204,
     0.028757851367421566,
 )
-_COEFFICIENTS_32 = (
+COEFFICIENTS_32 = (
     0.16666666337430908,
     0.07500094543497424,
     0.04459940152851218,
@@ -58,7 +58,7 @@ def _half_range(x: Float[Array, "..."]) -> tuple[Bool[Array, "..."], Float[Array
     outer = magnitude > 0.5
     z = jnp.where(outer, 0.5 * (1.0 - magnitude), x * x)
     s = jnp.where(outer, jnp.sqrt(z), magnitude)
-    coefficients = _COEFFICIENTS_32 if x.dtype == jnp.float32 else _COEFFICIENTS_64
+    coefficients = COEFFICIENTS_32 if x.dtype == jnp.float32 else COEFFICIENTS_64
     return outer, s + s * (z * _horner(coefficients, z))
 
 

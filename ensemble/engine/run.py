@@ -10,9 +10,9 @@ from typing import NamedTuple, Protocol
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from .advance import ProgramShape, advance_program
+from .advance import ProgramShape
+from .backends import AbstractBackend, choose
 from .lanes import ACTIVE, DIVERGED, IDLE, NEVER, RULE_MET, Lanes, Rules, Snapshots, empty_lanes
 
 Values = dict[str, np.ndarray]
@@ -99,12 +99,13 @@ class Work(NamedTuple):
     """Steps executed times lanes in the tiles that executed them."""
     wall_time: float
     """Seconds."""
+    backend: str
+    """Which backend ran it."""
 
 
 def run_workload(
     work: Workload,
     sink: Sink,
-    mesh: Mesh,
     on_progress: Callable[[Progress], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Work:
@@ -112,7 +113,7 @@ def run_workload(
 
     `should_stop` is asked about once a second; when it says so, members in flight are left unfinished.
     """
-    return _Run(work, sink, mesh).run(on_progress, should_stop)
+    return _Run(work, sink, choose(work.shape, len(work.members))).run(on_progress, should_stop)
 
 
 # A call of the program lasts about this long, so that progress is shown and Ctrl-C is heard.
@@ -121,17 +122,13 @@ _FIRST_BUDGET = 64
 # A lane whose member meets a rule rests until the call ends, half a budget on average: with the budget
 # at this share of a member's mean steps, about half of it is lost.
 _BUDGET_SHARE = 0.03
-_MAX_TILES_A_DEVICE = 16
 
 
 class _Run:
-    def __init__(self, work: Workload, sink: Sink, mesh: Mesh):
-        self.work, self.sink, self.mesh = work, sink, mesh
+    def __init__(self, work: Workload, sink: Sink, backend: AbstractBackend):
+        self.work, self.sink, self.backend = work, sink, backend
         shape = work.shape
-        self.program = advance_program(shape, mesh)
-        a_row = mesh.size * shape.tile
-        tiles = min(max(1, -(-len(work.members) // a_row)), _MAX_TILES_A_DEVICE)
-        self.count = tiles * a_row
+        self.count = backend.count
         self.lanes = empty_lanes(self.count, shape.width, shape.teacher_neurons, shape.inputs, np.dtype(shape.dtype))
         self.basis = np.zeros_like(self.lanes.teacher_W)
         self.occupant = np.full(self.count, -1)  # position in work.members
@@ -140,7 +137,6 @@ class _Run:
         self.progress = Progress(0, 0, 0)
         self.lane_steps = 0
         self.budget = _FIRST_BUDGET
-        self.sharding = NamedSharding(mesh, PartitionSpec("device"))
 
     def run(self, on_progress: Callable[[Progress], None], should_stop: Callable[[], bool]) -> Work:
         began = time.perf_counter()
@@ -151,7 +147,7 @@ class _Run:
             self._refill()
             on_progress(self.progress)
         wall = time.perf_counter() - began
-        return Work(self.progress.member_steps, self.lane_steps, wall)
+        return Work(self.progress.member_steps, self.lane_steps, wall, self.backend.name)
 
     # -- members in and out ------------------------------------------------------------------------
 
@@ -176,7 +172,7 @@ class _Run:
 
     def _pack(self) -> None:
         """With nobody left to start, gathers the members that still run in as few tiles as each device needs."""
-        tile, devices = self.work.shape.tile, self.mesh.size
+        tile, devices = self.backend.tile, self.backend.devices
         busy = np.flatnonzero(self.occupant >= 0)
         rows = np.arange(self.count).reshape(devices, -1)
         each = -(-len(busy) // devices)
@@ -264,23 +260,14 @@ class _Run:
     # -- the compiled program ----------------------------------------------------------------------
 
     def _advance(self) -> None:
-        before = self.lanes
+        first_record, first_step = self.lanes.record.copy(), self.lanes.step.astype(np.int64)
         began = time.perf_counter()
-        lanes, snapshots, executed = self.program(
-            jax.device_put(before, self.sharding),
-            jax.device_put(self.work.record_steps, NamedSharding(self.mesh, PartitionSpec())),
-            np.int32(self._budget()),
-        )
-        executed = np.asarray(executed)
+        self.lanes, snapshots, executed = self.backend.advance(self.lanes, self.work.record_steps, self._budget())
         seconds = time.perf_counter() - began
-        steps = np.asarray(lanes.step)
-        self.lane_steps += int(executed.sum(dtype=np.int64)) * self.work.shape.tile
-        taken = int(np.sum(steps.astype(np.int64) - before.step))
+        self.lane_steps += int(executed.sum(dtype=np.int64)) * self.backend.tile
+        taken = int(np.sum(self.lanes.step - first_step))
         self.progress = self.progress._replace(member_steps=self.progress.member_steps + taken)
-        # What the program does not change keeps its host arrays.
-        changed = {f: np.array(getattr(lanes, f)) for f in ("a", "W", "step", "code", "record", "decay_used")}
-        self.lanes = before._replace(**changed)
-        self._harvest_records(before.record, jax.tree.map(np.asarray, snapshots))
+        self._harvest_records(first_record, snapshots)
         self._set_budget(int(executed.max()), seconds)
 
     def _budget(self) -> int:

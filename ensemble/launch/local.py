@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from ..engine import Progress, mesh, run_workload
+from ..engine import Progress, run_workload
 from ..members import groups, workload
 from ..store import FINISHED, STATUS, Results, open_dataset, provenance, write_dataset
 from ..store.files import dataset_path
@@ -77,7 +77,7 @@ def run(
                 continue
             names = [stage.name for stage in study.points[group.cells[0]].cell.stages.stages]
             sink = results.sink([study.stage_names.index(name) for name in names])
-            work = run_workload(workload(study, group, members), sink, mesh(), keeper.heed, stopped.is_set)
+            work = run_workload(workload(study, group, members), sink, keeper.heed, stopped.is_set)
             keeper.close_group(work)
             if stopped.is_set():
                 break
@@ -149,6 +149,7 @@ class _Keeper:
         study = results.study
         self.has_rule = any(p.cell.stages.stages[-1].has_rule for p in study.points)
         self.steps_before, self.lane_steps, self.engine_time = 0, 0, 0.0
+        self.backends: set[str] = set()
         self.total_steps = study.seeds * sum(study.member_cap(p.cell) for p in study.points)
         self.began = self.saved = time.monotonic()
         self.provenance = provenance(study)
@@ -177,6 +178,7 @@ class _Keeper:
         self.steps_before += work.member_steps
         self.lane_steps += work.lane_steps
         self.engine_time += work.wall_time
+        self.backends.add(work.backend)
 
     def dataset(self) -> xr.Dataset:
         efficiency = self.steps_before / self.lane_steps if self.lane_steps else 1.0
@@ -184,6 +186,7 @@ class _Keeper:
             self.provenance
             | {
                 "wall_time": round(time.monotonic() - self.began, 3),
+                "engine": ", ".join(sorted(self.backends)),
                 "member_steps": self.steps_before,
                 "lane_efficiency": round(efficiency, 6),
             }

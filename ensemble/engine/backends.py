@@ -1,0 +1,180 @@
+"""Backends: the two ways to advance lanes, behind one interface.
+
+    simd        the kernel of `descent.py`: CPU, float64, 1-homogeneous activations
+    reference   the XLA program of `advance.py`: every device, precision, activation, schedule and rule
+
+A member's bits are the same on one backend whatever else happens; between the two they agree to rounding. Which
+one serves a group depends on its static shape and the platform alone.
+"""
+
+import abc
+import functools
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from .advance import ProgramShape, advance_program, divergence_limit
+from .descent import DUALS, advance_blocks, scratch_size
+from .devices import granted_cores, mesh
+from .lanes import NEVER, Lanes, Snapshots
+from .simd import LANES
+
+Advanced = tuple[Lanes, Snapshots, np.ndarray]
+
+_LANE_BYTES = 256 * 2**20
+"""Memory that the lanes of a workload may take on the host."""
+_MOST_LANES = 4096
+
+
+class AbstractBackend(abc.ABC):
+    """Advances all lanes of one static shape by a budget of steps."""
+
+    name: str
+    devices: int
+    """Equal parts that the lanes are split into."""
+    tile: int
+    """Lanes that advance together: a tile without an awake lane costs nothing."""
+    count: int
+    """Lanes in all, a multiple of devices × tile."""
+
+    @abc.abstractmethod
+    def advance(self, lanes: Lanes, record_steps: np.ndarray, budget: int) -> Advanced:
+        """(lanes after at most `budget` steps, snapshots, steps that each tile's loop ran)."""
+
+
+class Reference(AbstractBackend):
+    """Tiles of one compiled program, spread over the local JAX devices."""
+
+    name = "reference"
+
+    def __init__(self, shape: ProgramShape, members: int, devices: Mesh | None = None):
+        self.mesh = devices or mesh()
+        self.devices, self.tile = self.mesh.size, shape.tile
+        self.count = _lane_count(shape, members, self.devices * self.tile)
+        self.program = advance_program(shape, self.mesh)
+        self.split = NamedSharding(self.mesh, PartitionSpec("device"))
+        self.whole = NamedSharding(self.mesh, PartitionSpec())
+
+    def advance(self, lanes, record_steps, budget):
+        after, snapshots, executed = self.program(
+            jax.device_put(lanes, self.split), jax.device_put(record_steps, self.whole), np.int32(budget)
+        )
+        # What the program does not change keeps its host arrays; the others become writable copies.
+        changed = {f: np.array(getattr(after, f)) for f in ("a", "W", "step", "code", "record", "decay_used")}
+        return lanes._replace(**changed), jax.tree.map(np.asarray, snapshots), np.asarray(executed)
+
+
+class Simd(AbstractBackend):
+    """Blocks of eight lanes in SIMD registers, one thread a core; lanes are changed in place."""
+
+    name = "simd"
+    devices = 1
+    tile = LANES
+
+    def __init__(self, shape: ProgramShape, members: int):
+        self.shape = shape
+        self.count = _lane_count(shape, members, LANES)
+        self.dual = DUALS[shape.activation.name]
+        self.scratch = [
+            _aligned(scratch_size(shape.width, shape.teacher_neurons, shape.inputs)) for _ in range(_threads())
+        ]
+        self.snapshots: Snapshots | None = None
+        self.executed = np.zeros(self.count // LANES, np.int32)
+
+    @staticmethod
+    def serves(shape: ProgramShape) -> bool:
+        """Whether the kernel can run this shape on this platform."""
+        return (
+            jax.default_backend() == "cpu"
+            and shape.dtype == "float64"
+            and shape.activation.name in DUALS
+            and not (shape.schedules or shape.has_loss_rule or shape.has_angle_rule)
+        )
+
+    def advance(self, lanes, record_steps, budget):
+        snapshots = self._snapshots(record_steps)
+        rules = lanes.rules
+        arguments = (
+            (*lanes[:6], lanes.start_step, lanes.end_step),
+            (
+                rules.step_size,
+                rules.step_size_every,
+                rules.decay,
+                rules.decay_every,
+                rules.moves_output,
+                rules.moves_first,
+                rules.grad_norm,
+            ),
+            (lanes.teacher_a, lanes.teacher_W),
+            tuple(snapshots),
+            record_steps,
+            budget,
+            self.dual,
+            divergence_limit(np.dtype(np.float64)),
+        )
+        blocks = self.count // LANES
+        # A few parts a thread, so that threads whose members end early take over from the others.
+        parts = np.array_split(np.arange(blocks), min(blocks, 8 * len(self.scratch)))
+        free = list(self.scratch)
+
+        def work(part: np.ndarray) -> None:
+            scratch = free.pop()
+            advance_blocks(part[0], part[-1] + 1, *arguments, scratch, self.executed)
+            free.append(scratch)
+
+        list(_pool().map(work, parts))
+        return lanes, snapshots, self.executed
+
+    def _snapshots(self, record_steps: np.ndarray) -> Snapshots:
+        if self.snapshots is None:
+            m, d = self.shape.width, self.shape.inputs
+            slots = 1 if record_steps[0] == NEVER else self.shape.slots
+            self.snapshots = Snapshots(
+                a=np.zeros((self.count, slots, m)),
+                W=np.zeros((self.count, slots, m, d)),
+                decay=np.zeros((self.count, slots)),
+                count=np.zeros(self.count, np.int32),
+            )
+        return self.snapshots
+
+
+def choose(shape: ProgramShape, members: int) -> AbstractBackend:
+    """The backend for a group: `simd` where it serves the shape, unless GD_ATLAS_ENGINE=reference."""
+    wanted = os.environ.get("GD_ATLAS_ENGINE", "auto")
+    if wanted not in ("auto", "simd", "reference"):
+        raise ValueError(f"GD_ATLAS_ENGINE: got {wanted!r}; it is auto, simd or reference")
+    if wanted != "reference" and Simd.serves(shape):
+        return Simd(shape, members)
+    if wanted == "simd":
+        raise ValueError(
+            "GD_ATLAS_ENGINE: got 'simd', which serves float64 on a CPU with the activations "
+            f"{', '.join(DUALS)}, without optax schedules and without loss or angle rules; take auto"
+        )
+    return Reference(shape, members)
+
+
+def _lane_count(shape: ProgramShape, members: int, unit: int) -> int:
+    """Lanes for so many members: no more than they need, and than the memory for lanes and snapshots allows."""
+    neurons = (1 + shape.slots) * shape.width + 2 * shape.teacher_neurons
+    a_lane = np.dtype(shape.dtype).itemsize * neurons * (shape.inputs + 1)
+    most = min(_MOST_LANES, _LANE_BYTES // a_lane)
+    return unit * max(1, min(-(-members // unit), most // unit))
+
+
+def _aligned(count: int) -> np.ndarray:
+    """Doubles that begin at a cache line, so that no vector crosses one."""
+    raw = np.zeros(count + LANES)
+    begin = (-raw.ctypes.data // 8) % LANES
+    return raw[begin : begin + count]
+
+
+def _threads() -> int:
+    return granted_cores()
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_threads(), thread_name_prefix="gd-atlas")

@@ -1,0 +1,71 @@
+"""The vector kernel's own arithmetic: lane by lane, against 50-digit numbers."""
+
+import jax.numpy as jnp
+import mpmath as mp
+import numpy as np
+from numba import njit
+
+from ensemble.activations import ACTIVATIONS
+from ensemble.engine.descent import DUALS, arcsin_and_sine
+from ensemble.engine.simd import LANES, choose_greater, fma, load, root, splat, store
+
+mp.mp.dps = 50
+
+
+@njit
+def _both(x, arcsin, sine):
+    for i in range(0, len(x), LANES):
+        a, s = arcsin_and_sine(load(x, i))
+        store(arcsin, i, a)
+        store(sine, i, s)
+
+
+@njit
+def _fused(x, y, z, out):
+    store(out, 0, fma(load(x, 0), load(y, 0), load(z, 0)))
+
+
+@njit
+def _plain(x, y, z, out):
+    store(out, 0, load(x, 0) * load(y, 0) + load(z, 0))
+
+
+@njit
+def _chosen(x, out):
+    store(out, 0, choose_greater(load(x, 0), splat(0.0), root(load(x, 0)), splat(-1.0)))
+
+
+def test_arcsin_and_sine_within_two_ulp():
+    near = np.logspace(-16, -1, 200)
+    x = np.unique(np.concatenate([np.linspace(-1, 1, 1601), 1 - near, near - 1, near, -near, 0.5 + near / 10]))
+    x = np.resize(np.clip(x, -1, 1), -(-len(x) // LANES) * LANES)
+    arcsin, sine = np.empty_like(x), np.empty_like(x)
+    _both(x, arcsin, sine)
+    for point, a, s in zip(x, arcsin, sine, strict=True):
+        exact = mp.mpf(float(point))
+        for value, truth in ((a, mp.asin(exact)), (s, mp.sqrt((1 - exact) * (1 + exact)))):
+            assert abs(mp.mpf(float(value)) - truth) <= 2 * max(float(np.spacing(abs(float(truth)))), 5e-324), point
+
+
+def test_fma_rounds_once_and_nothing_else_is_fused():
+    x = np.full(LANES, 1.0 + 2.0**-30)
+    z = np.full(LANES, -1.0 - 2.0**-29)
+    once, twice = np.empty(LANES), np.empty(LANES)
+    _fused(x, x, z, once)
+    _plain(x, x, z, twice)
+    np.testing.assert_array_equal(once, 2.0**-60)
+    np.testing.assert_array_equal(twice, 0.0)
+
+
+def test_choose_greater_takes_the_second_for_nan():
+    out = np.empty(LANES)
+    _chosen(np.array([4.0, 0.0, -1.0, np.nan, 9.0, -0.0, np.inf, 1.0]), out)
+    np.testing.assert_array_equal(out, [2.0, -1.0, -1.0, -1.0, 3.0, -1.0, np.inf, 1.0])
+
+
+def test_four_numbers_give_each_activation_s_slopes():
+    rho = np.linspace(-1, 1, 41)
+    for name, (p0, p1, q0, q1) in DUALS.items():
+        remainder, slope = ACTIVATIONS[name].kappa_slopes(jnp.asarray(rho))
+        np.testing.assert_allclose(p0 + p1 * np.arcsin(rho), slope, atol=3e-16)
+        np.testing.assert_allclose(q0 + q1 * np.sqrt((1 - rho) * (1 + rho)), remainder, atol=3e-16)
