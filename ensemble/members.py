@@ -7,26 +7,27 @@ program runs on batches of one fixed size, so that a member's bits do not depend
 import functools
 import json
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec
 from numpy.typing import DTypeLike
 
 from .activations import AbstractActivation
 from .activations.base import safe_divide
 from .draws import member_key
-from .engine import NEVER, Drawn, ProgramShape, Rules, Workload
+from .engine import NEVER, Drawn, ProgramShape, Rules, Workload, mesh
 from .network import TwoLayer, row_norms
-from .probes import Setting, measure, subspace_basis
+from .probes import Frame, Setting, frame, measure
 from .protocol import Protocol, Stage
 from .risks import kernel
 from .schedules import Halving, Optax, Schedule
 from .study import Cell, Study
 
-BATCH = 64
-"""Members in a batch of the programs around the descent: drawing, measuring, ridge, balance."""
+BATCH = 256
+"""Members a device in a batch of the programs around the descent: drawing, measuring, ridge, balance."""
 
 SLOTS = 8
 """Snapshots that a lane can put aside in one call of the advance program."""
@@ -111,12 +112,14 @@ def workload(study: Study, group: Group, members: np.ndarray) -> Workload:
     seeds = members % study.seeds
 
     def draw_members(positions: np.ndarray) -> Drawn:
-        rows = cell[positions]
-        of_members = jax.tree.map(lambda table: table[rows], numbers)
-        roots = np.full(len(positions), study.root_seed)
-        return Drawn(*_in_batches(draw, (of_members, roots, seeds[positions])))
+        def gather(part: np.ndarray):
+            chosen = positions[part]
+            of_members = jax.tree.map(lambda table: table[cell[chosen]], numbers)
+            return of_members, np.full(len(part), study.root_seed), seeds[chosen]
 
-    measure_batch = _measure_program(shape.activation)
+        return Drawn(*_in_batches(draw, len(positions), gather))
+
+    measure_batch = _measure_program(shape.activation, study.probes)
     updates = {"ridge": _ridge_program(shape.activation), "balance": _balance_program()}
     dtype = np.dtype(shape.dtype)
     schedules = list(shape.schedules)
@@ -132,13 +135,13 @@ def workload(study: Study, group: Group, members: np.ndarray) -> Workload:
         active_threshold=study.active_threshold,
         record_steps=np.array([*study.record_steps, NEVER], np.int32),
         draw=draw_members,
-        measure=lambda *arrays: _in_batches(measure_batch, arrays),
+        measure=functools.partial(_in_batches, measure_batch),
         update={name: functools.partial(_update, program) for name, program in updates.items()},
     )
 
 
 def _update(program: Callable, *arrays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return _in_batches(program, arrays)
+    return _in_batches(program, len(arrays[0]), lambda part: tuple(x[part] for x in arrays))
 
 
 def _numbers(cell: Cell) -> dict:
@@ -181,14 +184,27 @@ def _rules(protocols: list[Protocol], schedules: Sequence[Callable], dtype: np.d
 # -- programs around the descent ---------------------------------------------------------------------
 
 
-def _in_batches(program: Callable, arrays):
-    """`program` on batches of `BATCH` rows, the last one padded with copies of its first row."""
-    count = len(jax.tree.leaves(arrays)[-1])
+def _on_every_device(of_member: Callable) -> Callable:
+    """The jitted program that maps `of_member` over a batch on every device.
+
+    Each device's part has `BATCH` rows whatever the number of devices: bits depend on that number alone.
+    """
+    split = PartitionSpec("device")
+    mapped = jax.shard_map(jax.vmap(of_member), mesh=mesh(), in_specs=split, out_specs=split, check_vma=False)
+    return jax.jit(mapped)
+
+
+def _in_batches(program: Callable, count: int, gather: Callable[[np.ndarray], Any]):
+    """`program` on batches of `BATCH` rows a device, the last one padded with copies of its first row.
+
+    `gather(part)` gives the arguments of the rows `part`: they are copied a batch at a time.
+    """
+    whole = BATCH * mesh().size
     parts = []
-    for begin in range(0, count, BATCH):
-        rows = np.arange(begin, begin + BATCH)
+    for begin in range(0, count, whole):
+        rows = np.arange(begin, begin + whole)
         rows = np.where(rows < count, rows, begin)
-        out = program(*jax.tree.map(lambda x: x[rows], arrays))  # noqa: B023 (used at once)
+        out = program(*gather(rows))
         parts.append(jax.tree.map(lambda x: np.asarray(x)[: count - begin], out))  # noqa: B023
     return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
 
@@ -208,7 +224,7 @@ class _Template:
 
 @functools.cache
 def _draw_program(template: _Template, dtype: str) -> Callable:
-    """Jitted (numbers, root seed, seed) → (a, W, teacher a, teacher W, basis), batched.
+    """Jitted (numbers, root seed, seed) → (a, W, teacher a, teacher W, basis, separation), batched.
 
     Drawn in float64 and then rounded, so that both precisions share their draws.
     """
@@ -218,19 +234,22 @@ def _draw_program(template: _Template, dtype: str) -> Callable:
         teacher = cell.teacher.with_numbers(numbers["teacher"]).draw(member_key(root_seed, seed, "teacher"))
         start = cell.student.start.with_numbers(numbers["start"])
         student = start.draw(member_key(root_seed, seed, "start"), teacher, cell.student.width)
-        arrays = student.a, student.W, teacher.a, teacher.W, subspace_basis(teacher)
-        return tuple(x.astype(dtype) for x in arrays)
+        return tuple(x.astype(dtype) for x in (student.a, student.W, teacher.a, teacher.W, *frame(teacher)))
 
-    return jax.jit(jax.vmap(draw))
+    return _on_every_device(draw)
 
 
 @functools.cache
-def _measure_program(sigma: AbstractActivation) -> Callable:
-    def of_member(a, W, teacher_a, teacher_W, basis, decay, moves_output, moves_first, threshold):
-        setting = Setting(decay, moves_output, moves_first, threshold)
-        return measure(TwoLayer(a, W, sigma), TwoLayer(teacher_a, teacher_W, sigma), basis, setting)
+def _measure_program(sigma: AbstractActivation, names: tuple[str, ...]) -> Callable:
+    """Jitted measurement of the probes called `names`; what others alone need is not computed."""
 
-    return jax.jit(jax.vmap(of_member))
+    def of_member(a, W, teacher_a, teacher_W, basis, separation, decay, moves_output, moves_first, threshold):
+        setting = Setting(decay, moves_output, moves_first, threshold)
+        seen = Frame(basis, separation)
+        values = measure(TwoLayer(a, W, sigma), TwoLayer(teacher_a, teacher_W, sigma), seen, setting)
+        return {name: values[name] for name in names}
+
+    return _on_every_device(of_member)
 
 
 @functools.cache
@@ -248,7 +267,7 @@ def _ridge_program(sigma: AbstractActivation) -> Callable:
         inverse = jnp.where(kept, 1.0 / jnp.where(kept, regular, 1.0), 0.0)
         return vectors @ (inverse * (vectors.T @ (kernel(sigma, W, teacher_W) @ teacher_a))), W
 
-    return jax.jit(jax.vmap(of_member))
+    return _on_every_device(of_member)
 
 
 @functools.cache
@@ -261,4 +280,4 @@ def _balance_program() -> Callable:
         size = jnp.sqrt(jnp.abs(a) * norms)
         return jnp.sign(a) * size, safe_divide(size, norms)[:, None] * W
 
-    return jax.jit(jax.vmap(of_member))
+    return _on_every_device(of_member)

@@ -64,14 +64,22 @@ def angles(
 
     A zero row has no direction; its angles are the largest that the symmetry allows (π/2 or π).
     """
-    norm_w, norm_v = row_norms(W), row_norms(V)
-    u = safe_divide(W, norm_w[:, None])[:, None, :]
-    v = safe_divide(V, norm_v[:, None])[None, :, :]
+    between = _angle(unit_rows(W)[:, None, :], unit_rows(V)[None, :, :], symmetry)
+    exists = (row_norms(W)[:, None] > 0.0) & (row_norms(V)[None, :] > 0.0)
+    return jnp.where(exists, between, widest_angle(symmetry))
+
+
+def _angle(u: Float[Array, "*#rows input"], v: Float[Array, "*#rows input"], symmetry: Symmetry):
+    """2·atan2(‖u−v‖, ‖u+v‖) of unit vectors."""
     apart, together = row_norms(u - v), row_norms(u + v)
     if symmetry == "line":
         apart, together = jnp.minimum(apart, together), jnp.maximum(apart, together)
-    exists = (norm_w[:, None] > 0.0) & (norm_v[None, :] > 0.0)
-    return jnp.where(exists, 2.0 * jnp.arctan2(apart, together), widest_angle(symmetry))
+    return 2.0 * jnp.arctan2(apart, together)
+
+
+def unit_rows(W: Float[Array, "neuron input"]) -> Float[Array, "neuron input"]:
+    """w_i/‖w_i‖; a zero row stays zero."""
+    return safe_divide(W, row_norms(W)[:, None])
 
 
 def widest_angle(symmetry: Symmetry) -> float:
@@ -91,16 +99,17 @@ def owners(
 ) -> tuple[Float[Array, " neuron"], Int[Array, " neuron"], Float[Array, " neuron"]]:
     """(angle, owner, orientation) of every student neuron.
 
-    `owner` is the nearest teacher neuron; `orientation` is −1 where an even neuron points the other way.
+    `owner` is the nearest teacher neuron; `orientation` is −1 where an even neuron points the other way. The
+    nearest one is found by inner products, which is cheap, and its angle measured by the stable formula.
     """
-    between = angles(student.W, teacher.W, student.activation.symmetry)
-    owner = jnp.argmin(between, axis=1)
-    angle = jnp.min(between, axis=1)
-    if student.activation.symmetry == "line":
-        orientation = jnp.where(jnp.sum(student.W * teacher.W[owner], axis=1) < 0.0, -1.0, 1.0)
-    else:
-        orientation = jnp.ones_like(angle)
-    return angle, owner, orientation
+    overlap = student.W @ unit_rows(teacher.W).T
+    symmetry = student.activation.symmetry
+    owner = jnp.argmax(jnp.abs(overlap) if symmetry == "line" else overlap, axis=1)
+    nearest = teacher.W[owner]
+    angle = _angle(unit_rows(student.W), unit_rows(nearest), symmetry)
+    angle = jnp.where(row_norms(student.W) > 0.0, angle, widest_angle(symmetry))
+    pointing_away = (jnp.sum(student.W * nearest, axis=1) < 0.0) & (symmetry == "line")
+    return angle, owner, jnp.where(pointing_away, -1.0, 1.0).astype(angle.dtype)
 
 
 def max_angle(student: TwoLayer, teacher: TwoLayer, active_threshold: Float[Array, ""]) -> Float[Array, ""]:
@@ -129,13 +138,22 @@ def gradient_norm(slope: TwoLayer, moves_output: Bool[Array, ""], moves_first: B
     return jnp.sqrt(output + first)
 
 
-def measure(
-    student: TwoLayer, teacher: TwoLayer, basis: Float[Array, "teacher_neuron input"], setting: Setting
-) -> dict[str, Array]:
-    """All probes of one member, by name, with the shapes that `PROBES` says.
+class Frame(NamedTuple):
+    """What probes need of a teacher beside its weights; computed once a member."""
 
-    **Arguments:** `basis` has the orthonormal rows that span the teacher's subspace S*, and zero rows where
-    the teacher's rank is below m*.
+    basis: Float[Array, "teacher_neuron input"]
+    """Orthonormal rows that span the teacher's subspace S*, and zero rows where its rank is below m*."""
+    separation: Float[Array, ""]
+    """Δ in radians."""
+
+
+def frame(teacher: TwoLayer) -> Frame:
+    """The frame of a teacher."""
+    return Frame(subspace_basis(teacher), separation(teacher))
+
+
+def measure(student: TwoLayer, teacher: TwoLayer, frame: Frame, setting: Setting) -> dict[str, Array]:
+    """All probes of one member, by name, with the shapes that `PROBES` says; `frame` is the teacher's.
 
     A student without mass (every neuron vanished) has the widest angle, all its mass far, alignment 0.
     """
@@ -147,11 +165,10 @@ def measure(
     loss = population_loss(student, teacher)
     penalty = jnp.sum(student.a**2) + jnp.sum(student.W**2)
     slope = risk_gradient(student, teacher, setting.weight_decay)
-    unit = safe_divide(student.W, norm_w[:, None])
-    inside = jnp.sum((unit @ basis.T) ** 2, axis=1)
+    inside = jnp.sum((unit_rows(student.W) @ frame.basis.T) ** 2, axis=1)
     owned = owner[:, None] == jnp.arange(teacher.a.shape[0])[None, :]
     fitted = jnp.where(owned, (student.a * orientation)[:, None], 0.0).T @ student.W
-    far = jnp.sum(jnp.where(angle > 0.5 * separation(teacher), mass, 0.0))
+    far = jnp.sum(jnp.where(angle > 0.5 * frame.separation, mass, 0.0))
     return {
         "loss": loss,
         "risk": loss + 0.5 * setting.weight_decay * penalty,

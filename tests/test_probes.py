@@ -6,12 +6,12 @@ import pytest
 
 import ensemble as ens
 from ensemble.activations import ACTIVATIONS
-from ensemble.probes import PROBES, Setting, angles, measure, subspace_basis
+from ensemble.probes import PROBES, Setting, angles, frame, measure, subspace_basis
 
 
 def probe(student, teacher, decay=0.0, threshold=1e-3):
     setting = Setting(jnp.asarray(decay), jnp.asarray(True), jnp.asarray(True), jnp.asarray(threshold))
-    return measure(student, teacher, subspace_basis(teacher), setting)
+    return measure(student, teacher, frame(teacher), setting)
 
 
 TEACHER = ens.TwoLayer([1.0, -2.0], [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], "abs")
@@ -98,7 +98,7 @@ def test_grad_norm_counts_the_moving_layers_only():
     norms = {}
     for output, first in ((True, False), (False, True), (True, True)):
         setting = Setting(jnp.asarray(0.0), jnp.asarray(output), jnp.asarray(first), jnp.asarray(1e-3))
-        norms[output, first] = float(measure(student, teacher, subspace_basis(teacher), setting)["grad_norm"])
+        norms[output, first] = float(measure(student, teacher, frame(teacher), setting)["grad_norm"])
     assert norms[True, False] == pytest.approx(float(jnp.linalg.norm(slope.a)), rel=1e-14)
     assert norms[False, True] == pytest.approx(float(jnp.linalg.norm(slope.W)), rel=1e-14)
     assert norms[True, True] ** 2 == pytest.approx(norms[True, False] ** 2 + norms[False, True] ** 2, rel=1e-14)

@@ -1,7 +1,7 @@
 """The engine: advances members as lanes on devices. Knows arrays and programs, not teachers or files."""
 
 from .advance import TRACES, ProgramShape
-from .devices import configure, granted_cores
+from .devices import configure, granted_cores, mesh
 from .lanes import ACTIVE, DIVERGED, NEVER, RULE_MET, Rules
 from .run import Drawn, Ended, Progress, Sink, Work, Workload, run_workload
 
@@ -21,5 +21,6 @@ __all__ = [
     "Workload",
     "configure",
     "granted_cores",
+    "mesh",
     "run_workload",
 ]

@@ -26,6 +26,8 @@ class Drawn(NamedTuple):
     teacher_a: np.ndarray
     teacher_W: np.ndarray
     basis: np.ndarray
+    separation: np.ndarray
+    """The teachers' frames, for measuring (`probes.Frame`)."""
 
 
 class Workload(NamedTuple):
@@ -51,7 +53,8 @@ class Workload(NamedTuple):
     """Increasing; the last entry is `NEVER`."""
     draw: Callable[[np.ndarray], Drawn]
     """Initial values for positions in `members`."""
-    measure: Callable[..., Values]
+    measure: Callable[[int, Callable[[np.ndarray], tuple[np.ndarray, ...]]], Values]
+    """Probes of so many members, whose arrays a function gives for the positions asked for."""
     update: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]]
     """The updates that take no step, by name: (a, W, teacher_a, teacher_W, decay) → (a, W)."""
 
@@ -131,6 +134,7 @@ class _Run:
         self.count = backend.count
         self.lanes = empty_lanes(self.count, shape.width, shape.teacher_neurons, shape.inputs, np.dtype(shape.dtype))
         self.basis = np.zeros_like(self.lanes.teacher_W)
+        self.separation = np.zeros_like(self.lanes.active_threshold)
         self.occupant = np.full(self.count, -1)  # position in work.members
         self.stage = np.zeros(self.count, int)
         self.next = 0
@@ -161,7 +165,7 @@ class _Run:
             lanes = self.lanes
             lanes.a[rows], lanes.W[rows] = drawn.a, drawn.W
             lanes.teacher_a[rows], lanes.teacher_W[rows] = drawn.teacher_a, drawn.teacher_W
-            self.basis[rows] = drawn.basis
+            self.basis[rows], self.separation[rows] = drawn.basis, drawn.separation
             lanes.step[rows] = lanes.record[rows] = 0
             lanes.active_threshold[rows] = self.work.active_threshold
             self.occupant[rows], self.stage[rows] = positions, 0
@@ -183,7 +187,8 @@ class _Run:
         order[np.concatenate([row[:each] for row in target])[: len(busy)]] = busy
         order[order < 0] = np.flatnonzero(self.occupant < 0)
         self.lanes = jax.tree.map(lambda x: x[order], self.lanes)
-        self.basis, self.occupant, self.stage = self.basis[order], self.occupant[order], self.stage[order]
+        self.basis, self.separation = self.basis[order], self.separation[order]
+        self.occupant, self.stage = self.occupant[order], self.stage[order]
 
     def _enter(self, rows: np.ndarray) -> None:
         """Leads the members of `rows` into their stage: through the updates that take no step, up to the
@@ -237,7 +242,12 @@ class _Run:
         """Measures members at the end of the stage that they are in."""
         lanes = self.lanes
         members = self.work.members[self.occupant[rows]]
-        values = self._measure(rows, lanes.a[rows], lanes.W[rows], lanes.decay_used[rows])
+
+        def now(part: np.ndarray) -> tuple[np.ndarray, ...]:
+            at = rows[part]
+            return lanes.a[at], lanes.W[at], lanes.decay_used[at]
+
+        values = self._measure(rows, now)
         self.sink.stage_end(members, int(self.stage[rows[0]]), lanes.step[rows], values)
         if advance:
             self.stage[rows] += 1
@@ -295,7 +305,12 @@ class _Run:
         rows, slots = np.nonzero(np.arange(snapshots.decay.shape[1])[None, :] < snapshots.count[:, None])
         if not len(rows):
             return
-        values = self._measure(rows, snapshots.a[rows, slots], snapshots.W[rows, slots], snapshots.decay[rows, slots])
+
+        def taken(part: np.ndarray) -> tuple[np.ndarray, ...]:
+            at = rows[part], slots[part]
+            return snapshots.a[at], snapshots.W[at], snapshots.decay[at]
+
+        values = self._measure(rows, taken)
         self.sink.record(self.work.members[self.occupant[rows]], first[rows] + slots, values)
 
     # -- measuring ---------------------------------------------------------------------------------
@@ -303,19 +318,18 @@ class _Run:
     def _cells(self, rows: np.ndarray) -> np.ndarray:
         return self.work.cell[self.occupant[rows]]
 
-    def _measure(self, rows: np.ndarray, a: np.ndarray, W: np.ndarray, decay: np.ndarray) -> Values:
+    def _measure(self, rows: np.ndarray, state: Callable[[np.ndarray], tuple[np.ndarray, ...]]) -> Values:
+        """Probes of the members of `rows`; `state(part)` gives (a, W, λ) of those of `rows[part]`."""
         lanes = self.lanes
-        return self.work.measure(
-            a,
-            W,
-            lanes.teacher_a[rows],
-            lanes.teacher_W[rows],
-            self.basis[rows],
-            decay,
-            lanes.rules.moves_output[rows],
-            lanes.rules.moves_first[rows],
-            lanes.active_threshold[rows],
-        )
+
+        def gather(part: np.ndarray) -> tuple[np.ndarray, ...]:
+            at = rows[part]
+            a, W, decay = state(part)
+            teacher = lanes.teacher_a[at], lanes.teacher_W[at], self.basis[at], self.separation[at]
+            moves = lanes.rules.moves_output[at], lanes.rules.moves_first[at]
+            return a, W, *teacher, decay, *moves, lanes.active_threshold[at]
+
+        return self.work.measure(len(rows), gather)
 
 
 __all__ = ["NEVER", "Drawn", "Ended", "Lanes", "Progress", "Sink", "Work", "Workload", "run_workload"]

@@ -13,15 +13,15 @@ from ..study import Study
 
 def provenance(study: Study) -> dict[str, str | int | float]:
     """Versions, commit, device and precision, as attributes of a dataset."""
-    commit, dirty = _commit()
+    commit, dirty = commit_state()
     device = jax.local_devices()[0]
     packages = ("jax", "jaxlib", "equinox", "numpy", "xarray", "netCDF4")
     return {
-        "gd_atlas_version": _version("gd-atlas"),
+        "gd_atlas_version": version("gd-atlas"),
         "git_commit": commit,
         "git_dirty": dirty,
         "python_version": platform.python_version(),
-        **{f"{name.lower()}_version": _version(name) for name in packages},
+        **{f"{name.lower()}_version": version(name) for name in packages},
         "backend": jax.default_backend(),
         "device": f"{len(jax.local_devices())} × {device.device_kind}",
         "precision": study.precision,
@@ -29,14 +29,14 @@ def provenance(study: Study) -> dict[str, str | int | float]:
     }
 
 
-def _version(package: str) -> str:
+def version(package: str) -> str:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "unknown"
 
 
-def _commit() -> tuple[str, int]:
+def commit_state() -> tuple[str, int]:
     """(commit of the checkout that the code runs from, whether it has changes); ("unknown", 0) without git."""
     folder = Path(__file__).parent
 

@@ -1,0 +1,99 @@
+"""gd-atlas itself, as a process of its own: `python -m benchmarks.ours {steps,study} …` prints one JSON object.
+
+steps BACKEND m m* d members steps     the engine's advance alone, microseconds a member-step
+study k members                        orthonormal relu to a gradient norm of 1e-9, through `ensemble.run`
+whole m m* d members steps records     a fixed number of steps through `ensemble.run`, with records and storing
+"""
+
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+
+PROCESS_BEGAN = time.time()
+
+import numpy as np  # noqa: E402 (the process's start is timed first)
+
+import ensemble as ens  # noqa: E402
+
+
+def orthonormal(name: str, m: int, teacher: int, d: int, members: int, protocol: dict, records: int = 0) -> ens.Study:
+    return ens.Study.model_validate(
+        {
+            "name": name,
+            "seeds": members,
+            "records": records,
+            "teacher": {"kind": "orthonormal", "activation": "relu", "neurons": teacher, "inputs": d},
+            "student": {"neurons": m, "start": "xavier"},
+            "protocol": {"kind": "plain", "layers": "first", "step_size": 0.1} | protocol,
+        }
+    )
+
+
+def steps(backend: str, m: int, teacher: int, d: int, members: int, count: int) -> dict:
+    """The advance program alone on members that neither stop nor record; the best of three after a warm-up."""
+    from ensemble.engine.backends import Reference, Simd
+    from ensemble.engine.lanes import ACTIVE, NEVER, empty_lanes
+    from ensemble.members import groups
+
+    shape = groups(orthonormal("steps", m, teacher, d, 1, {"steps": 1}))[0].shape
+    engine = {"simd": Simd, "reference": Reference}[backend](shape, members)
+    lanes = empty_lanes(engine.count, m, teacher, d, np.dtype(np.float64))
+    lanes.a[:], lanes.teacher_a[:] = 1.0, 1.0
+    lanes.W[:] = np.random.default_rng(m).normal(size=lanes.W.shape) / np.sqrt(d)
+    lanes.teacher_W[:] = np.eye(teacher, d)
+    lanes.code[:], lanes.end_step[:] = ACTIVE, NEVER
+    lanes.rules.step_size[:], lanes.rules.moves_first[:], lanes.rules.grad_norm[:] = 0.1, True, -1.0
+    records = np.array([NEVER], np.int32)
+    began = time.perf_counter()
+    lanes, _, _ = engine.advance(lanes, records, 1)
+    first_call = time.perf_counter() - began
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        lanes, _, _ = engine.advance(lanes, records, count)
+        times.append(time.perf_counter() - began)
+    return {"us": 1e6 * min(times) / count / engine.count, "lanes": engine.count, "first_call_s": first_call}
+
+
+def study(k: int, members: int) -> dict:
+    ds = ens.run(orthonormal("study", k, k, k, members, {"steps": 2_000_000, "grad_norm": 1e-9}))
+    stop = ds["stop_step"].values
+    return {
+        "seconds": ds.attrs["wall_time"],
+        "converged": int((ds["status"] == ens.STATUS["converged"]).sum()),
+        "median_steps": float(np.median(stop)),
+        "mean_steps": float(stop.mean()),
+        "max_steps": int(stop.max()),
+        "lane_efficiency": ds.attrs["lane_efficiency"],
+        "process_s": time.time() - PROCESS_BEGAN,
+    }
+
+
+def whole(m: int, teacher: int, d: int, members: int, count: int, records: int) -> dict:
+    made = orthonormal("whole", m, teacher, d, members, {"steps": count}, records)
+    with tempfile.TemporaryDirectory() as out:
+        began = time.perf_counter()
+        ds = ens.run(made, out=out)
+        seconds = time.perf_counter() - began
+        bytes_on_disk = sum(os.path.getsize(os.path.join(out, f)) for f in os.listdir(out))
+        member_steps = ds.attrs["member_steps"]
+        ds.close()
+    return {"us": 1e6 * seconds / member_steps, "seconds": seconds, "bytes": bytes_on_disk}
+
+
+def main() -> None:
+    what, *arguments = sys.argv[1:]
+    result = {
+        "steps": lambda b, *n: steps(b, *map(int, n)),
+        "study": lambda *n: study(*map(int, n)),
+        "whole": lambda *n: whole(*map(int, n)),
+    }[what](*arguments)
+    result["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
