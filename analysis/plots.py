@@ -106,7 +106,7 @@ def _ticks(ax: Axes, coordinate: xr.DataArray, which: str) -> None:
     values = coordinate.values
     every = -(-len(values) // 12)
     labels = [f"{v:g}" if coordinate.dtype.kind in "fiu" else str(v) for v in values]
-    long = sum(map(len, labels)) > 40
+    long = sum(map(len, labels)) > 24
     axis = ax.xaxis if which == "x" else ax.yaxis
     axis.set_ticks(centres[::every], labels[::every], rotation=35 if long and which == "x" else 0)
 

@@ -155,7 +155,7 @@ def main() -> None:
     figures = {
         "machine": machine(),
         "per_step": {k: per_step(k, arguments.quick) for k in (8, 20, 50)},
-        "to_convergence": to_convergence(8 if arguments.quick else 12, 200 if arguments.quick else 2000),
+        "to_convergence": to_convergence(8, 200 if arguments.quick else 2000),
         "scaling": scaling(arguments.quick),
         "overheads": overheads(arguments.quick),
     }

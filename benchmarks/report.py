@@ -36,8 +36,8 @@ def _machine(figures: dict[str, Any]) -> str:
     machine = figures["machine"]
     versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items() if v != "unknown")
     return (
-        f"Measured on {machine['date']}: {machine['cores']} cores ({machine['processor']}), Python {machine['python']},\n"
-        f"{versions}, commit {machine['commit'][:12]}{' with changes' if machine['dirty'] else ''}."
+        f"Measured on {machine['date']}: {machine['cores']} cores ({machine['processor']}),\n"
+        f"Python {machine['python']}, {versions}, commit {machine['commit'][:12]}{' with changes' if machine['dirty'] else ''}."
     )
 
 
@@ -66,8 +66,8 @@ def _to_convergence(figures: dict[str, Any]) -> str:
         "## To convergence\n\n"
         f"k = {study['k']}, {study['members']} members to a gradient norm of 1e-9; steps: median "
         f"{ours['median_steps']:.0f}, mean {ours['mean_steps']:.0f}, largest {ours['max_steps']}.\n"
-        f"gd-atlas {ours['seconds']:.1f} s, everything counted (lane efficiency {ours['lane_efficiency']:.1%}); the plain "
-        f"vmapped while_loop {study['vmap_seconds']:.1f} s,\nits compilation not counted: "
+        f"gd-atlas {ours['seconds']:.1f} s, everything counted (lane efficiency {ours['lane_efficiency']:.1%}); the "
+        f"plain vmapped while_loop {study['vmap_seconds']:.1f} s,\nits compilation not counted: "
         f"**{study['vmap_seconds'] / ours['seconds']:.0f} times** as long."
     )
 
@@ -77,8 +77,8 @@ def _scaling(figures: dict[str, Any]) -> str:
     most, largest = max(cores, key=int), max(members, key=int)
     lines = [f"- {most} cores against one at k = {k}: {cores['1'][k] / cores[most][k]:.2f}×." for k in cores[most]]
     lines.append(
-        f"- {int(largest):,} members (m = m* = d = 8, 100 steps, stored): {members[largest]['seconds']:.0f} s, peak memory "
-        f"{members[largest]['peak_memory_mib']:.0f} MiB."
+        f"- {int(largest):,} members (m = m* = d = 8, 100 steps, stored): {members[largest]['seconds']:.0f} s, peak "
+        f"memory {members[largest]['peak_memory_mib']:.0f} MiB."
     )
     return "## Scaling\n\n" + "\n".join(
         [f"![Scaling over cores, members, inputs and width](images/{PLOT.name})\n", *lines]
@@ -90,10 +90,10 @@ def _overheads(figures: dict[str, Any]) -> str:
     extra, first = found["run_us"] / found["steps_us"] - 1.0, found["first_call_s"]
     return (
         "## Overheads\n\n"
-        f"- A whole run of 2,048 members of 4,000 steps at k = 20 with 40 records, written to disk, takes {extra:.0%} more "
-        f"than its steps alone\n  ({found['run_us']:.3f} against {found['steps_us']:.3f} µs a member-step).\n"
-        f"- The first call, compilation or its cache included: SIMD {first['simd']:.2f} s, once for all shapes; reference "
-        f"{first['reference']:.2f} s for every shape.\n"
+        f"- A whole run of 2,048 members of 4,000 steps at k = 20 with 40 records, written to disk, takes {extra:.0%} "
+        f"more than its steps alone\n  ({found['run_us']:.3f} against {found['steps_us']:.3f} µs a member-step).\n"
+        f"- The first call, compilation or its cache included: SIMD {first['simd']:.2f} s, once for all shapes; "
+        f"reference {first['reference']:.2f} s for every shape.\n"
         f"- A study of 8 members at k = 6, from the start of the process to the result: "
         f"{found['small_study_process_s']:.1f} s."
     )

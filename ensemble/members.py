@@ -17,13 +17,14 @@ from numpy.typing import DTypeLike
 
 from .activations import AbstractActivation
 from .activations.base import safe_divide
-from .draws import member_key
+from .draws import Space, member_key
 from .engine import NEVER, Drawn, ProgramShape, Rules, Workload, mesh
-from .network import TwoLayer, row_norms
+from .network import TwoLayer, reduce_pair, row_norms
 from .probes import Frame, Setting, frame, measure
 from .protocol import Protocol, Stage
 from .risks import kernel
 from .schedules import Halving, Optax, Schedule
+from .starts import GivenStart
 from .study import Cell, Study
 
 BATCH = 256
@@ -51,19 +52,22 @@ def groups(study: Study) -> list[Group]:
     """The study's cells by static shape, in order of first appearance."""
     found: dict[tuple[str, ...], list[int]] = {}
     for number, point in enumerate(study.points):
-        found.setdefault(_static_key(point.cell), []).append(number)
+        found.setdefault(_static_key(study, point.cell), []).append(number)
     return [
         Group(tuple(cells), _program_shape(study, [study.points[c].cell for c in cells])) for cells in found.values()
     ]
 
 
-def _static_key(cell: Cell) -> tuple[str, ...]:
+def _static_key(study: Study, cell: Cell) -> tuple[str, ...]:
     student = cell.student
     # Rules that choose the program are part of the key, so that a cell's program never depends on other cells.
     structure = [
         (s.name, s.update, s.loss is not None, s.max_angle is not None, *_schedule_keys(s)) for s in cell.stages.stages
     ]
-    return cell.teacher.static_key(), student.start.static_key(), str(student.width), json.dumps(structure)
+    space = study.space(cell)
+    # In reduced coordinates the number of inputs is an argument of the program.
+    size = (space.columns, space.plane, space.reduced, student.width)
+    return cell.teacher.static_key(), student.start.static_key(), str(size), json.dumps(structure)
 
 
 def _schedule_keys(stage: Stage) -> list[str]:
@@ -74,7 +78,8 @@ def _schedule_keys(stage: Stage) -> list[str]:
 
 def _program_shape(study: Study, cells: list[Cell]) -> ProgramShape:
     cell = cells[0]
-    teacher_neurons, inputs = cell.teacher.shape()
+    teacher_neurons, _ = cell.teacher.shape()
+    inputs = study.space(cell).columns
     stages = [stage for c in cells for stage in c.stages.stages]
     return ProgramShape(
         activation=cell.teacher.sigma,
@@ -108,14 +113,15 @@ def workload(study: Study, group: Group, members: np.ndarray) -> Workload:
         )
         for part in ("teacher", "start")
     }
-    draw = _draw_program(_Template(cells[0], _static_key(cells[0])), shape.dtype)
+    draw = _draw_program(_Template(cells[0], study.space(cells[0]), _static_key(study, cells[0])), shape.dtype)
+    dimension = np.array([study.space(c).inputs for c in cells], float)
     seeds = members % study.seeds
 
     def draw_members(positions: np.ndarray) -> Drawn:
         def gather(part: np.ndarray):
             chosen = positions[part]
             of_members = jax.tree.map(lambda table: table[cell[chosen]], numbers)
-            return of_members, np.full(len(part), study.root_seed), seeds[chosen]
+            return of_members, dimension[cell[chosen]], np.full(len(part), study.root_seed), seeds[chosen]
 
         return Drawn(*_in_batches(draw, len(positions), gather))
 
@@ -212,8 +218,8 @@ def _in_batches(program: Callable, count: int, gather: Callable[[np.ndarray], An
 class _Template:
     """A cell of which a program uses only the static part: equal where that part is."""
 
-    def __init__(self, cell: Cell, key: tuple[str, ...]):
-        self.cell, self.key = cell, key
+    def __init__(self, cell: Cell, space: Space, key: tuple[str, ...]):
+        self.cell, self.space, self.key = cell, space, key
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Template) and self.key == other.key
@@ -224,16 +230,22 @@ class _Template:
 
 @functools.cache
 def _draw_program(template: _Template, dtype: str) -> Callable:
-    """Jitted (numbers, root seed, seed) → (a, W, teacher a, teacher W, basis, separation), batched.
+    """Jitted (numbers, d, root seed, seed) → (a, W, teacher a, teacher W, basis, separation), batched.
 
     Drawn in float64 and then rounded, so that both precisions share their draws.
     """
     cell = template.cell
 
-    def draw(numbers, root_seed, seed):
-        teacher = cell.teacher.with_numbers(numbers["teacher"]).draw(member_key(root_seed, seed, "teacher"))
+    def draw(numbers, inputs, root_seed, seed):
+        space = template.space._replace(inputs=inputs) if template.space.reduced else template.space
+        given = isinstance(cell.student.start, GivenStart)
+        # Given rows have all d coordinates, and so must the teacher that they are reduced together with.
+        columns = space.columns if space.reduced and not given else None
+        teacher = cell.teacher.with_numbers(numbers["teacher"]).draw(member_key(root_seed, seed, "teacher"), columns)
         start = cell.student.start.with_numbers(numbers["start"])
-        student = start.draw(member_key(root_seed, seed, "start"), teacher, cell.student.width)
+        student = start.draw(member_key(root_seed, seed, "start"), teacher, cell.student.width, space)
+        if space.reduced and given:
+            student, teacher = reduce_pair(student, teacher, space.columns)
         return tuple(x.astype(dtype) for x in (student.a, student.W, teacher.a, teacher.W, *frame(teacher)))
 
     return _on_every_device(draw)

@@ -61,3 +61,18 @@ def row_norms(W: Float[Array, "... neuron input"]) -> Float[Array, "... neuron"]
 def masses(a: Float[Array, "... neuron"], W: Float[Array, "... neuron input"]) -> Float[Array, "... neuron"]:
     """|a_i|‖w_i‖ of every neuron."""
     return jnp.abs(a) * row_norms(W)
+
+
+def reduce_pair(student: TwoLayer, teacher: TwoLayer, columns: int) -> tuple[TwoLayer, TwoLayer]:
+    """The same two functions in `columns` ≥ m + m* coordinates of an orthonormal basis of span{w*_j, w_i}.
+
+    By QR of the stacked rows: their inner products are kept to rounding, and with them loss and dynamics.
+    """
+    rows = jnp.concatenate([teacher.W, student.W])
+    reduced = jnp.linalg.qr(rows.T, mode="r").T
+    reduced = jnp.pad(reduced, ((0, 0), (0, columns - reduced.shape[1])))
+    count = teacher.a.shape[0]
+    return (
+        TwoLayer(student.a, reduced[count:], student.activation),
+        TwoLayer(teacher.a, reduced[:count], teacher.activation),
+    )

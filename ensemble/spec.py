@@ -17,10 +17,13 @@ class Spec(BaseModel):
     traced: ClassVar[tuple[str, ...]] = ()
     """Names of the fields that a compiled program takes as arguments."""
 
+    elsewhere: ClassVar[tuple[str, ...]] = ()
+    """Names of fields that neither choose the program nor are its arguments: what they say comes in another way."""
+
     def static_key(self) -> str:
         """A text that is equal for two specs exactly when one compiled program serves both."""
         shapes = {name: _shape(getattr(self, name)) for name in self.traced}
-        return f"{type(self).__name__}:{self.model_dump_json(exclude=set(self.traced))}:{shapes}"
+        return f"{type(self).__name__}:{self.model_dump_json(exclude={*self.traced, *self.elsewhere})}:{shapes}"
 
     def numbers(self) -> dict[str, Any]:
         """The traced fields, by name."""

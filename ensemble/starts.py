@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from .draws import normal_rows, random_signs, uniform_directions
+from .draws import Space, isotropic_rows, random_signs, uniform_directions
 from .network import TwoLayer, row_norms
 from .spec import Spec
 from .teachers import Row, check_given
@@ -28,8 +28,15 @@ class AbstractStart(Spec, abc.ABC):
     """A recipe for initial students: `draw(key, teacher, width)` gives one."""
 
     @abc.abstractmethod
-    def draw(self, key: PRNGKeyArray, teacher: TwoLayer, width: int) -> TwoLayer:
-        """The initial student of `width` neurons for this teacher; `key` is its own for this purpose."""
+    def draw(self, key: PRNGKeyArray, teacher: TwoLayer, width: int, space: Space) -> TwoLayer:
+        """The initial student of `width` neurons for this teacher; `key` is its own for this purpose.
+
+        Its rows, like the teacher's, have the coordinates of `space`.
+        """
+
+    def independent_rows(self, width: int) -> int:
+        """How many of the rows are drawn; the others are copies."""
+        return width
 
     def check_width(self, width: int) -> None:
         """Raises `ValueError` where no student of this width can be drawn."""
@@ -43,8 +50,11 @@ class Symmetric(AbstractStart):
     scale: PositiveFloat = 1.0
     traced: ClassVar[tuple[str, ...]] = ("scale",)
 
-    def draw(self, key, teacher, width):
-        half = Balanced.model_construct(scale=self.scale / jnp.sqrt(2.0)).draw(key, teacher, width // 2)
+    def independent_rows(self, width):
+        return width // 2
+
+    def draw(self, key, teacher, width, space):
+        half = Balanced.model_construct(scale=self.scale / jnp.sqrt(2.0)).draw(key, teacher, width // 2, space)
         a, W = jnp.concatenate([half.a, -half.a]), jnp.concatenate([half.W, half.W])
         return TwoLayer(a, W, teacher.activation)
 
@@ -60,10 +70,10 @@ class Balanced(AbstractStart):
     scale: PositiveFloat = 1.0
     traced: ClassVar[tuple[str, ...]] = ("scale",)
 
-    def draw(self, key, teacher, width):
+    def draw(self, key, teacher, width, space):
         key_signs, key_rows = jax.random.split(key)
         size = self.scale / jnp.sqrt(float(width))
-        rows = uniform_directions(key_rows, width, teacher.W.shape[1])
+        rows = uniform_directions(key_rows, width, space)
         return TwoLayer(size * random_signs(key_signs, width), size * rows, teacher.activation)
 
 
@@ -72,9 +82,8 @@ class Xavier(AbstractStart):
 
     kind: Literal["xavier"] = "xavier"
 
-    def draw(self, key, teacher, width):
-        inputs = teacher.W.shape[1]
-        rows = normal_rows(key, width, inputs) / jnp.sqrt(float(inputs))
+    def draw(self, key, teacher, width, space):
+        rows = isotropic_rows(key, width, space) / jnp.sqrt(jnp.asarray(space.inputs, float))
         return TwoLayer(jnp.ones(width), rows, teacher.activation)
 
 
@@ -89,13 +98,13 @@ class NearTeacher(AbstractStart):
     distance: NonNegativeFloat
     traced: ClassVar[tuple[str, ...]] = ("distance",)
 
-    def draw(self, key, teacher, width):
+    def draw(self, key, teacher, width, space):
         count = teacher.a.shape[0]
         owner = jnp.arange(width) % count
         copies = jnp.bincount(owner, length=count).astype(teacher.a.dtype)
         norms = row_norms(teacher.W)
         unit = (teacher.W / norms[:, None])[owner]
-        tangent = normal_rows(key, width, teacher.W.shape[1])
+        tangent = isotropic_rows(key, width, space)
         tangent = tangent - jnp.sum(tangent * unit, axis=1, keepdims=True) * unit
         length = row_norms(tangent)[:, None]
         tangent = tangent / jnp.where(length > 0.0, length, 1.0)
@@ -113,7 +122,7 @@ class GivenStart(AbstractStart):
     W: tuple[Row, ...]
     traced: ClassVar[tuple[str, ...]] = ("a", "W")
 
-    def draw(self, key, teacher, width):
+    def draw(self, key, teacher, width, space):
         return TwoLayer(jnp.asarray(self.a), jnp.asarray(self.W), teacher.activation)
 
     @model_validator(mode="after")
@@ -159,22 +168,3 @@ class Student(Spec):
     def _check(self):
         self.start.check_width(self.width)
         return self
-
-
-def draw_member(teacher, student: Student, key_teacher: PRNGKeyArray, key_start: PRNGKeyArray):
-    """(initial student, teacher) of one member."""
-    target = teacher.draw(key_teacher)
-    return student.start.draw(key_start, target, student.width), target
-
-
-__all__ = [
-    "AbstractStart",
-    "Balanced",
-    "GivenStart",
-    "NearTeacher",
-    "Start",
-    "Student",
-    "Symmetric",
-    "Xavier",
-    "draw_member",
-]

@@ -11,7 +11,6 @@ of the three tables can be an axis:
 A cell is one point of the product of all axes; a member is a cell with a seed.
 """
 
-import difflib
 import hashlib
 import itertools
 import json
@@ -28,68 +27,15 @@ import numpy as np
 from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from . import protocols
+from .axes import RESERVED, Axis, Scalar, as_table, axis_table, set_field
+from .draws import Space, full_space
+from .errors import StudyError, StudyWarning, messages, suggestion
 from .probes import MEMBER_PROBES, PROBES
 from .protocol import Protocol
 from .spec import Spec
 from .stability import largest_stable_step
-from .starts import AbstractStart, GivenStart, Student
-from .teachers import TEACHERS, Teacher
-
-Scalar = bool | int | float | str
-
-
-class StudyError(ValueError):
-    """A study that cannot be run as written; the message names the field, the value and the way out."""
-
-
-class StudyWarning(UserWarning):
-    """A study that can be run, but hardly means what it says."""
-
-
-class Axis(Spec):
-    """One grid parameter: the labels of its points, and the field or fields that it sets at each."""
-
-    values: Annotated[tuple[Scalar, ...], Field(min_length=1)]
-    field: str | None = None
-    """The path of the one field that takes the values themselves, such as `protocol.weight_decay`."""
-    fields: dict[str, tuple[Any, ...]] | None = None
-    """Paths to the values that each field takes at each point."""
-    units: str = "1"
-    long_name: str = ""
-
-    @model_validator(mode="after")
-    def _check(self):
-        if len(set(self.values)) != len(self.values):
-            raise ValueError(f"values: got {list(self.values)}; every point of an axis must differ")
-        if any(isinstance(v, float) and not math.isfinite(v) for v in self.values):
-            raise ValueError(f"values: got {list(self.values)}; every value must be finite")
-        kinds = {isinstance(v, str) for v in self.values}
-        if len(kinds) > 1:
-            raise ValueError(f"values: got {list(self.values)}; give only numbers or only texts")
-        for path, settings in (self.fields or {}).items():
-            if len(settings) != len(self.values):
-                raise ValueError(
-                    f"fields.{path}: got {len(settings)} settings for {len(self.values)} values; give one a value"
-                )
-        if self.field is not None and self.fields is not None:
-            raise ValueError("field: got both `field` and `fields`; give one of them")
-        return self
-
-    def settings(self, index: int) -> dict[str, Any]:
-        """Path → value of the fields at one point."""
-        if self.fields is not None:
-            return {path: settings[index] for path, settings in self.fields.items()}
-        assert self.field is not None, "an axis of a study knows its field"
-        return {self.field: self.values[index]}
-
-    def restrict(self, values: Sequence[Scalar], name: str) -> Self:
-        """This axis at some of its values, in the order given."""
-        unknown = [v for v in values if v not in self.values]
-        if unknown:
-            raise StudyError(f"axes.{name}: got {unknown[0]!r}; its values are {list(self.values)}")
-        keep = [self.values.index(v) for v in values]
-        fields = self.fields and {p: tuple(s[i] for i in keep) for p, s in self.fields.items()}
-        return self.model_copy(update={"values": tuple(self.values[i] for i in keep), "fields": fields})
+from .starts import GivenStart, Student
+from .teachers import Teacher
 
 
 class Cell(Spec):
@@ -156,6 +102,8 @@ class Study(Spec):
     """How many log-spaced steps are recorded (0: none), or the steps themselves."""
     probes: tuple[str, ...] = MEMBER_PROBES
     store_weights: bool = False
+    coordinates: Literal["auto", "full"] = "auto"
+    """`auto`: where d is larger, rows are written in at most m + r coordinates (exact; theory.md §3); `full`: in d."""
     active_threshold: Annotated[float, Field(gt=0, lt=1)] = 1e-3
     """A neuron is active when its mass is at least this share of the largest teacher mass."""
     teacher: Teacher
@@ -194,7 +142,7 @@ class Study(Spec):
         try:
             study = cls.model_validate(data)
         except ValidationError as error:
-            raise StudyError("\n".join(prefix + line for line in _messages(error))) from None
+            raise StudyError("\n".join(prefix + line for line in messages(error))) from None
         if not quiet:
             study.warn()
         return study
@@ -212,12 +160,12 @@ class Study(Spec):
         unknown = set(changes) - set(type(self).model_fields)
         if unknown:
             name = sorted(unknown)[0]
-            raise StudyError(f"{name}: unknown field{_suggestion(name, list(type(self).model_fields))}")
+            raise StudyError(f"{name}: unknown field{suggestion(name, list(type(self).model_fields))}")
         data = self.model_dump(mode="json", exclude_none=True)
         if "axes" in changes:
             changes["axes"] = {name: self._axis(name, axis) for name, axis in dict(changes["axes"]).items()}
         for name, value in changes.items():
-            data[name] = _as_table(value)
+            data[name] = as_table(value)
         return self._validated({k: v for k, v in data.items() if v is not None}, "")
 
     def only(self, **values: Sequence[Scalar]) -> Self:
@@ -260,14 +208,23 @@ class Study(Spec):
             table = json.loads(json.dumps(base))
             for axis, i in zip(self.axes.values(), index, strict=True):
                 for path, value in axis.settings(i).items():
-                    _set(table, path, value)
+                    set_field(table, path, value)
             try:
                 cell = Cell.model_validate(table)
             except ValidationError as error:
                 at = ", ".join(f"{name} = {label}" for name, label in labels.items())
-                lines = [f"{line} (at {at})" if at else line for line in _messages(error)]
+                lines = [f"{line} (at {at})" if at else line for line in messages(error)]
                 raise StudyError("\n".join(lines)) from None
             yield Point(index, labels, cell)
+
+    def space(self, cell: Cell) -> Space:
+        """The coordinates of a cell's rows: reduced where that is fewer than the d inputs."""
+        _, inputs = cell.teacher.shape()
+        student, plane = cell.student, cell.teacher.plane()
+        columns = plane + student.start.independent_rows(student.width)
+        if self.coordinates == "full" or inputs <= columns:
+            return full_space(inputs)
+        return Space(columns=columns, plane=plane, inputs=inputs, reduced=True)
 
     def member_cap(self, cell: Cell) -> int:
         """The most descent steps that a member of this cell can take."""
@@ -343,18 +300,18 @@ class Study(Spec):
             return data
         data = dict(data)
         if isinstance(data.get("protocol"), Protocol | dict):
-            data["protocol"] = _resolved_protocol(_as_table(data["protocol"]))
+            data["protocol"] = _resolved_protocol(as_table(data["protocol"]))
         if isinstance(data.get("axes"), dict):
-            data["axes"] = {name: _axis_table(name, axis, data) for name, axis in data["axes"].items()}
+            data["axes"] = {name: axis_table(name, axis, data) for name, axis in data["axes"].items()}
         return data
 
     @model_validator(mode="after")
     def _check(self):
         for name in self.probes:
             if name not in PROBES:
-                raise ValueError(f"probes: got {name!r}{_suggestion(name, list(PROBES))}")
+                raise ValueError(f"probes: got {name!r}{suggestion(name, list(PROBES))}")
         for name in self.axes:
-            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or name in _RESERVED:
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or name in RESERVED:
                 raise ValueError(
                     f"axes.{name}: an axis needs a name of letters, digits and _ that is no dimension or "
                     "variable of the dataset and no argument of xarray's `sel`; rename it and say its `field`"
@@ -365,165 +322,10 @@ class Study(Spec):
         return self
 
 
-# Dimensions and variables of the dataset, and arguments of xarray's own `sel`, which an axis could not be chosen by.
-_RESERVED = {
-    "method",
-    "tolerance",
-    "drop",
-    "indexers",
-    "seed",
-    "record",
-    "stage",
-    "neuron",
-    "teacher_neuron",
-    "input",
-    "step",
-    "status",
-    *PROBES,
-}
-_UNITS = {"separation": "rad", "distance": "rad", "max_angle": "rad", "steps": "step", "epoch_steps": "step"}
-
-
-def _axis_table(name: str, axis: Any, data: dict[str, Any]) -> Any:
-    """An axis with its field found by name where it does not say one."""
-    table = dict(_as_table(axis)) if isinstance(axis, Axis | dict) else {"values": axis}
-    if isinstance(table.get("values"), np.ndarray):
-        table["values"] = table["values"].tolist()
-    if table.get("field") is None and table.get("fields") is None:
-        known = _paths(data)
-        matches = [path for path in known if path.split(".")[-1] == name]
-        if len(matches) != 1:
-            reason = f"fits {' and '.join(matches)}" if matches else "is the name of no field"
-            raise ValueError(
-                f'axes.{name}: got no field, and {name!r} {reason}; say `field = "…"`, one of {", ".join(known)}'
-            )
-        table["field"] = matches[0]
-    if "units" not in table and table.get("field"):
-        table["units"] = _UNITS.get(table["field"].split(".")[-1], "1")
-    return table
-
-
-def _paths(data: dict[str, Any]) -> list[str]:
-    """The paths of the fields that an axis can set."""
-    found: list[str] = []
-
-    def walk(prefix: str, value: Any) -> None:
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                walk(f"{prefix}.{key}", inner)
-        elif isinstance(value, list | tuple) and value and isinstance(value[0], dict):
-            for i, inner in enumerate(value):
-                walk(f"{prefix}.{i}", inner)
-        else:
-            found.append(prefix)
-
-    def with_fields(table: Any, specs: Any) -> dict[str, Any]:
-        """The table with the other fields of its kind: an axis may set a field that the table leaves out."""
-        table = {"kind": table} if isinstance(table, str) else dict(_as_table(table))
-        known = {
-            f: None
-            for spec in specs
-            if table.get("kind") == spec.model_fields["kind"].default
-            for f in spec.model_fields
-        }
-        return known | table
-
-    student = {name: None for name in Student.model_fields} | dict(_as_table(data.get("student", {})))
-    student["start"] = with_fields(student["start"] or {}, AbstractStart.__subclasses__())
-    walk("teacher", with_fields(data.get("teacher", {}), TEACHERS))
-    walk("student", student)
-    walk("protocol", data.get("protocol", {}))
-    return found
-
-
-def _set(table: dict[str, Any], path: str, value: Any) -> None:
-    *parents, last = path.split(".")
-    place: Any = table
-    for key in parents:
-        try:
-            place = place[int(key)] if isinstance(place, list) else place[key]
-        except (KeyError, IndexError, ValueError, TypeError):
-            raise StudyError(f"axes: got the field {path!r}, of which {key!r} does not exist") from None
-    if not parents and last not in table:
-        raise StudyError(f"axes: got the field {path!r}; it must start with one of {', '.join(table)}")
-    if isinstance(place, list):
-        place[int(last)] = value
-    elif isinstance(place, dict):
-        place[last] = value
-    else:
-        raise StudyError(f"axes: got the field {path!r}; {'.'.join(parents)} is a single value")
-
-
-def _as_table(value: Any) -> Any:
-    """Parts of a study as plain tables, inside dicts and sequences too."""
-    if isinstance(value, Protocol):
-        return {"kind": "stages"} | value.model_dump(mode="json", exclude_none=True)
-    if isinstance(value, Spec):
-        return value.model_dump(mode="json", exclude_none=True)
-    if isinstance(value, dict):
-        return {k: _as_table(v) for k, v in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    if isinstance(value, list | tuple):
-        return [_as_table(v) for v in value]
-    return value
-
-
 def _resolved_protocol(table: Any) -> dict[str, Any]:
     try:
-        return _as_table(protocols.resolve(table)[1])
+        return as_table(protocols.resolve(table)[1])
     except ValidationError as error:
-        raise ValueError("\n".join(f"protocol.{line}" for line in _messages(error))) from None
+        raise ValueError("\n".join(f"protocol.{line}" for line in messages(error))) from None
     except ValueError as error:
         raise ValueError(f"protocol.{error}") from None
-
-
-# -- error messages ----------------------------------------------------------------------------------
-
-_KINDS = {
-    "orthonormal",
-    "separated_pairs",
-    "equiangular",
-    "random_separated",
-    "given",
-    "symmetric",
-    "balanced",
-}
-_KINDS |= {"xavier", "near_teacher", "halving", "optax"}
-
-
-def _messages(error: ValidationError) -> list[str]:
-    """One line an error: the field's path, the value received, what would be right."""
-    lines: list[str] = []
-    for item in error.errors():
-        # The names of union members are no part of the path that a user wrote.
-        where = ".".join(str(p) for p in item["loc"] if p not in _KINDS and not str(p).startswith("constrained"))
-        if item["type"] == "value_error":
-            own = str(item["ctx"]["error"]).split("\n") if "ctx" in item else [item["msg"]]
-            lines += [f"{where}.{line}" if where else line for line in own]
-            continue
-        message = item["msg"][0].lower() + item["msg"][1:]
-        if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            lines.append(f"{where}: unknown field{_suggestion(str(item['loc'][-1]), _field_names())}")
-        elif item["type"] in ("missing", "missing_keyword_only_argument"):
-            lines.append(f"{where}: is missing; this field is required")
-        else:
-            received = repr(item["input"])
-            received = received if len(received) <= 80 else received[:77] + "..."
-            lines.append(f"{where}: got {received}; {message}")
-    return lines
-
-
-def _suggestion(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(set(known)))}"
-
-
-def _field_names() -> list[str]:
-    def leaves(spec: type[Spec]) -> Iterator[str]:
-        yield from spec.model_fields
-        for inner in spec.__subclasses__():
-            yield from leaves(inner)
-
-    arguments = (n for f in protocols.PROTOCOLS.values() for n in f.__annotations__ if n != "return")
-    return sorted({*leaves(Spec), *arguments})

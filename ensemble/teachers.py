@@ -23,7 +23,7 @@ from pydantic import Field, PositiveInt, model_validator
 from scipy.special import betainc
 
 from .activations import ACTIVATIONS, AbstractActivation
-from .draws import random_signs, uniform_directions
+from .draws import full_space, random_signs, uniform_directions
 from .network import TwoLayer
 from .spec import Spec
 
@@ -46,8 +46,15 @@ class AbstractTeacher(Spec, abc.ABC):
         """(teacher neurons m*, inputs d)."""
 
     @abc.abstractmethod
-    def draw(self, key: PRNGKeyArray) -> TwoLayer:
-        """The teacher of one member; `key` is its own for this purpose."""
+    def plane(self) -> int:
+        """How many coordinates hold the teacher's rows: an upper bound of the rank r."""
+
+    @abc.abstractmethod
+    def draw(self, key: PRNGKeyArray, columns: int | None = None) -> TwoLayer:
+        """The teacher of one member; `key` is its own for this purpose.
+
+        Its rows have d coordinates, or, with `columns`, those of its own plane followed by zeros.
+        """
 
     @abc.abstractmethod
     def known(self) -> tuple[np.ndarray, np.ndarray] | None:
@@ -56,6 +63,9 @@ class AbstractTeacher(Spec, abc.ABC):
 
 class _AbstractPlanted(AbstractTeacher):
     """A teacher given by its sizes and, maybe, an angle."""
+
+    # The number of inputs comes with the space that a member's rows are written in.
+    elsewhere: ClassVar[tuple[str, ...]] = ("inputs",)
 
     neurons: PositiveInt
     inputs: PositiveInt
@@ -69,10 +79,13 @@ class _AbstractPlanted(AbstractTeacher):
     def rows(self, key: PRNGKeyArray) -> Float[Array, "teacher_neuron rank"]:
         """Unit rows in the coordinates of the first `rank` inputs."""
 
-    def draw(self, key: PRNGKeyArray) -> TwoLayer:
+    def plane(self) -> int:
+        return self.neurons
+
+    def draw(self, key: PRNGKeyArray, columns: int | None = None) -> TwoLayer:
         key_rows, key_signs = jax.random.split(key)
         rows = self.rows(key_rows)
-        W = jnp.pad(rows, ((0, 0), (0, self.inputs - rows.shape[1])))
+        W = jnp.pad(rows, ((0, 0), (0, (columns or self.inputs) - rows.shape[1])))
         return TwoLayer(self._signs(key_signs), W, self.sigma)
 
     def _signs(self, key: PRNGKeyArray) -> Float[Array, " teacher_neuron"]:
@@ -220,7 +233,8 @@ class RandomSeparated(_AbstractPlanted):
                 return jnp.all(jnp.where(jnp.arange(self.neurons) < j, overlap <= cosine, True))
 
             def candidate(tries):
-                return uniform_directions(jax.random.fold_in(jax.random.fold_in(key, j), tries), 1, self.rank)[0]
+                own = jax.random.fold_in(jax.random.fold_in(key, j), tries)
+                return uniform_directions(own, 1, full_space(self.rank))[0]
 
             tries = jax.lax.while_loop(
                 lambda t: (t < _TRIES) & ~fits(candidate(t)), lambda t: t + 1, jnp.asarray(0, jnp.int32)
@@ -231,6 +245,9 @@ class RandomSeparated(_AbstractPlanted):
 
     def gram(self):
         return None
+
+    def plane(self):
+        return self.rank
 
     @model_validator(mode="after")
     def _check(self):
@@ -271,8 +288,16 @@ class GivenTeacher(AbstractTeacher):
     def shape(self) -> tuple[int, int]:
         return len(self.a), len(self.W[0])
 
-    def draw(self, key):
-        return TwoLayer(jnp.asarray(self.a), jnp.asarray(self.W), self.sigma)
+    def plane(self):
+        return min(self.shape())
+
+    def draw(self, key, columns=None):
+        W = jnp.asarray(self.W)
+        if columns is not None:
+            # W* = Rᵀ Qᵀ: the rows of Rᵀ are the teacher in the orthonormal basis Q of its own plane.
+            W = jnp.linalg.qr(W.T, mode="r").T
+            W = jnp.pad(W, ((0, 0), (0, columns - W.shape[1])))
+        return TwoLayer(jnp.asarray(self.a), W, self.sigma)
 
     def known(self):
         W = np.asarray(self.W, float)

@@ -10,13 +10,14 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 import ensemble as ens
-from ensemble.draws import member_key, normal_rows
+from ensemble.draws import full_space, member_key, normal_rows
 from ensemble.probes import angles, separation
 from ensemble.schedules import halving_factor
 from ensemble.starts import Start
 from ensemble.teachers import Teacher
 
 KEY = jax.random.key(7)
+SPACE = full_space(6)
 
 
 def teacher(**fields):
@@ -112,7 +113,7 @@ def test_given_teacher_is_taken_as_it_is():
 
 def test_symmetric_start_is_the_zero_function():
     target = teacher(kind="orthonormal").draw(KEY)
-    student = start(kind="symmetric").draw(KEY, target, 8)
+    student = start(kind="symmetric").draw(KEY, target, 8, SPACE)
     np.testing.assert_array_equal(student.W[:4], student.W[4:])
     np.testing.assert_array_equal(student.a[:4], -student.a[4:])
     np.testing.assert_allclose(jnp.abs(student.a), 1 / np.sqrt(8), rtol=1e-15)
@@ -124,14 +125,14 @@ def test_symmetric_start_is_the_zero_function():
 def test_balanced_and_scaled_start():
     target = teacher(kind="orthonormal").draw(KEY)
     for scale in (1e-3, 1.0, 30.0):
-        student = start(kind="balanced", scale=scale).draw(KEY, target, 9)
+        student = start(kind="balanced", scale=scale).draw(KEY, target, 9, SPACE)
         np.testing.assert_allclose(jnp.abs(student.a), scale / 3, rtol=1e-14)
         np.testing.assert_allclose(jnp.linalg.norm(student.W, axis=1), scale / 3, rtol=1e-14)
 
 
 def test_xavier_start_has_unit_mean_square_rows():
     target = teacher(kind="orthonormal").draw(KEY)
-    student = start(kind="xavier").draw(KEY, target, 2000)
+    student = start(kind="xavier").draw(KEY, target, 2000, SPACE)
     np.testing.assert_array_equal(student.a, 1.0)
     # ‖w‖² has mean 1 and variance 2/6 over 2000 rows.
     assert abs(float((student.W**2).sum(axis=1).mean()) - 1.0) < 5 * math.sqrt(2 / 6 / 2000)
@@ -140,7 +141,7 @@ def test_xavier_start_has_unit_mean_square_rows():
 @pytest.mark.parametrize("distance", [0.0, 1e-9, 0.3])
 def test_near_teacher_start(distance):
     target = teacher(kind="orthonormal", output_weights="alternating").draw(KEY)
-    student = start(kind="near_teacher", distance=distance).draw(KEY, target, 10)
+    student = start(kind="near_teacher", distance=distance).draw(KEY, target, 10, SPACE)
     nearest = np.asarray(angles(student.W, target.W, "ray"))[np.arange(10), np.arange(10) % 4]
     np.testing.assert_allclose(nearest, distance, atol=1e-15, rtol=1e-6)
     np.testing.assert_allclose(jnp.abs(student.a), jnp.linalg.norm(student.W, axis=1), rtol=1e-14)

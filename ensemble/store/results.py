@@ -62,6 +62,8 @@ class Results:
             )
         data["status"][2].update(flag_values=np.array(list(STATUS.values()), np.int8), flag_meanings=" ".join(STATUS))
         for name, (values, long_name) in self._cell_sizes().items():
+            if name in axes:  # the coordinate says it
+                continue
             data[name] = (axes, values.reshape(grid[:-1]), _attributes("1", long_name))
         complete = int(np.all(self.status >= FINISHED))
         attributes = {
@@ -79,7 +81,8 @@ class Results:
         return ds
 
     def _cell_sizes(self) -> dict[str, tuple[np.ndarray, str]]:
-        shapes = np.array([(p.cell.student.width, *p.cell.teacher.shape()) for p in self.study.points], np.int32)
+        cells = [p.cell for p in self.study.points]
+        shapes = np.array([(c.student.width, *c.teacher.shape(), self.study.space(c).columns) for c in cells], np.int64)
         return {
             "student_neurons": (
                 shapes[:, 0],
@@ -89,7 +92,8 @@ class Results:
                 shapes[:, 1],
                 "teacher neurons m* of the cell; neurons beyond are stored as 0",
             ),
-            "inputs": (shapes[:, 2], "inputs d of the cell; inputs beyond are stored as 0"),
+            "inputs": (shapes[:, 2], "dimension d of the input x"),
+            "coordinates": (shapes[:, 3], "coordinates that rows of W are written in: d, or at most m + r of a basis"),
         }
 
     def _coordinates(self) -> dict:

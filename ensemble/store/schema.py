@@ -80,8 +80,8 @@ def variables(study: Study) -> dict[str, Variable]:
 
 def sizes(study: Study) -> dict[str, int]:
     """Every dimension's size, in the dataset's order of dimensions."""
-    shapes = [(p.cell.student.width, *p.cell.teacher.shape()) for p in study.points]
-    width, teacher_neurons, inputs = (max(column) for column in zip(*shapes, strict=True))
+    points = [(p.cell.student.width, p.cell.teacher.shape()[0], study.space(p.cell).columns) for p in study.points]
+    width, teacher_neurons, inputs = (max(column) for column in zip(*points, strict=True))
     return {
         **{name: len(axis.values) for name, axis in study.axes.items()},
         "seed": study.seeds,
