@@ -25,6 +25,7 @@ def orthonormal(name: str, m: int, teacher: int, d: int, members: int, protocol:
             "name": name,
             "seeds": members,
             "records": records,
+            "coordinates": "full",
             "teacher": {"kind": "orthonormal", "activation": "relu", "neurons": teacher, "inputs": d},
             "student": {"neurons": m, "start": "xavier"},
             "protocol": {"kind": "plain", "layers": "first", "step_size": 0.1} | protocol,

@@ -35,9 +35,10 @@ def measured(figures: dict[str, Any]) -> str:
 def _machine(figures: dict[str, Any]) -> str:
     machine = figures["machine"]
     versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items() if v != "unknown")
+    commit = machine["commit"][:12] + (" with changes" if machine["dirty"] else "")
     return (
         f"Measured on {machine['date']}: {machine['cores']} cores ({machine['processor']}),\n"
-        f"Python {machine['python']}, {versions}, commit {machine['commit'][:12]}{' with changes' if machine['dirty'] else ''}."
+        f"Python {machine['python']}, {versions}, commit {commit}."
     )
 
 

@@ -9,6 +9,7 @@ import ensemble.engine.backends as backends
 import ensemble.engine.run as engine_run
 from ensemble.engine import TRACES
 from ensemble.engine.descent import DUALS, advance_blocks
+from ensemble.engine.lanes import empty_lanes
 from ensemble.members import groups
 from tests.studies import descend, heavy_tailed, small
 
@@ -269,3 +270,13 @@ def test_float32_shares_the_draws_and_stays_near(small_run):
     # Sixty contracting steps of float32 rounding (6e-8 each, of order-one weights).
     np.testing.assert_allclose(single["W"], small_run["W"], atol=1e-5)
     np.testing.assert_array_equal(single["teacher_W"], small_run["teacher_W"].astype(np.float32))
+
+
+def test_kernel_refuses_lanes_of_another_shape(backend):
+    if backend == "reference":
+        pytest.skip("the reference program checks shapes itself")
+    shape = groups(small())[0].shape
+    engine = backends.Simd(shape, 8)
+    lanes = empty_lanes(engine.count, shape.width, shape.teacher_neurons, shape.inputs + 1, np.dtype(np.float64))
+    with pytest.raises(ValueError, match=r"lanes: got W \(8, 4, 5\)"):
+        engine.advance(lanes, np.array([0], np.int32), 1)

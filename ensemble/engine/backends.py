@@ -95,6 +95,13 @@ class Simd(AbstractBackend):
         )
 
     def advance(self, lanes, record_steps, budget):
+        shape = self.shape
+        if (
+            lanes.W.shape != (self.count, shape.width, shape.inputs)
+            or lanes.teacher_W.shape[1] != shape.teacher_neurons
+        ):
+            # The kernel checks no bounds: arrays of another shape would be written beyond their end.
+            raise ValueError(f"lanes: got W {lanes.W.shape} and teacher_W {lanes.teacher_W.shape} for {shape}")
         snapshots = self._snapshots(record_steps)
         rules = lanes.rules
         arguments = (
