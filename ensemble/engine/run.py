@@ -140,6 +140,7 @@ class _Run:
         self.next = 0
         self.progress = Progress(0, 0, 0)
         self.lane_steps = 0
+        self.lived = 0  # steps of the members that ended
         self.budget = _FIRST_BUDGET
 
     def run(self, on_progress: Callable[[Progress], None], should_stop: Callable[[], bool]) -> Work:
@@ -261,6 +262,7 @@ class _Run:
         code = np.where((lanes.code[rows] == RULE_MET) & ~last, ACTIVE, lanes.code[rows])
         end = Ended(code, lanes.step[rows].copy(), lanes.record[rows].copy(), lanes.a[rows], lanes.W[rows])
         self.sink.finish(self.work.members[self.occupant[rows]], end)
+        self.lived += int(lanes.step[rows].sum(dtype=np.int64))
         self.occupant[rows], lanes.code[rows] = -1, IDLE
         self.progress = self.progress._replace(
             finished=self.progress.finished + len(rows),
@@ -289,8 +291,8 @@ class _Run:
         ruled = np.any(self.work.ruled[self._cells(busy), self.stage[busy]])
         if not ruled:
             return max(1, min(left, self.time_budget))
-        lived = self.progress.member_steps / max(1, self.progress.finished)
-        share = int(_BUDGET_SHARE * lived) if self.progress.finished else _FIRST_BUDGET
+        finished = self.progress.finished
+        share = int(_BUDGET_SHARE * self.lived / finished) if finished else _FIRST_BUDGET
         return max(16, min(share, self.time_budget))
 
     time_budget = _FIRST_BUDGET
