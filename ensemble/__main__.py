@@ -46,6 +46,8 @@ def run_command(
         _say(f"interrupted: {done:,} of {resolved.members:,} members are finished and kept in {out}")
         _say("the same command goes on from there")
         raise typer.Exit(130) from None
+    if not show.reports:
+        _say(f"{out} holds this study's complete dataset already; nothing was run")
     with ds:
         _say(f"{status_line(ds)}; {ds.attrs['wall_time']:.1f} s, lane efficiency {ds.attrs['lane_efficiency']:.1%}")
     _say(f"dataset: {out}")

@@ -44,7 +44,6 @@ PROBES: dict[str, Probe] = {
 """Every probe, by name. Those along `neuron` are measured at the end only."""
 
 MEMBER_PROBES = tuple(name for name, probe in PROBES.items() if "neuron" not in probe.dims)
-NEURON_PROBES = tuple(name for name, probe in PROBES.items() if "neuron" in probe.dims)
 
 
 class Setting(NamedTuple):

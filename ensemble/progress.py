@@ -17,6 +17,7 @@ class ProgressShow:
         self.console = console
         self.bar: Progress | None = None
         self.last_line = float("-inf")
+        self.reports = 0
 
     def __enter__(self) -> "ProgressShow":
         if self.console.is_terminal:
@@ -31,6 +32,7 @@ class ProgressShow:
             self.bar.stop()
 
     def update(self, report: Report) -> None:
+        self.reports += 1
         say = describe(report)
         if self.bar is not None:
             self.bar.update(self.task, completed=report.share, description="running", say=say)

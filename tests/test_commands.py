@@ -38,6 +38,11 @@ def test_run_writes_what_open_dataset_reads(run_directory):
         assert float(ds["grad_norm"].max()) <= 1e-9
 
 
+def test_a_complete_dataset_is_not_run_again(run_directory):
+    said = call("ensemble", "run", "studies/spurious_minima.toml", "--out", run_directory, *SMALL).stdout
+    assert "holds this study's complete dataset already; nothing was run" in said
+
+
 def test_minima(run_directory):
     table = call("analysis", "minima", run_directory).stdout
     assert "global" in table and "95% interval" in table

@@ -100,8 +100,6 @@ class Work(NamedTuple):
     """Descent steps taken by members."""
     lane_steps: int
     """Steps executed times lanes in the tiles that executed them."""
-    wall_time: float
-    """Seconds."""
     backend: str
     """Which backend ran it."""
 
@@ -144,15 +142,13 @@ class _Run:
         self.budget = _FIRST_BUDGET
 
     def run(self, on_progress: Callable[[Progress], None], should_stop: Callable[[], bool]) -> Work:
-        began = time.perf_counter()
         self._refill()
         while np.any(self.occupant >= 0) and not should_stop():
             self._advance()
             self._leave_stages()
             self._refill()
             on_progress(self.progress)
-        wall = time.perf_counter() - began
-        return Work(self.progress.member_steps, self.lane_steps, wall, self.backend.name)
+        return Work(self.progress.member_steps, self.lane_steps, self.backend.name)
 
     # -- members in and out ------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from ..engine import Progress, run_workload
+from ..engine import Progress, Work, run_workload
 from ..members import groups, workload
 from ..store import FINISHED, STATUS, Results, open_dataset, provenance, write_dataset
 from ..store.files import dataset_path
@@ -45,7 +45,7 @@ def run(
     on_progress: Callable[[Report], None] = lambda _: None,
     overwrite: bool = False,
 ) -> xr.Dataset:
-    """Runs every member of a study and returns its dataset (docs/dataset.md).
+    """Runs every member of a study and returns its dataset (docs/architecture.md, "The dataset").
 
     **Arguments:**
 
@@ -148,7 +148,7 @@ class _Keeper:
         self.results, self.directory, self.on_progress = results, directory, on_progress
         study = results.study
         self.has_rule = any(p.cell.stages.stages[-1].has_rule for p in study.points)
-        self.steps_before, self.lane_steps, self.engine_time = 0, 0, 0.0
+        self.steps_before, self.lane_steps = 0, 0
         self.backends: set[str] = set()
         self.total_steps = study.seeds * sum(study.member_cap(p.cell) for p in study.points)
         self.began = self.saved = time.monotonic()
@@ -174,10 +174,9 @@ class _Keeper:
             self.save()
             self.saved = time.monotonic()
 
-    def close_group(self, work) -> None:
+    def close_group(self, work: Work) -> None:
         self.steps_before += work.member_steps
         self.lane_steps += work.lane_steps
-        self.engine_time += work.wall_time
         self.backends.add(work.backend)
 
     def dataset(self) -> xr.Dataset:
