@@ -182,7 +182,7 @@ def _value(value: object) -> str:
 
 def _wide(console: Console) -> Console:
     """Tables keep their columns when output is no terminal."""
-    return console if console.is_terminal else Console(width=200)
+    return console if console.is_terminal else Console(width=280)
 
 
 def _parse_at(text: str) -> tuple[str, object]:
