@@ -51,7 +51,7 @@ def summary(directory: Directory, measure: Measure = "max_angle", below: Below =
         )
     _wide(console).print(table)
     _say_status(ds)
-    console.print(f"time: {result['time'].attrs['long_name']}; brackets: 95% intervals over seeds", soft_wrap=True)
+    _say(f"time: {result['time'].attrs['long_name']}; brackets: 95% intervals over seeds")
 
 
 @app.command()
@@ -77,13 +77,11 @@ def phase(
     if not chosen:
         _say_marginal(ds, x, measure, below, what)
     share = result["share"]
-    console.print(
+    _say(
         f"cells in which most seeds have {what}: {int((share > 0.5).sum())} of {share.size}; "
-        f"largest half-width of a 95% interval: {float(result['half_width'].max()):.2f}",
-        soft_wrap=True,
-        highlight=False,
+        f"largest half-width of a 95% interval: {float(result['half_width'].max()):.2f}"
     )
-    console.print(f"picture: {out}\nnumbers: {numbers}", highlight=False, soft_wrap=True)
+    _say(f"picture: {out}\nnumbers: {numbers}")
 
 
 @app.command()
@@ -117,11 +115,7 @@ def minima(
             )
     _wide(console).print(table)
     _say_status(ds)
-    console.print(
-        f"a family: losses without a gap above max({absolute:g}, {relative:g} × loss); global: loss ≤ {absolute:g}",
-        soft_wrap=True,
-        highlight=False,
-    )
+    _say(f"a family: losses without a gap above max({absolute:g}, {relative:g} × loss); global: loss ≤ {absolute:g}")
 
 
 def _cell_families(result: xr.Dataset, ds: xr.Dataset, index: tuple[int, ...]) -> dict:
@@ -147,21 +141,24 @@ def _cell_families(result: xr.Dataset, ds: xr.Dataset, index: tuple[int, ...]) -
     }
 
 
+def _say(text: str) -> None:
+    """Plain text, never wrapped: lines stay whole in logs."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
 def _say_status(ds: xr.Dataset) -> None:
     partial = "" if ds.attrs["complete"] else " — a partial dataset: the run was interrupted"
-    console.print(f"{ds.attrs['title']}, {status_line(ds)}{partial}", highlight=False, soft_wrap=True)
+    _say(f"{ds.attrs['title']}, {status_line(ds)}{partial}")
 
 
 def _say_marginal(ds: xr.Dataset, x: str, measure: str, below: float, what: str) -> None:
     pooled = marginal(ds, x, measure, below).load()
-    console.print(f"share of members with {what}, by {x} (all other axes pooled):", highlight=False, soft_wrap=True)
+    _say(f"share of members with {what}, by {x} (all other axes pooled):")
     for i in range(pooled.sizes[x]):
         row = pooled.isel({x: i})
-        console.print(
+        _say(
             f"  {x} = {_value(row[x].item())}: {float(row['share']):.0%} of {int(row['seeds'])} "
-            f"[{float(row['low']):.0%}, {float(row['high']):.0%}]",
-            highlight=False,
-            soft_wrap=True,
+            f"[{float(row['low']):.0%}, {float(row['high']):.0%}]"
         )
 
 

@@ -65,8 +65,8 @@ def show(study: StudyFile, seeds: Seeds = None, only: Only = None) -> None:
     for group in groups(resolved):
         shape = group.shape
         _say(
-            f"program: m = {shape.width}, m* = {shape.teacher_neurons}, d = {shape.inputs}, "
-            f"{shape.activation.name}, {len(group.cells)} cells, tiles of {shape.tile}"
+            f"program: m = {shape.width}, m* = {shape.teacher_neurons}, rows of {shape.inputs} coordinates, "
+            f"{shape.activation.name}, {len(group.cells)} cells"
         )
     _say(_size_line(resolved))
 

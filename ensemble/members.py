@@ -53,16 +53,15 @@ def groups(study: Study) -> list[Group]:
     found: dict[tuple[str, ...], list[int]] = {}
     for number, point in enumerate(study.points):
         found.setdefault(_static_key(study, point.cell), []).append(number)
-    return [
-        Group(tuple(cells), _program_shape(study, [study.points[c].cell for c in cells])) for cells in found.values()
-    ]
+    return [Group(tuple(cells), _program_shape(study, study.points[cells[0]].cell)) for cells in found.values()]
 
 
 def _static_key(study: Study, cell: Cell) -> tuple[str, ...]:
     student = cell.student
     # Rules that choose the program are part of the key, so that a cell's program never depends on other cells.
     structure = [
-        (s.name, s.update, s.loss is not None, s.max_angle is not None, *_schedule_keys(s)) for s in cell.stages.stages
+        (s.name, s.update, s.loss is not None, s.max_angle is not None, *(o.model_dump_json() for o in _optax_of(s)))
+        for s in cell.stages.stages
     ]
     space = study.space(cell)
     # In reduced coordinates the number of inputs is an argument of the program.
@@ -70,17 +69,15 @@ def _static_key(study: Study, cell: Cell) -> tuple[str, ...]:
     return cell.teacher.static_key(), student.start.static_key(), str(size), json.dumps(structure)
 
 
-def _schedule_keys(stage: Stage) -> list[str]:
-    """Optax schedules are part of a program; halving is a number."""
-    schedules = (stage.step_size_schedule, stage.weight_decay_schedule)
-    return [s.model_dump_json() for s in schedules if isinstance(s, Optax)]
+def _optax_of(stage: Stage) -> list[Optax]:
+    """A stage's optax schedules, which are part of a program; halving is a number."""
+    return [s for s in (stage.step_size_schedule, stage.weight_decay_schedule) if isinstance(s, Optax)]
 
 
-def _program_shape(study: Study, cells: list[Cell]) -> ProgramShape:
-    cell = cells[0]
+def _program_shape(study: Study, cell: Cell) -> ProgramShape:
     teacher_neurons, _ = cell.teacher.shape()
     inputs = study.space(cell).columns
-    stages = [stage for c in cells for stage in c.stages.stages]
+    stages = cell.stages.stages  # rules and schedules are those of every cell of the group: they are in its key
     return ProgramShape(
         activation=cell.teacher.sigma,
         width=cell.student.width,
@@ -89,15 +86,10 @@ def _program_shape(study: Study, cells: list[Cell]) -> ProgramShape:
         dtype=study.precision,
         tile=tile_size(cell.student.width, teacher_neurons, inputs),
         slots=SLOTS,
-        schedules=_optax_schedules(cell.stages),
+        schedules=tuple(dict.fromkeys(schedule for stage in stages for schedule in _optax_of(stage))),
         has_loss_rule=any(stage.loss is not None for stage in stages),
         has_angle_rule=any(stage.max_angle is not None for stage in stages),
     )
-
-
-def _optax_schedules(protocol: Protocol) -> tuple[Optax, ...]:
-    schedules = (s for stage in protocol.stages for s in (stage.step_size_schedule, stage.weight_decay_schedule))
-    return tuple(dict.fromkeys(s for s in schedules if isinstance(s, Optax)))
 
 
 def workload(study: Study, group: Group, members: np.ndarray) -> Workload:

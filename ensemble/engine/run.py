@@ -13,7 +13,7 @@ import numpy as np
 
 from .advance import ProgramShape
 from .backends import AbstractBackend, choose
-from .lanes import ACTIVE, DIVERGED, IDLE, NEVER, RULE_MET, Lanes, Rules, Snapshots, empty_lanes
+from .lanes import ACTIVE, DIVERGED, IDLE, RULE_MET, Rules, Snapshots, empty_lanes
 
 Values = dict[str, np.ndarray]
 
@@ -89,7 +89,6 @@ class Progress(NamedTuple):
     """How far a workload is."""
 
     finished: int
-    met_rule: int
     member_steps: int
 
 
@@ -136,10 +135,10 @@ class _Run:
         self.occupant = np.full(self.count, -1)  # position in work.members
         self.stage = np.zeros(self.count, int)
         self.next = 0
-        self.progress = Progress(0, 0, 0)
+        self.progress = Progress(0, 0)
         self.lane_steps = 0
         self.lived = 0  # steps of the members that ended
-        self.budget = _FIRST_BUDGET
+        self.time_budget = _FIRST_BUDGET  # steps that fit into a call
 
     def run(self, on_progress: Callable[[Progress], None], should_stop: Callable[[], bool]) -> Work:
         self._refill()
@@ -209,6 +208,7 @@ class _Run:
                 lanes.decay_used[group], lanes.code[group] = decay, ACTIVE
                 self._set_rules(group)
                 self._close_stage(group)
+                self.stage[group] += 1
 
     def _start_descent(self, rows: np.ndarray) -> None:
         lanes, cells = self.lanes, self._cells(rows)
@@ -229,13 +229,13 @@ class _Run:
         ended = np.flatnonzero(busy & ((lanes.code != ACTIVE) | (lanes.step >= lanes.end_step)))
         diverged = lanes.code[ended] == DIVERGED
         for stage in np.unique(self.stage[ended]):
-            self._close_stage(ended[self.stage[ended] == stage], advance=False)
+            self._close_stage(ended[self.stage[ended] == stage])
         self._finish(ended[diverged])
         going_on = ended[~diverged]
         self.stage[going_on] += 1
         self._enter(going_on)
 
-    def _close_stage(self, rows: np.ndarray, advance: bool = True) -> None:
+    def _close_stage(self, rows: np.ndarray) -> None:
         """Measures members at the end of the stage that they are in."""
         lanes = self.lanes
         members = self.work.members[self.occupant[rows]]
@@ -246,8 +246,6 @@ class _Run:
 
         values = self._measure(rows, now)
         self.sink.stage_end(members, int(self.stage[rows[0]]), lanes.step[rows], values)
-        if advance:
-            self.stage[rows] += 1
 
     def _finish(self, rows: np.ndarray) -> None:
         if not len(rows):
@@ -260,10 +258,7 @@ class _Run:
         self.sink.finish(self.work.members[self.occupant[rows]], end)
         self.lived += int(lanes.step[rows].sum(dtype=np.int64))
         self.occupant[rows], lanes.code[rows] = -1, IDLE
-        self.progress = self.progress._replace(
-            finished=self.progress.finished + len(rows),
-            met_rule=self.progress.met_rule + int(np.sum(code == RULE_MET)),
-        )
+        self.progress = self.progress._replace(finished=self.progress.finished + len(rows))
 
     # -- the compiled program ----------------------------------------------------------------------
 
@@ -290,8 +285,6 @@ class _Run:
         finished = self.progress.finished
         share = int(_BUDGET_SHARE * self.lived / finished) if finished else _FIRST_BUDGET
         return max(16, min(share, self.time_budget))
-
-    time_budget = _FIRST_BUDGET
 
     def _set_budget(self, executed: int, seconds: float) -> None:
         """Learns how many steps fit into a call; doubles at most, so that a first call's compilation or a
@@ -328,6 +321,3 @@ class _Run:
             return a, W, *teacher, decay, *moves, lanes.active_threshold[at]
 
         return self.work.measure(len(rows), gather)
-
-
-__all__ = ["NEVER", "Drawn", "Ended", "Lanes", "Progress", "Sink", "Work", "Workload", "run_workload"]
