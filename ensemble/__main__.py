@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from . import Study, StudyError, open_dataset, run
+from .engine import EngineError
 from .members import groups
 from .progress import ProgressShow
 from .store import STATUS, SchemaError, status_line
@@ -136,7 +137,7 @@ def main() -> None:
     """The entry point; errors that a user can mend end with a message instead of a traceback."""
     try:
         app()
-    except (SchemaError, OSError) as error:
+    except (SchemaError, EngineError, OSError) as error:
         Console(stderr=True).print(f"error: {error}", highlight=False, markup=False, style="red")
         sys.exit(2)
 

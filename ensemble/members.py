@@ -18,7 +18,7 @@ from numpy.typing import DTypeLike
 from .activations import AbstractActivation
 from .activations.base import safe_divide
 from .draws import Space, member_key
-from .engine import NEVER, Drawn, ProgramShape, Rules, Workload, mesh
+from .engine import NEVER, Drawn, Flights, ProgramShape, Rules, Sink, Workload, mesh
 from .network import TwoLayer, reduce_pair, row_norms
 from .probes import Frame, Setting, frame, measure
 from .protocol import Protocol, Stage
@@ -29,6 +29,9 @@ from .study import Cell, Study
 
 BATCH = 256
 """Members a device in a batch of the programs around the descent: drawing, measuring, ridge, balance."""
+
+_CACHED = 16
+"""Members of a batch whose arrays stay in a core's cache together."""
 
 SLOTS = 8
 """Snapshots that a lane can put aside in one call of the advance program."""
@@ -92,8 +95,8 @@ def _program_shape(study: Study, cell: Cell) -> ProgramShape:
     )
 
 
-def workload(study: Study, group: Group, members: np.ndarray) -> Workload:
-    """The engine's view of some members (numbers in the study) of a group."""
+def workload(study: Study, group: Group, members: np.ndarray, sink: Sink, flights: Flights | None = None) -> Workload:
+    """The engine's view of some members (numbers in the study) of a group; `flights`: those that go on."""
     cells = [study.points[c].cell for c in group.cells]
     row_of_cell = {c: row for row, c in enumerate(group.cells)}
     cell = np.array([row_of_cell[m // study.seeds] for m in members], int)
@@ -135,6 +138,8 @@ def workload(study: Study, group: Group, members: np.ndarray) -> Workload:
         draw=draw_members,
         measure=functools.partial(_in_batches, measure_batch),
         update={name: functools.partial(_update, program) for name, program in updates.items()},
+        sink=sink,
+        flights=flights,
     )
 
 
@@ -188,8 +193,11 @@ def _on_every_device(of_member: Callable) -> Callable:
     Each device's part has `BATCH` rows whatever the number of devices: bits depend on that number alone.
     """
     split = PartitionSpec("device")
-    mapped = jax.shard_map(jax.vmap(of_member), mesh=mesh(), in_specs=split, out_specs=split, check_vma=False)
-    return jax.jit(mapped)
+
+    def on_device(*arrays):
+        return jax.lax.map(lambda member: of_member(*member), arrays, batch_size=_CACHED)
+
+    return jax.jit(jax.shard_map(on_device, mesh=mesh(), in_specs=split, out_specs=split, check_vma=False))
 
 
 def _in_batches(program: Callable, count: int, gather: Callable[[np.ndarray], Any]):
@@ -202,9 +210,8 @@ def _in_batches(program: Callable, count: int, gather: Callable[[np.ndarray], An
     for begin in range(0, count, whole):
         rows = np.arange(begin, begin + whole)
         rows = np.where(rows < count, rows, begin)
-        out = program(*gather(rows))
-        parts.append(jax.tree.map(lambda x: np.asarray(x)[: count - begin], out))  # noqa: B023
-    return jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
+        parts.append(program(*gather(rows)))  # runs while the next batch is gathered
+    return jax.tree.map(lambda *xs: np.concatenate([np.asarray(x) for x in xs])[:count], *parts)
 
 
 class _Template:
@@ -222,7 +229,7 @@ class _Template:
 
 @functools.cache
 def _draw_program(template: _Template, dtype: str) -> Callable:
-    """Jitted (numbers, d, root seed, seed) → (a, W, teacher a, teacher W, basis, separation), batched.
+    """Jitted (numbers, d, root seed, seed) → (a, W, teacher a, teacher W, the teacher's frame), batched.
 
     Drawn in float64 and then rounded, so that both precisions share their draws.
     """
@@ -238,7 +245,8 @@ def _draw_program(template: _Template, dtype: str) -> Callable:
         student = start.draw(member_key(root_seed, seed, "start"), teacher, cell.student.width, space)
         if space.reduced and given:
             student, teacher = reduce_pair(student, teacher, space.columns)
-        return tuple(x.astype(dtype) for x in (student.a, student.W, teacher.a, teacher.W, *frame(teacher)))
+        drawn = student.a, student.W, teacher.a, teacher.W, tuple(frame(teacher))
+        return jax.tree.map(lambda x: x.astype(dtype), drawn)
 
     return _on_every_device(draw)
 
@@ -247,10 +255,9 @@ def _draw_program(template: _Template, dtype: str) -> Callable:
 def _measure_program(sigma: AbstractActivation, names: tuple[str, ...]) -> Callable:
     """Jitted measurement of the probes called `names`; what others alone need is not computed."""
 
-    def of_member(a, W, teacher_a, teacher_W, basis, separation, decay, moves_output, moves_first, threshold):
+    def of_member(a, W, teacher_a, teacher_W, frame, decay, moves_output, moves_first, threshold):
         setting = Setting(decay, moves_output, moves_first, threshold)
-        seen = Frame(basis, separation)
-        values = measure(TwoLayer(a, W, sigma), TwoLayer(teacher_a, teacher_W, sigma), seen, setting)
+        values = measure(TwoLayer(a, W, sigma), TwoLayer(teacher_a, teacher_W, sigma), Frame(*frame), setting)
         return {name: values[name] for name in names}
 
     return _on_every_device(of_member)

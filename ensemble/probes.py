@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .activations.base import Symmetry, safe_divide, safe_norm
 from .network import TwoLayer, masses, row_norms
-from .risks import population_gradient, population_loss
+from .risks import PopulationRisk, population_gradient
 
 Dims = tuple[Literal["teacher_neuron", "neuron"], ...]
 
@@ -125,7 +125,10 @@ def _active(student: TwoLayer, teacher: TwoLayer, threshold: Float[Array, ""]) -
 
 def risk_gradient(student: TwoLayer, teacher: TwoLayer, weight_decay: Float[Array, ""]) -> TwoLayer:
     """The gradient of R_λ = L + (λ/2)(‖a‖² + ‖W‖²)."""
-    slope = population_gradient(student, teacher)
+    return _with_decay(population_gradient(student, teacher), student, weight_decay)
+
+
+def _with_decay(slope: TwoLayer, student: TwoLayer, weight_decay: Float[Array, ""]) -> TwoLayer:
     a = slope.a + weight_decay * student.a
     return TwoLayer(a, slope.W + weight_decay * student.W, student.activation)
 
@@ -144,11 +147,13 @@ class Frame(NamedTuple):
     """Orthonormal rows that span the teacher's subspace S*, and zero rows where its rank is below m*."""
     separation: Float[Array, ""]
     """Δ in radians."""
+    target: Float[Array, ""]
+    """½E f*²: the loss of a student that is 0."""
 
 
 def frame(teacher: TwoLayer) -> Frame:
     """The frame of a teacher."""
-    return Frame(subspace_basis(teacher), separation(teacher))
+    return Frame(subspace_basis(teacher), separation(teacher), PopulationRisk().target(teacher))
 
 
 def measure(student: TwoLayer, teacher: TwoLayer, frame: Frame, setting: Setting) -> dict[str, Array]:
@@ -161,9 +166,9 @@ def measure(student: TwoLayer, teacher: TwoLayer, frame: Frame, setting: Setting
     angle, owner, orientation = owners(student, teacher)
     widest = widest_angle(student.activation.symmetry)
     norm_w = row_norms(student.W)
-    loss = population_loss(student, teacher)
+    loss, slope = PopulationRisk().loss_and_gradient(student, teacher, frame.target)
+    slope = _with_decay(slope, student, setting.weight_decay)
     penalty = jnp.sum(student.a**2) + jnp.sum(student.W**2)
-    slope = risk_gradient(student, teacher, setting.weight_decay)
     inside = jnp.sum((unit_rows(student.W) @ frame.basis.T) ** 2, axis=1)
     owned = owner[:, None] == jnp.arange(teacher.a.shape[0])[None, :]
     fitted = jnp.where(owned, (student.a * orientation)[:, None], 0.0).T @ student.W

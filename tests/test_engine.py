@@ -1,16 +1,20 @@
 """The engine: exact dynamics, whatever lane, neighbour, budget or order a member had."""
 
+import itertools
+
+import jax
 import numpy as np
 import pytest
 import xarray as xr
 
 import ensemble as ens
 import ensemble.engine.backends as backends
-import ensemble.engine.run as engine_run
-from ensemble.engine import TRACES
+from ensemble.engine import TRACES, EngineError, Watch, choose, mesh, run_workloads
 from ensemble.engine.descent import DUALS, advance_blocks
 from ensemble.engine.lanes import empty_lanes
-from ensemble.members import groups
+from ensemble.engine.stream import Stream
+from ensemble.members import groups, workload
+from ensemble.store import FINISHED, Results
 from tests.studies import descend, heavy_tailed, small
 
 
@@ -111,10 +115,103 @@ def test_order_of_points_changes_nothing(small_run):
 def test_budget_and_refill_change_nothing(heavy_run, monkeypatch, budget):
     # Fewer lanes than members, so that lanes are refilled.
     monkeypatch.setattr(backends, "_MOST_LANES", 16)
-    monkeypatch.setattr(engine_run._Run, "_budget", lambda self: budget)
+    monkeypatch.setattr(Stream, "_budget", lambda self: budget)
     many = ens.run(heavy_tailed(seeds=200, records=6))
     assert_same_members(heavy_run, many)
     assert int((many["status"] == ens.STATUS["converged"]).sum()) == 200
+
+
+def test_members_in_flight_go_on_with_the_same_bits(heavy_run, monkeypatch):
+    """Stopped between two calls, and gone on from what the engine says of the members in flight."""
+    monkeypatch.setattr(backends, "_MOST_LANES", 16)
+    monkeypatch.setattr(Stream, "_budget", lambda self: 40)
+    study = heavy_tailed()
+    (group,) = groups(study)
+    results = Results(study)
+    everyone = np.arange(study.members)
+
+    class Pause(Watch):
+        def __init__(self):
+            self.calls, self.flights = 0, []
+
+        def progress(self, work):
+            self.calls += 1
+
+        def wants_stop(self):
+            return self.calls >= 8
+
+        wants_flights = wants_stop
+
+        def keep(self, flights):
+            self.flights = flights
+
+    pauses, before = 0, None
+    while np.any(results.status < FINISHED):
+        watch = Pause()
+        left = everyone[results.status < FINISHED]
+        run_workloads([workload(study, group, left, results.sink([0]), before)], watch)
+        (before,) = watch.flights or [None]
+        if before is not None:
+            assert np.any(before.step > 0)
+            assert np.all(results.status[before.members] == ens.STATUS["running"])
+        pauses += 1
+    assert pauses >= 3, "the members ended before they were paused"
+    assert_same_members(results.dataset({}), heavy_run)
+
+
+def test_groups_run_side_by_side():
+    """Where one group leaves cores without work the next begins, and no member's bits know of it."""
+    widths = small(axes={"width": {"field": "student.neurons", "values": [4, 5, 6]}, "separation": [0.4, 0.8]})
+    results, began, finished = Results(widths), [], []
+
+    def works(study, results):
+        for group in groups(study):
+            began.append(len(finished))
+            members = np.array([study.seeds * c + s for c in group.cells for s in range(study.seeds)])
+            yield workload(study, group, members, results.sink([0]))
+
+    class Count(Watch):
+        def progress(self, work):
+            finished[:] = range(work.finished)
+
+    done = run_workloads(works(widths, results), Count())
+    assert began == [0, 0, 0], "so few members leave room: all groups begin before any member ends"
+    assert done.finished == widths.members and done.member_steps == 60 * widths.members
+    assert_same_members(ens.run(widths.only(width=[5])), results.dataset({}).isel(neuron=slice(5)))
+    # A group that fills every core is left alone until it no longer does.
+    many = widths.replace(seeds=backends._MOST_LANES)
+    began.clear()
+    finished.clear()
+    run_workloads(itertools.islice(works(many, Results(many)), 2), Count())
+    assert began[0] == 0 and began[1] > backends._MOST_LANES
+
+
+def test_out_of_memory_on_the_device_shrinks_the_plan(backend, monkeypatch):
+    if backend == "simd":
+        pytest.skip("the kernel allocates on the host, once")
+    monkeypatch.setattr(backends, "_MOST_LANES", 8 * mesh().size * 32)
+    study = heavy_tailed(seeds=8 * mesh().size * 32, protocol={"kind": "plain", "step_size": 0.2, "steps": 9})
+    whole = ens.run(study)
+    sizes = []
+    call = backends.Reference._call
+
+    def short_of_memory(self, lanes, record_steps, budget):
+        sizes.append(len(lanes.a))
+        if len(lanes.a) > 3 * mesh().size * 32:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate")
+        return call(self, lanes, record_steps, budget)
+
+    monkeypatch.setattr(backends.Reference, "_call", short_of_memory)
+    assert_same_members(ens.run(study), whole)
+    most = 8 * mesh().size * 32
+    assert sizes[:4] == [most, most // 2, most // 4, most // 4]
+
+    def broken(self, lanes, record_steps, budget):
+        raise jax.errors.JaxRuntimeError("INTERNAL: something else")
+
+    monkeypatch.setattr(backends.Reference, "_call", broken)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
+        ens.run(study)
 
 
 def test_steps_are_heavy_tailed_and_lanes_are_left(heavy_run):
@@ -132,14 +229,14 @@ def test_one_compilation_a_static_shape(backend):
             "weight_decay": [0.0, 0.05],
             "step_size": [0.1, 0.2],
             "epoch_steps": [10, 15],
-            "width": {"field": "student.neurons", "values": [5, 6]},
+            "width": {"field": "student.neurons", "values": [9, 10]},
         },
     )
     before = len(TRACES)
     ens.run(study)
     assert len(groups(study)) == 2
     if backend == "reference":
-        assert [shape.width for shape in TRACES[before:]] == [5, 6]
+        assert [shape.width for shape in TRACES[before:]] == [9, 10]
     else:
         # One compilation serves every shape that there is.
         assert TRACES[before:] == [] and len(advance_blocks.signatures) == 1
@@ -270,6 +367,16 @@ def test_float32_shares_the_draws_and_stays_near(small_run):
     # Sixty contracting steps of float32 rounding (6e-8 each, of order-one weights).
     np.testing.assert_allclose(single["W"], small_run["W"], atol=1e-5)
     np.testing.assert_array_equal(single["teacher_W"], small_run["teacher_W"].astype(np.float32))
+
+
+def test_engine_that_does_not_exist_is_refused(monkeypatch):
+    shape = groups(small(precision="float32"))[0].shape
+    monkeypatch.setenv("GD_ATLAS_ENGINE", "simd")
+    with pytest.raises(EngineError, match="got 'simd', which serves float64"):
+        choose(shape)
+    monkeypatch.setenv("GD_ATLAS_ENGINE", "cuda")
+    with pytest.raises(EngineError, match="got 'cuda'; it is auto, simd or reference"):
+        ens.run(small())
 
 
 def test_kernel_refuses_lanes_of_another_shape(backend):

@@ -24,9 +24,14 @@ from .simd import LANES
 
 Advanced = tuple[Lanes, Snapshots, np.ndarray]
 
-_LANE_BYTES = 256 * 2**20
+_LANE_BYTES = 128 * 2**20
 """Memory that the lanes of a workload may take on the host."""
 _MOST_LANES = 4096
+_MOST_LANES_ACCELERATOR = 2**18
+
+
+class EngineError(ValueError):
+    """The engine cannot do what the environment asks of it."""
 
 
 class AbstractBackend(abc.ABC):
@@ -39,6 +44,12 @@ class AbstractBackend(abc.ABC):
     """Lanes that advance together: a tile without an awake lane costs nothing."""
     count: int
     """Lanes in all, a multiple of devices × tile."""
+    parallel: int
+    """Tiles that advance at once."""
+
+    @abc.abstractmethod
+    def __init__(self, shape: ProgramShape, members: int):
+        """Plans lanes for so many members."""
 
     @abc.abstractmethod
     def advance(self, lanes: Lanes, record_steps: np.ndarray, budget: int) -> Advanced:
@@ -52,13 +63,36 @@ class Reference(AbstractBackend):
 
     def __init__(self, shape: ProgramShape, members: int, devices: Mesh | None = None):
         self.mesh = devices or mesh()
-        self.devices, self.tile = self.mesh.size, shape.tile
+        self.devices = self.parallel = self.mesh.size
+        self.tile = shape.tile
         self.count = _lane_count(shape, members, self.devices * self.tile)
         self.program = advance_program(shape, self.mesh)
+        self.tiles_a_call = self.count // (self.devices * self.tile)
         self.split = NamedSharding(self.mesh, PartitionSpec("device"))
         self.whole = NamedSharding(self.mesh, PartitionSpec())
 
     def advance(self, lanes, record_steps, budget):
+        while True:
+            try:
+                return self._advance_in_parts(lanes, record_steps, budget)
+            except jax.errors.JaxRuntimeError as error:
+                # Lanes are on the host and as they were: the same steps again, on fewer of them at a time.
+                if "RESOURCE_EXHAUSTED" not in str(error) or self.tiles_a_call == 1:
+                    raise
+                self.tiles_a_call = -(-self.tiles_a_call // 2)
+
+    def _advance_in_parts(self, lanes, record_steps, budget):
+        tiles = np.arange(self.count).reshape(self.devices, -1, self.tile)
+        parts = [tiles[:, i : i + self.tiles_a_call].ravel() for i in range(0, tiles.shape[1], self.tiles_a_call)]
+        if len(parts) == 1:
+            return self._call(lanes, record_steps, budget)
+        found = [self._call(jax.tree.map(lambda x: x[rows], lanes), record_steps, budget) for rows in parts]  # noqa: B023
+        together, snapshots, executed = jax.tree.map(lambda *xs: np.concatenate(xs), *found)
+        order = np.argsort(np.concatenate(parts))
+        tile_order = order[:: self.tile] // self.tile
+        return *jax.tree.map(lambda x: x[order], (together, snapshots)), executed[tile_order]
+
+    def _call(self, lanes, record_steps, budget):
         after, snapshots, executed = self.program(
             jax.device_put(lanes, self.split), jax.device_put(record_steps, self.whole), np.int32(budget)
         )
@@ -77,9 +111,10 @@ class Simd(AbstractBackend):
     def __init__(self, shape: ProgramShape, members: int):
         self.shape = shape
         self.count = _lane_count(shape, members, LANES)
+        self.parallel = granted_cores()
         self.dual = DUALS[shape.activation.name]
         self.scratch = [
-            _aligned(scratch_size(shape.width, shape.teacher_neurons, shape.inputs)) for _ in range(_threads())
+            _aligned(scratch_size(shape.width, shape.teacher_neurons, shape.inputs)) for _ in range(self.parallel)
         ]
         self.snapshots: Snapshots | None = None
         self.executed = np.zeros(self.count // LANES, np.int32)
@@ -148,27 +183,34 @@ class Simd(AbstractBackend):
         return self.snapshots
 
 
-def choose(shape: ProgramShape, members: int) -> AbstractBackend:
-    """The backend for a group: `simd` where it serves the shape, unless GD_ATLAS_ENGINE=reference."""
+def choose(shape: ProgramShape) -> type[AbstractBackend]:
+    """The backend for a group: `simd` where it serves the shape, unless GD_ATLAS_ENGINE=reference.
+
+    **Raises:** `EngineError` for a GD_ATLAS_ENGINE that does not exist or cannot run the shape.
+    """
     wanted = os.environ.get("GD_ATLAS_ENGINE", "auto")
     if wanted not in ("auto", "simd", "reference"):
-        raise ValueError(f"GD_ATLAS_ENGINE: got {wanted!r}; it is auto, simd or reference")
+        raise EngineError(f"GD_ATLAS_ENGINE: got {wanted!r}; it is auto, simd or reference")
     if wanted != "reference" and Simd.serves(shape):
-        return Simd(shape, members)
+        return Simd
     if wanted == "simd":
-        raise ValueError(
+        raise EngineError(
             "GD_ATLAS_ENGINE: got 'simd', which serves float64 on a CPU with the activations "
             f"{', '.join(DUALS)}, without optax schedules and without loss or angle rules; take auto"
         )
-    return Reference(shape, members)
+    return Reference
 
 
 def _lane_count(shape: ProgramShape, members: int, unit: int) -> int:
     """Lanes for so many members: no more than they need, and than the memory for lanes and snapshots allows."""
     neurons = (1 + shape.slots) * shape.width + 2 * shape.teacher_neurons
     a_lane = np.dtype(shape.dtype).itemsize * neurons * (shape.inputs + 1)
-    most = min(_MOST_LANES, _LANE_BYTES // a_lane)
-    return unit * max(1, min(-(-members // unit), most // unit))
+    most, memory = _MOST_LANES, _LANE_BYTES
+    if jax.default_backend() != "cpu":
+        # An accelerator wants many lanes; a call holds them twice, beside XLA's own arrays.
+        limits = [(device.memory_stats() or {}).get("bytes_limit", 8 * _LANE_BYTES) for device in jax.local_devices()]
+        most, memory = _MOST_LANES_ACCELERATOR, sum(limits) // 8
+    return unit * max(1, min(-(-members // unit), most // unit, memory // a_lane // unit))
 
 
 def _aligned(count: int) -> np.ndarray:
@@ -178,10 +220,6 @@ def _aligned(count: int) -> np.ndarray:
     return raw[begin : begin + count]
 
 
-def _threads() -> int:
-    return granted_cores()
-
-
 @functools.cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_threads(), thread_name_prefix="gd-atlas")
+    return ThreadPoolExecutor(granted_cores(), thread_name_prefix="gd-atlas")

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from ..engine import Progress, Work, run_workload
+from ..engine import Watch, Work, Workload, choose, run_workloads
 from ..members import groups, workload
 from ..store import FINISHED, STATUS, Results, open_dataset, provenance, write_dataset
 from ..store.files import dataset_path
@@ -68,19 +68,11 @@ def run(
     directory = None if out is None else Path(out)
     if directory is not None and _adopt_existing(results, directory, overwrite):
         return open_dataset(directory)
-    keeper = _Keeper(results, directory, on_progress)
+    for group in groups(study):
+        choose(group.shape)
     with _stop_on_signal() as stopped:
-        for group in groups(study):
-            numbers = [n for c in group.cells for n in range(c * study.seeds, (c + 1) * study.seeds)]
-            members = np.array([n for n in numbers if results.status[n] < FINISHED], int)
-            if not len(members):
-                continue
-            names = [stage.name for stage in study.points[group.cells[0]].cell.stages.stages]
-            sink = results.sink([study.stage_names.index(name) for name in names])
-            work = run_workload(workload(study, group, members), sink, keeper.heed, stopped.is_set)
-            keeper.close_group(work)
-            if stopped.is_set():
-                break
+        keeper = _Keeper(results, directory, on_progress, stopped)
+        run_workloads(_workloads(study, results), keeper)
     if directory is not None:
         keeper.save()
         if stopped.is_set():
@@ -94,6 +86,15 @@ def run(
             stacklevel=2,
         )
     return keeper.dataset()
+
+
+def _workloads(study: Study, results: Results) -> Iterator[Workload]:
+    """The members without a result, group by group."""
+    for group in groups(study):
+        numbers = [n for c in group.cells for n in range(c * study.seeds, (c + 1) * study.seeds)]
+        members = np.array([n for n in numbers if results.status[n] < FINISHED], int)
+        names = [stage.name for stage in study.points[group.cells[0]].cell.stages.stages]
+        yield workload(study, group, members, results.sink([study.stage_names.index(name) for name in names]))
 
 
 def _adopt_existing(results: Results, directory: Path, overwrite: bool) -> bool:
@@ -141,31 +142,39 @@ def difference(old: Study, new: Study) -> list[str]:
     ]
 
 
-class _Keeper:
-    """Adds up groups' progress, reports it, and saves from time to time."""
+class _Keeper(Watch):
+    """Reports progress, and saves from time to time."""
 
-    def __init__(self, results: Results, directory: Path | None, on_progress: Callable[[Report], None]):
-        self.results, self.directory, self.on_progress = results, directory, on_progress
+    def __init__(
+        self,
+        results: Results,
+        directory: Path | None,
+        on_progress: Callable[[Report], None],
+        stopped: threading.Event,
+    ):
+        self.results, self.directory, self.on_progress, self.stopped = results, directory, on_progress, stopped
         study = results.study
         self.has_rule = any(p.cell.stages.stages[-1].has_rule for p in study.points)
-        self.steps_before, self.lane_steps = 0, 0
-        self.backends: set[str] = set()
+        self.work = Work()
         self.total_steps = study.seeds * sum(study.member_cap(p.cell) for p in study.points)
         self.began = self.saved = time.monotonic()
         self.provenance = provenance(study)
 
-    def heed(self, progress: Progress) -> None:
+    def wants_stop(self) -> bool:
+        return self.stopped.is_set()
+
+    def progress(self, work: Work) -> None:
+        self.work = work
         status = self.results.status
         finished = int(np.sum(status >= FINISHED))
-        steps = self.steps_before + progress.member_steps
-        share = max(finished / len(status), min(steps / self.total_steps, 1.0))
+        share = max(finished / len(status), min(work.member_steps / self.total_steps, 1.0))
         now = time.monotonic()
         self.on_progress(
             Report(
                 members=len(status),
                 finished=finished,
                 converged=int(np.sum(status == STATUS["converged"])) if self.has_rule else None,
-                member_steps=steps,
+                member_steps=work.member_steps,
                 share=share,
                 seconds=now - self.began,
             )
@@ -174,19 +183,15 @@ class _Keeper:
             self.save()
             self.saved = time.monotonic()
 
-    def close_group(self, work: Work) -> None:
-        self.steps_before += work.member_steps
-        self.lane_steps += work.lane_steps
-        self.backends.add(work.backend)
-
     def dataset(self) -> xr.Dataset:
-        efficiency = self.steps_before / self.lane_steps if self.lane_steps else 1.0
+        work = self.work
+        efficiency = work.member_steps / work.lane_steps if work.lane_steps else 1.0
         return self.results.dataset(
             self.provenance
             | {
                 "wall_time": round(time.monotonic() - self.began, 3),
-                "engine": ", ".join(sorted(self.backends)),
-                "member_steps": self.steps_before,
+                "engine": ", ".join(sorted(work.backends)),
+                "member_steps": work.member_steps,
                 "lane_efficiency": round(efficiency, 6),
             }
         )

@@ -16,5 +16,15 @@ class AbstractRisk(eqx.Module):
         """The loss, a scalar."""
 
     @abc.abstractmethod
+    def target(self, teacher: TwoLayer) -> Float[Array, ""]:
+        """The part of the loss that the teacher alone decides: the loss of a student that is 0."""
+
+    @abc.abstractmethod
+    def loss_and_gradient(
+        self, student: TwoLayer, teacher: TwoLayer, target: Float[Array, ""]
+    ) -> tuple[Float[Array, ""], TwoLayer]:
+        """Both in one evaluation, given the teacher's `target`."""
+
+    @abc.abstractmethod
     def gradient(self, student: TwoLayer, teacher: TwoLayer) -> TwoLayer:
         """Its gradient with respect to the student, in the student's shapes."""

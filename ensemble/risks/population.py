@@ -52,10 +52,22 @@ class PopulationRisk(AbstractRisk):
         sigma = _common_activation(student, teacher)
         own = student.a @ kernel(sigma, student.W, student.W) @ student.a
         cross = student.a @ kernel(sigma, student.W, teacher.W) @ teacher.a
-        target = teacher.a @ kernel(sigma, teacher.W, teacher.W) @ teacher.a
-        return 0.5 * (own - 2.0 * cross + target)
+        return (0.5 * own - cross) + self.target(teacher)
+
+    def target(self, teacher: TwoLayer) -> Float[Array, ""]:
+        return 0.5 * (teacher.a @ kernel(teacher.activation, teacher.W, teacher.W) @ teacher.a)
 
     def gradient(self, student: TwoLayer, teacher: TwoLayer) -> TwoLayer:
+        return self._gradient_and_kernel(student, teacher)[0]
+
+    def loss_and_gradient(self, student, teacher, target):
+        slope, K = self._gradient_and_kernel(student, teacher)
+        m = student.a.shape[0]
+        own, cross = student.a @ K[:, :m] @ student.a, student.a @ K[:, m:] @ teacher.a
+        return (0.5 * own - cross) + target, slope
+
+    def _gradient_and_kernel(self, student: TwoLayer, teacher: TwoLayer) -> tuple[TwoLayer, Array]:
+        """The gradient, and the kernel of the student's neurons with all of f − f*."""
         sigma = _common_activation(student, teacher)
         a, W = student.a, student.W
         # The residual f − f* is itself a two-layer network: the student's neurons and the teacher's,
@@ -65,13 +77,14 @@ class PopulationRisk(AbstractRisk):
         gram = W @ V.T
         norm_w, norm_v = row_norms(W)[:, None], row_norms(V)[None, :]
         radial, along = sigma.dual_slopes(gram, norm_w, norm_v)
+        K = sigma.dual(gram, norm_w, norm_v)
         pull = (radial @ c)[:, None] * W + (along * c[None, :]) @ V
         if sigma.homogeneous:
             # Euler's identity for a function of degree 1 in w: K(w, v) = wᵀ ∂K/∂w.
             slope_a = jnp.sum(W * pull, axis=-1)
         else:
-            slope_a = sigma.dual(gram, norm_w, norm_v) @ c
-        return TwoLayer(slope_a, a[:, None] * pull, sigma)
+            slope_a = K @ c
+        return TwoLayer(slope_a, a[:, None] * pull, sigma), K
 
 
 def _common_activation(student: TwoLayer, teacher: TwoLayer) -> AbstractActivation:

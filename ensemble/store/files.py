@@ -20,7 +20,7 @@ def write_dataset(ds: xr.Dataset, directory: Path) -> Path:
     """Writes the dataset to a temporary name, syncs and renames it: readers see the old file or the new one."""
     target = dataset_path(directory)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    encoding = {name: {"zlib": True, "complevel": 1} for name, v in ds.data_vars.items() if v.ndim}
+    encoding = {}
     # Texts as characters: netCDF's variable-length strings as a coordinate crash the process when a file is
     # opened twice and one of the two is closed (netCDF4 1.7.5).
     encoding |= {name: {"dtype": "S1"} for name, v in ds.variables.items() if v.dtype.kind == "U"}
