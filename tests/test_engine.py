@@ -375,7 +375,7 @@ def test_engine_that_does_not_exist_is_refused(monkeypatch):
     with pytest.raises(EngineError, match="got 'simd', which serves float64"):
         choose(shape)
     monkeypatch.setenv("GD_ATLAS_ENGINE", "cuda")
-    with pytest.raises(EngineError, match="got 'cuda'; it is auto, simd or reference"):
+    with pytest.raises(EngineError, match="got 'cuda'; it is auto, simd, fused or reference"):
         ens.run(small())
 
 

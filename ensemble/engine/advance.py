@@ -54,24 +54,29 @@ def divergence_limit(dtype: np.dtype) -> float:
     return 1e30 if dtype == np.float64 else 1e6
 
 
+def advance_tiles(shape: ProgramShape, lanes: Lanes, record_steps: jax.Array, budget: jax.Array):
+    """(lanes, snapshots, executed) of the lanes of one device after at most `budget` steps, one tile after another.
+
+    `executed` counts the steps that each tile's loop ran.
+    """
+    tiles = jax.tree.map(lambda x: x.reshape(-1, shape.tile, *x.shape[1:]), lanes)
+    lanes, snapshots, executed = jax.lax.map(lambda tile: _advance_tile(shape, tile, record_steps, budget), tiles)
+    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (lanes, snapshots))
+    return *flat, executed
+
+
 @functools.cache
-def advance_program(shape: ProgramShape, mesh: Mesh) -> Callable:
+def advance_program(shape: ProgramShape, mesh: Mesh, on_device: Callable = advance_tiles) -> Callable:
     """The jitted `(lanes, record_steps, budget) -> (lanes, snapshots, executed)`.
 
-    Lane arrays have a leading axis of devices × tiles × `shape.tile`; `executed` counts the steps that each
-    tile's loop ran.
+    Lane arrays have a leading axis of devices × lanes a device; `on_device` advances those of one device.
     """
-
-    def on_device(lanes: Lanes, record_steps: jax.Array, budget: jax.Array):
-        tiles = jax.tree.map(lambda x: x.reshape(-1, shape.tile, *x.shape[1:]), lanes)
-        lanes, snapshots, executed = jax.lax.map(lambda tile: _advance_tile(shape, tile, record_steps, budget), tiles)
-        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (lanes, snapshots))
-        return *flat, executed
 
     def program(lanes, record_steps, budget):
         TRACES.append(shape)
         split, whole = PartitionSpec("device"), PartitionSpec()
-        sharded = jax.shard_map(on_device, mesh=mesh, in_specs=(split, whole, whole), out_specs=split, check_vma=False)
+        of_device = functools.partial(on_device, shape)
+        sharded = jax.shard_map(of_device, mesh=mesh, in_specs=(split, whole, whole), out_specs=split, check_vma=False)
         return sharded(lanes, record_steps, budget)
 
     return jax.jit(program)

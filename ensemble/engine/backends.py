@@ -1,24 +1,27 @@
-"""Backends: the two ways to advance lanes, behind one interface.
+"""Backends: the ways to advance lanes, behind one interface.
 
     simd        the kernel of `descent.py`: CPU, float64, 1-homogeneous activations
+    fused       the Pallas kernel of `fused.py`: NVIDIA GPUs; only where GD_ATLAS_ENGINE asks for it, until measured
     reference   the XLA program of `advance.py`: every device, precision, activation, schedule and rule
 
-A member's bits are the same on one backend whatever else happens; between the two they agree to rounding. Which
+A member's bits are the same on one backend whatever else happens; between two they agree to rounding. Which
 one serves a group depends on its static shape and the platform alone.
 """
 
 import abc
 import functools
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from .advance import ProgramShape, advance_program, divergence_limit
+from .advance import ProgramShape, advance_program, advance_tiles, divergence_limit
 from .descent import DUALS, advance_blocks, scratch_size
 from .devices import granted_cores, mesh
+from .fused import advance_members
 from .lanes import NEVER, Lanes, Snapshots
 from .simd import LANES
 
@@ -64,12 +67,21 @@ class Reference(AbstractBackend):
     def __init__(self, shape: ProgramShape, members: int, devices: Mesh | None = None):
         self.mesh = devices or mesh()
         self.devices = self.parallel = self.mesh.size
-        self.tile = shape.tile
+        self.tile = self._tile(shape)
         self.count = _lane_count(shape, members, self.devices * self.tile)
-        self.program = advance_program(shape, self.mesh)
+        self.program = advance_program(shape, self.mesh, self._on_device())
         self.tiles_a_call = self.count // (self.devices * self.tile)
         self.split = NamedSharding(self.mesh, PartitionSpec("device"))
         self.whole = NamedSharding(self.mesh, PartitionSpec())
+
+    @staticmethod
+    def _tile(shape: ProgramShape) -> int:
+        return shape.tile
+
+    @staticmethod
+    def _on_device() -> Callable:
+        """What advances the lanes of one device."""
+        return advance_tiles
 
     def advance(self, lanes, record_steps, budget):
         while True:
@@ -99,6 +111,29 @@ class Reference(AbstractBackend):
         # What the program does not change keeps its host arrays; the others become writable copies.
         changed = {f: np.array(getattr(after, f)) for f in ("a", "W", "step", "code", "record", "decay_used")}
         return lanes._replace(**changed), jax.tree.map(np.asarray, snapshots), np.asarray(executed)
+
+
+class Fused(Reference):
+    """One kernel that keeps a member on chip over many steps: a tile is a lane, and lanes rest one by one."""
+
+    name = "fused"
+
+    @staticmethod
+    def serves(shape: ProgramShape) -> bool:
+        """Whether the kernel can run this shape."""
+        return not (shape.schedules or shape.has_loss_rule or shape.has_angle_rule)
+
+    @staticmethod
+    def _tile(shape: ProgramShape) -> int:
+        return 1
+
+    @staticmethod
+    def _on_device() -> Callable:
+        return _interpreted if jax.default_backend() == "cpu" else _compiled
+
+
+_interpreted = functools.partial(advance_members, True)
+_compiled = functools.partial(advance_members, False)
 
 
 class Simd(AbstractBackend):
@@ -184,21 +219,28 @@ class Simd(AbstractBackend):
 
 
 def choose(shape: ProgramShape) -> type[AbstractBackend]:
-    """The backend for a group: `simd` where it serves the shape, unless GD_ATLAS_ENGINE=reference.
+    """The backend for a group: `simd` where it serves the shape, else `reference`; GD_ATLAS_ENGINE may ask for one.
 
     **Raises:** `EngineError` for a GD_ATLAS_ENGINE that does not exist or cannot run the shape.
     """
     wanted = os.environ.get("GD_ATLAS_ENGINE", "auto")
-    if wanted not in ("auto", "simd", "reference"):
-        raise EngineError(f"GD_ATLAS_ENGINE: got {wanted!r}; it is auto, simd or reference")
-    if wanted != "reference" and Simd.serves(shape):
-        return Simd
-    if wanted == "simd":
-        raise EngineError(
-            "GD_ATLAS_ENGINE: got 'simd', which serves float64 on a CPU with the activations "
-            f"{', '.join(DUALS)}, without optax schedules and without loss or angle rules; take auto"
-        )
-    return Reference
+    if wanted not in ("auto", *_LIMITS, "reference"):
+        raise EngineError(f"GD_ATLAS_ENGINE: got {wanted!r}; it is auto, {', '.join(_LIMITS)} or reference")
+    if wanted == "auto":
+        return Simd if Simd.serves(shape) else Reference
+    if wanted == "reference":
+        return Reference
+    backend, limits = _LIMITS[wanted]
+    if not backend.serves(shape):
+        raise EngineError(f"GD_ATLAS_ENGINE: got {wanted!r}, which serves {limits}; take auto")
+    return backend
+
+
+_WITHOUT = "without optax schedules and without loss or angle rules"
+_LIMITS = {
+    "simd": (Simd, f"float64 on a CPU with the activations {', '.join(DUALS)}, {_WITHOUT}"),
+    "fused": (Fused, f"studies {_WITHOUT}"),
+}
 
 
 def _lane_count(shape: ProgramShape, members: int, unit: int) -> int:

@@ -1,0 +1,91 @@
+"""The Pallas kernel: in interpret mode it does what the reference program does; for CUDA it lowers.
+
+Its speed and its bits on a GPU are not known here: no test below has run on one.
+"""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+import ensemble as ens
+from ensemble.engine import EngineError, backends, mesh
+from ensemble.engine.fused import advance_members
+from ensemble.engine.lanes import NEVER, empty_lanes
+from ensemble.engine.stream import Stream
+from ensemble.members import groups
+from tests.studies import heavy_tailed, small
+from tests.test_engine import assert_same_members
+
+
+def run(study: ens.Study, engine: str):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GD_ATLAS_ENGINE", engine)
+        ds = ens.run(study)
+    assert ds.attrs["engine"] == engine
+    return ds
+
+
+@pytest.mark.parametrize("activation", ens.ACTIVATIONS)
+def test_agrees_with_the_reference_to_rounding(activation):
+    teacher = {"kind": "separated_pairs", "activation": activation, "neurons": 4, "inputs": 7, "separation": 0.7}
+    # Steps at which none of the activations diverges.
+    protocol = {"kind": "halving_decay", "step_size": 0.02, "weight_decay": 0.05, "epochs": 3, "epoch_steps": 20}
+    student = {"neurons": 5, "start": "balanced"}
+    study = small(teacher=teacher, student=student, protocol=protocol, axes={"weight_decay": [0.0, 0.05]})
+    fused, plain = run(study, "fused"), run(study, "reference")
+    # 60 steps of order-one arithmetic, each off by a few 1e-16, without amplification by more than 100.
+    for name in ("a", "W", "loss_history", "grad_norm"):
+        np.testing.assert_allclose(fused[name], plain[name], atol=6e-13, rtol=0, err_msg=name)
+
+
+def test_stages_records_and_ends_are_those_of_the_reference():
+    protocol = {
+        "kind": "stages",
+        "stages": [
+            {"name": "early", "layers": "first", "step_size": 0.2, "steps": 7},
+            {"name": "fit", "layers": "output", "step_size": 0.2, "weight_decay": 0.01, "steps": 9},
+            {"name": "level", "update": "balance"},
+            {"name": "main", "step_size": 0.1, "weight_decay": 0.05, "steps": 30,
+             "weight_decay_schedule": {"kind": "halving", "every": 10}},
+        ],
+    }  # fmt: skip
+    study = small(protocol=protocol, axes={"separation": [0.4, 1.2]}, records=list(range(47)))
+    fused, plain = run(study, "fused"), run(study, "reference")
+    for name in ("loss_stage", "risk_history", "W"):
+        np.testing.assert_allclose(fused[name], plain[name], atol=6e-13, rtol=0, err_msg=name)
+    np.testing.assert_array_equal(fused["stage_end_step"], plain["stage_end_step"])
+    with pytest.warns(ens.StudyWarning):
+        wild = heavy_tailed(protocol={"kind": "plain", "step_size": 1e3, "steps": 200})
+    wild = run(wild, "fused")
+    assert np.all(wild["status"] == ens.STATUS["diverged"])
+
+
+@pytest.mark.parametrize("budget", [30, 1000])
+def test_budget_refill_and_neighbours_change_nothing(budget, monkeypatch):
+    whole = run(heavy_tailed(seeds=5), "fused")
+    monkeypatch.setattr(backends, "_MOST_LANES", 2 * mesh().size)
+    monkeypatch.setattr(Stream, "_budget", lambda self: budget)
+    assert_same_members(whole, run(heavy_tailed(seeds=20), "fused"))
+    assert np.all(whole["status"] == ens.STATUS["converged"])
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+@pytest.mark.parametrize("activation", ens.ACTIVATIONS)
+def test_lowers_for_cuda(activation, precision):
+    """The kernel is made of what Triton has, padded as it wants; compiling and running it needs the GPU."""
+    teacher = {"kind": "separated_pairs", "activation": activation, "neurons": 6, "inputs": 9, "separation": 0.7}
+    study = small(teacher=teacher, student={"neurons": 20, "start": "balanced"}, precision=precision, axes={})
+    (group,) = groups(study)
+    shape = group.shape
+    lanes = empty_lanes(64, shape.width, shape.teacher_neurons, shape.inputs, np.dtype(shape.dtype))
+    program = jax.jit(functools.partial(advance_members, False, shape))
+    traced = program.trace(lanes, np.array([0, 5, NEVER], np.int32), np.int32(7))
+    assert "gpu.triton" in traced.lower(lowering_platforms=("cuda",)).as_text()
+
+
+def test_rules_that_it_does_not_know_are_refused(monkeypatch):
+    monkeypatch.setenv("GD_ATLAS_ENGINE", "fused")
+    with pytest.raises(EngineError, match="got 'fused', which serves studies without optax schedules"):
+        ens.run(small(axes={}, protocol={"kind": "plain", "step_size": 0.2, "steps": 9, "loss": 1e-3}))
