@@ -21,7 +21,7 @@ from .probes import PROBES  # noqa: E402
 from .protocol import Protocol, Stage  # noqa: E402
 from .risks import AbstractRisk, PopulationRisk, population_gradient, population_loss  # noqa: E402
 from .schedules import Halving, Optax  # noqa: E402
-from .store import STATUS, SchemaError, open_dataset  # noqa: E402
+from .store import STATUS, SchemaError, StoreError, collect, open_dataset  # noqa: E402
 from .study import Axis, Study, StudyError, StudyWarning  # noqa: E402
 
 __all__ = [
@@ -39,10 +39,12 @@ __all__ = [
     "Report",
     "SchemaError",
     "Stage",
+    "StoreError",
     "Study",
     "StudyError",
     "StudyWarning",
     "TwoLayer",
+    "collect",
     "open_dataset",
     "population_gradient",
     "population_loss",

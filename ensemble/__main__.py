@@ -1,7 +1,8 @@
-"""The command line of the simulator: `python -m ensemble run STUDY --out DIR`, `python -m ensemble show STUDY`."""
+"""The command line of the simulator: `python -m ensemble run STUDY --out DIR`, and what goes with it."""
 
-import sys
+import contextlib
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -9,11 +10,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from . import Study, StudyError, open_dataset, run
+from . import Study, StudyError, collect, run
 from .engine import EngineError
+from .launch import SECONDS_BETWEEN_KEEPS, reproduce, status
 from .members import groups
 from .progress import ProgressShow
-from .store import STATUS, SchemaError, status_line
+from .store import FINISHED, STATUS, SchemaError, StoreError, status_line
 from .study import Scalar, StudyWarning
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
@@ -21,37 +23,104 @@ console = Console()
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="study file (TOML)")]
 Seeds = Annotated[int | None, typer.Option(help="seeds a cell, instead of the study's")]
+RunFolder = Annotated[Path, typer.Argument(metavar="DIR", help="run directory")]
 Only = Annotated[list[str] | None, typer.Option(metavar="AXIS=v1,v2", help="restrict an axis; may be repeated")]
+
+_MOST_ROWS = 60
+"""Cells that `status` lists."""
 
 
 @app.command("run")
 def run_command(
     study: StudyFile,
-    out: Annotated[Path, typer.Option(help="directory for the dataset")],
+    out: Annotated[Path, typer.Option(help="run directory for the dataset")],
     seeds: Seeds = None,
     only: Only = None,
-    overwrite: Annotated[bool, typer.Option(help="replace a dataset of another study in --out")] = False,
+    overwrite: Annotated[bool, typer.Option(help="replace what --out holds")] = False,
+    keep_every: Annotated[
+        float, typer.Option(min=1.0, help="seconds of work that a kill may lose at most")
+    ] = SECONDS_BETWEEN_KEEPS,
 ) -> None:
-    """Run a study into a dataset; a partial dataset of the same study is completed."""
+    """Run a study into a directory; what it holds already is verified and not computed again."""
     resolved = _load(study, seeds, only)
     _say(f"{resolved.name}: {resolved.question or 'no question stated'}")
     _say(_size_line(resolved))
-    try:
-        with ProgressShow(console) as show:
-            ds = run(resolved, out, on_progress=show.update, overwrite=overwrite)
-    except StudyError as error:
-        _fail(error)
-    except KeyboardInterrupt:
-        with open_dataset(out) as ds:
-            done = int((ds["status"] >= STATUS["converged"]).sum())
-        _say(f"interrupted: {done:,} of {resolved.members:,} members are finished and kept in {out}")
-        _say("the same command goes on from there")
-        raise typer.Exit(130) from None
+    with _errors_said(), ProgressShow(console) as show:
+        try:
+            ds = run(resolved, out, on_progress=show.update, say=_say, overwrite=overwrite, keep_every=keep_every)
+        except KeyboardInterrupt:
+            show.close()
+            _say(f"interrupted: {_kept(out)}")
+            _say("the same command goes on from there")
+            raise typer.Exit(130) from None
     if not show.reports:
         _say(f"{out} holds this study's complete dataset already; nothing was run")
     with ds:
         _say(f"{status_line(ds)}; {ds.attrs['wall_time']:.1f} s, lane efficiency {ds.attrs['lane_efficiency']:.1%}")
     _say(f"dataset: {out}")
+
+
+def _kept(out: Path) -> str:
+    counts = status(out).counts.sum(axis=0)
+    return (
+        f"{counts[FINISHED:].sum():,} of {counts.sum():,} members are finished and kept in {out}, "
+        f"{counts[STATUS['running']]:,} in flight"
+    )
+
+
+@app.command("status")
+def status_command(directory: RunFolder) -> None:
+    """Say how far a run is: members by status and cell, rate, time left, shards; never disturbs the run."""
+    with _errors_said():
+        now = status(directory)
+    study, found, counts = now.directory.study, now.found, now.counts
+    _say(f"{directory}: {study.name}: {now.state}")
+    _say(", ".join(f"{count:,} {name}" for name, count in zip(STATUS, counts.sum(axis=0), strict=True) if count))
+    missing = len(now.directory.boxes) - len(found.stored)
+    _say(
+        f"shards: {len(found.stored):,} of {len(now.directory.boxes):,} stored, {missing:,} missing"
+        + (f" ({len(found.partial):,} partly filled)" if missing else "")
+        + f", {len(found.bad):,} damaged"
+    )
+    for path, reason in found.bad.items():
+        _say(f"damaged: {path}: {reason}")
+    if now.progress is not None and missing:
+        seconds, share = now.progress["seconds"], now.progress["share"]
+        rate = now.progress["member_steps"] / max(seconds, 1e-9)
+        left = f", about {seconds * (1 - share) / share:,.0f} s left" if share > 0 else ""
+        _say(f"this run: {seconds:,.0f} s, {rate:,.0f} member-steps/s{left}")
+    table = Table(*study.axes, *STATUS)
+    for point, row in list(zip(study.points, counts, strict=True))[:_MOST_ROWS]:
+        table.add_row(*(str(v) for v in point.labels.values()), *(f"{n:,}" if n else "" for n in row))
+    console.print(table)
+    if len(study.points) > _MOST_ROWS:
+        _say(f"and {len(study.points) - _MOST_ROWS:,} more cells")
+
+
+@app.command("collect")
+def collect_command(directory: RunFolder, file: Annotated[Path, typer.Argument(metavar="FILE.nc")]) -> None:
+    """Write a run directory's dataset as one compressed netCDF4 file."""
+    with _errors_said():
+        collect(directory, file)
+    _say(f"dataset: {file} ({file.stat().st_size / 2**20:,.1f} MiB)")
+
+
+@app.command("reproduce")
+def reproduce_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="a netCDF file of gd-atlas or a run directory")],
+    member: Annotated[str, typer.Option(metavar="AXIS=v,…,seed=n", help="the member's labels")],
+) -> None:
+    """Run one member again from a file alone, and compare every variable bit for bit."""
+    with _errors_said():
+        labels = dict(_split(part) for part in member.split(","))
+        found = reproduce(file, labels)
+    said = ", ".join(f"{name} = {value}" for name, value in found.labels.items())
+    same = found.variables - len(found.different)
+    _say(f"{said}: {same} of {found.variables} variables are bit for bit the same (engine: {found.engine})")
+    for name, size in found.different.items():
+        _say(f"  {name}: differs by up to {size:.3g}")
+    if found.different:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -106,6 +175,13 @@ def _load(path: Path, seeds: int | None, only: list[str] | None) -> Study:
     return study
 
 
+def _split(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator or not value:
+        raise StudyError(f"--member: got {text!r}; write AXIS=value,…,seed=number")
+    return name.strip(), value.strip()
+
+
 def _parse_only(study: Study, text: str) -> tuple[str, list[Scalar]]:
     name, separator, values = text.partition("=")
     if not separator or not values:
@@ -128,19 +204,19 @@ def _parse_value(text: str, known: tuple[Scalar, ...]) -> Scalar:
     return text
 
 
-def _fail(error: StudyError | SchemaError) -> NoReturn:
-    Console(stderr=True).print(f"error: {error}", highlight=False, markup=False, style="red")
+@contextlib.contextmanager
+def _errors_said() -> Iterator[None]:
+    """Ends the command with a message where a user can mend what went wrong."""
+    try:
+        yield
+    except (StudyError, SchemaError, StoreError, EngineError, OSError) as error:
+        _fail(error)
+
+
+def _fail(error: Exception) -> NoReturn:
+    Console(stderr=True).print(f"error: {error}", highlight=False, markup=False, soft_wrap=True, style="red")
     raise typer.Exit(2)
 
 
-def main() -> None:
-    """The entry point; errors that a user can mend end with a message instead of a traceback."""
-    try:
-        app()
-    except (SchemaError, EngineError, OSError) as error:
-        Console(stderr=True).print(f"error: {error}", highlight=False, markup=False, style="red")
-        sys.exit(2)
-
-
 if __name__ == "__main__":
-    main()
+    app()

@@ -28,6 +28,9 @@ class ProgressShow:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         if self.bar is not None:
             self.bar.stop()
 

@@ -20,7 +20,10 @@ _WORTH_KEEPING = 0.05
 
 
 def granted_cores() -> int:
-    """The cores this process may use: its affinity mask, cut by a cgroup's CPU quota."""
+    """The cores this process may use: GD_ATLAS_CORES, else its affinity mask, cut by a cgroup's CPU quota."""
+    chosen = os.environ.get("GD_ATLAS_CORES", "")
+    if chosen.isdigit() and int(chosen) > 0:
+        return int(chosen)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()

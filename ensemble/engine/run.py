@@ -43,6 +43,7 @@ def run_workloads(works: Iterable[Workload], watch: Watch | None = None) -> Work
     done, running = Work(), []
     calls: dict[Future, Stream] = {}
     more = True
+    moved = False  # since the members in flight were kept
     with ThreadPoolExecutor(_MOST_SIDE_BY_SIDE) as pool:
         while True:
             while more and len(running) < _MOST_SIDE_BY_SIDE and all(run.leaves_room for run in running):
@@ -51,12 +52,13 @@ def run_workloads(works: Iterable[Workload], watch: Watch | None = None) -> Work
                 if work is not None and len(work.members):
                     running.append(Stream(work, choose(work.shape)(work.shape, len(work.members))))
             stops, keeps = watch.wants_stop(), watch.wants_flights()
-            resting = stops or keeps
-            if not resting:
+            if not stops and not (keeps and moved):
+                moved = True
                 calls |= {pool.submit(run.advance): run for run in running if run not in calls.values()}
             if not calls:
                 if keeps:
                     watch.keep([run.flights() for run in running])
+                    moved = False
                 if stops or not running:
                     break
                 continue

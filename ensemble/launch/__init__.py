@@ -1,5 +1,17 @@
-"""Where members are computed. So far: this process."""
+"""Where members are computed: in this process, or on a Dask cluster."""
 
-from .local import PartialResult, Report, run
+from .local import SECONDS_BETWEEN_KEEPS, PartialResult, run
+from .report import Report
+from .reproduce import Comparison, reproduce
+from .status import Status, status
 
-__all__ = ["PartialResult", "Report", "run"]
+__all__ = [
+    "SECONDS_BETWEEN_KEEPS",
+    "Comparison",
+    "PartialResult",
+    "Report",
+    "Status",
+    "reproduce",
+    "run",
+    "status",
+]

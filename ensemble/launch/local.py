@@ -1,37 +1,37 @@
-"""Running a study in this process: groups one after another through the engine, results into the store."""
+"""Running a study in this process: members through the engine, results into memory or a run directory."""
 
-import signal
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
-from ..engine import Watch, Work, Workload, choose, run_workloads
-from ..members import groups, workload
-from ..store import FINISHED, STATUS, Results, open_dataset, provenance, write_dataset
-from ..store.files import dataset_path
-from ..study import Study, StudyError
+from ..engine import Flights, Watch, Work, Workload, choose, run_workloads
+from ..members import Group, groups, workload
+from ..store import (
+    STATUS,
+    Box,
+    Collection,
+    Results,
+    RunDirectory,
+    Survey,
+    bytes_a_member,
+    of_sessions,
+    open_dataset,
+    provenance,
+)
+from ..study import Study
+from .report import Report, Reporter
+from .session import Session, opened, session_facts
+from .signals import stop_on_signal
 
-_SECONDS_BETWEEN_SAVES = 60.0
+SECONDS_BETWEEN_KEEPS = 300.0
 
-
-class Report(NamedTuple):
-    """How far a run is."""
-
-    members: int
-    finished: int
-    converged: int | None
-    """None where no stop rule can make a member converge."""
-    member_steps: int
-    share: float
-    """Share of the work that is done, as far as it can be known."""
-    seconds: float
+_OPEN_BYTES = 2**29
+"""Memory that the boxes which a run begins together may take."""
 
 
 class PartialResult(UserWarning):
@@ -43,184 +43,185 @@ def run(
     out: str | Path | None = None,
     *,
     on_progress: Callable[[Report], None] = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
     overwrite: bool = False,
+    keep_every: float = SECONDS_BETWEEN_KEEPS,
 ) -> xr.Dataset:
-    """Runs every member of a study and returns its dataset (docs/architecture.md, "The dataset").
+    """Runs every member of a study and returns its dataset (docs/dataset.md).
 
     **Arguments:**
 
     - `study`: a `Study`.
-    - `out`: a directory for the dataset; without it the dataset stays in memory.
+    - `out`: a run directory; without it the dataset stays in memory.
     - `on_progress`: called about once a second with a `Report`.
-    - `overwrite`: replace a dataset of another study in `out`.
+    - `say`: called with a line of text for each thing that is done with a directory that exists already.
+    - `overwrite`: replace what `out` holds.
+    - `keep_every`: seconds after which members in flight and unfinished shards are kept on disk; at most so much
+      work is lost when the process is killed.
 
-    **Returns:** the dataset, in memory or, with `out`, opened lazily from disk. Where `out` holds a complete
-    dataset of this very study it is returned as it is; a partial one is completed.
+    **Returns:** the dataset, in memory or, with `out`, opened lazily from disk. What `out` holds already of this very
+    study, or of one with fewer seeds or axis values, is verified and not computed again.
 
-    Ctrl-C stops within about a second: what was finished is kept, other members have the status `running`
-    or `not_run`, and the attribute `complete` is 0. With `out`, `KeyboardInterrupt` is raised after the partial
-    dataset was written; without, the partial dataset is returned under a `PartialResult` warning. While a run
-    goes on, `out` is brought up to date every minute.
+    Ctrl-C and SIGTERM stop within seconds. With `out`, everything is kept, members in flight included, and
+    `KeyboardInterrupt` is raised: the same call goes on with the same bits. Without, the partial dataset is returned
+    under a `PartialResult` warning: the status of other members is `running` or `not_run`, its attribute `complete` 0.
 
-    **Raises:** `StudyError` where `out` holds a dataset of another study or the study cannot be run.
+    **Raises:** `StudyError` where `out` holds another study or the study cannot be run; `StoreError` where `out` cannot
+    be written or another run is at work there.
     """
-    results = Results(study)
-    directory = None if out is None else Path(out)
-    if directory is not None and _adopt_existing(results, directory, overwrite):
-        return open_dataset(directory)
     for group in groups(study):
         choose(group.shape)
-    with _stop_on_signal() as stopped:
-        keeper = _Keeper(results, directory, on_progress, stopped)
-        run_workloads(_workloads(study, results), keeper)
-    if directory is not None:
-        keeper.save()
-        if stopped.is_set():
-            raise KeyboardInterrupt
-        return open_dataset(directory)
-    if stopped.is_set():
+    if out is None:
+        return _run_in_memory(study, on_progress)
+    with opened(Path(out), study, overwrite, say) as (directory, found):
+        if len(found.stored) < len(directory.boxes):
+            with stop_on_signal() as stopped:
+                _LocalRun(directory, found, on_progress, say, stopped, keep_every).run()
+            if stopped.is_set():
+                raise KeyboardInterrupt
+    return open_dataset(Path(out))
+
+
+def run_box(study: Study, box: Box, watch: Watch | None = None) -> tuple[Results, Work]:
+    """The results of the members of a box, and what they cost."""
+    filled: list[Results] = []
+    collection = Collection(study, {0: box}, lambda _, results: filled.append(results))
+    work = run_workloads(workloads(collection, groups(study), [0]), watch)
+    return (filled or [collection.open[0]])[0], work
+
+
+def _run_in_memory(study: Study, on_progress: Callable[[Report], None]) -> xr.Dataset:
+    facts = provenance(study)
+    reporter = Reporter(study, on_progress)
+    filled: list[Results] = []
+    collection = Collection(study, {0: Box.whole(study)}, lambda _, results: filled.append(results))
+    with stop_on_signal() as stopped:
+
+        class Watcher(Watch):
+            def progress(self, work: Work) -> None:
+                reporter.report(collection.ended, work.member_steps)
+
+            def wants_stop(self) -> bool:
+                return stopped.is_set()
+
+        work = run_workloads(workloads(collection, groups(study), [0]), Watcher())
+    if not filled:
         warnings.warn(
-            f"interrupted: {int(np.sum(results.status >= FINISHED))} of {study.members} members are finished; "
+            f"interrupted: {int(collection.ended.sum())} of {study.members} members are finished; "
             "the dataset's status says which",
             PartialResult,
-            stacklevel=2,
+            stacklevel=3,
         )
-    return keeper.dataset()
+    results = (filled or [collection.open[0]])[0]
+    return results.dataset(of_sessions([session_facts(facts, work, reporter.seconds)]))
 
 
-def _workloads(study: Study, results: Results) -> Iterator[Workload]:
-    """The members without a result, group by group."""
-    for group in groups(study):
-        numbers = [n for c in group.cells for n in range(c * study.seeds, (c + 1) * study.seeds)]
-        members = np.array([n for n in numbers if results.status[n] < FINISHED], int)
+def workloads(
+    collection: Collection, of_groups: list[Group], boxes: list[int], flights: Flights | None = None
+) -> Iterator[Workload]:
+    """The members of some boxes without a result, group by group; `flights`: those that go on from where they were."""
+    study = collection.study
+    members = np.sort(np.concatenate([collection.boxes[number].members(study) for number in boxes]))
+    members = collection.unfinished(members)
+    for group in of_groups:
+        mine = members[np.isin(members // study.seeds, group.cells)]
+        if not len(mine):
+            continue
         names = [stage.name for stage in study.points[group.cells[0]].cell.stages.stages]
-        yield workload(study, group, members, results.sink([study.stage_names.index(name) for name in names]))
+        sink = collection.sink([study.stage_names.index(name) for name in names])
+        yield workload(study, group, mine, sink, _flights_of(group, mine, flights))
 
 
-def _adopt_existing(results: Results, directory: Path, overwrite: bool) -> bool:
-    """Whether `directory` holds this study's complete dataset; a partial one's members are taken over."""
-    study = results.study
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        probe = directory / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise StudyError(f"out: got {directory}, which cannot be written: {error}; take another directory") from None
-    if not dataset_path(directory).exists() or overwrite:
-        return False
-    with open_dataset(directory) as earlier:
-        if earlier.attrs["study_hash"] != study.hash:
-            changed = difference(Study.from_json(earlier.attrs["study"]), study)
-            raise StudyError(
-                f"out: {directory} holds a dataset of another study, which differs in:\n  "
-                + "\n  ".join(changed)
-                + "\ntake another directory, or replace it with --overwrite"
-            )
-        if earlier.attrs["complete"]:
-            return True
-        results.adopt(earlier)
-    return False
+def _flights_of(group: Group, members: np.ndarray, flights: Flights | None) -> Flights | None:
+    """Those of the members in flight that are among `members`, in the group's shape."""
+    if flights is None:
+        return None
+    mine = np.isin(flights.members, members)
+    if not mine.any():
+        return None
+    m, d = group.shape.width, group.shape.inputs
+    chosen = Flights(*(values[mine] for values in flights))
+    return chosen._replace(a=chosen.a[:, :m], W=chosen.W[:, :m, :d])
 
 
-def difference(old: Study, new: Study) -> list[str]:
-    """One line a field in which two studies differ."""
-
-    def flat(prefix: str, value: object) -> Iterator[tuple[str, object]]:
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                yield from flat(f"{prefix}.{key}" if prefix else str(key), inner)
-        else:
-            yield prefix, value
-
-    before, after = dict(flat("", old.resolved())), dict(flat("", new.resolved()))
-    names = [*before, *(n for n in after if n not in before)]
-    return [
-        f"{n}: {before.get(n, 'absent')} there, {after.get(n, 'absent')} here"
-        for n in names
-        if before.get(n) != after.get(n)
-    ]
-
-
-class _Keeper(Watch):
-    """Reports progress, and saves from time to time."""
+class _LocalRun(Watch):
+    """Fills the missing boxes of a directory."""
 
     def __init__(
         self,
-        results: Results,
-        directory: Path | None,
+        directory: RunDirectory,
+        found: Survey,
         on_progress: Callable[[Report], None],
+        say: Callable[[str], None],
         stopped: threading.Event,
+        keep_every: float,
     ):
-        self.results, self.directory, self.on_progress, self.stopped = results, directory, on_progress, stopped
-        study = results.study
-        self.has_rule = any(p.cell.stages.stages[-1].has_rule for p in study.points)
-        self.work = Work()
-        self.total_steps = study.seeds * sum(study.member_cap(p.cell) for p in study.points)
-        self.began = self.saved = time.monotonic()
-        self.provenance = provenance(study)
+        self.directory, self.found, self.say, self.stopped = directory, found, say, stopped
+        self.keep_every = keep_every
+        self.facts = provenance(directory.study)
+        self.session = Session(directory, found, on_progress, self.facts)
+        self.groups = groups(directory.study)
+        self.facts["engine"] = ", ".join(sorted({choose(group.shape).name for group in self.groups}))
+        self.collection = Collection(directory.study, self.session.missing, self._store)
+        self.kept = time.monotonic()
+
+    def run(self) -> None:
+        state = "failed"
+        try:
+            run_workloads(self._workloads(), self)
+            self.session.save()
+            state = "stopped" if self.stopped.is_set() else "complete"
+            if not self.stopped.is_set():
+                self.directory.drop_partial()
+        finally:
+            self.session.note(state, {})
+
+    def _workloads(self) -> Iterator[Workload]:
+        """Boxes in order, so many at a time that their results fit into memory."""
+        directory, study = self.directory, self.directory.study
+        flights = directory.read_flights(self.found.flights)
+        if flights is not None:
+            self.say(f"{directory.path}: {len(flights.members):,} members go on from where they were")
+        numbers = list(self.collection.boxes)
+        a_member = bytes_a_member(study)
+        while numbers:
+            begun, size = [], 0
+            while numbers and (not begun or size + self.collection.boxes[numbers[0]].size * a_member <= _OPEN_BYTES):
+                size += self.collection.boxes[numbers[0]].size * a_member
+                begun.append(numbers.pop(0))
+            yield from workloads(self.collection, self.groups, begun, self._adopt_partial(begun, flights))
+
+    def _adopt_partial(self, numbers: list[int], flights: Flights | None) -> Flights | None:
+        """Takes over the boxes that were kept partly filled; returns the flights whose records these have."""
+        flying = []
+        for number in numbers:
+            path = self.found.partial.get(number)
+            if path is None:
+                continue
+            results = Results(self.directory.study, self.collection.boxes[number])
+            with open_dataset(path) as ds:
+                results.adopt(ds)
+            flying.append(results.members[results.status == STATUS["running"]])
+            self.collection.adopt(number, results)
+        if flights is None or not flying:
+            return None
+        return Flights(*(values[np.isin(flights.members, np.concatenate(flying))] for values in flights))
+
+    # -- what the engine asks and says ---------------------------------------------------------------
+
+    def progress(self, work: Work) -> None:
+        self.session.progress(self.collection.ended, work, self.collection.counts)
 
     def wants_stop(self) -> bool:
         return self.stopped.is_set()
 
-    def progress(self, work: Work) -> None:
-        self.work = work
-        status = self.results.status
-        finished = int(np.sum(status >= FINISHED))
-        share = max(finished / len(status), min(work.member_steps / self.total_steps, 1.0))
-        now = time.monotonic()
-        self.on_progress(
-            Report(
-                members=len(status),
-                finished=finished,
-                converged=int(np.sum(status == STATUS["converged"])) if self.has_rule else None,
-                member_steps=work.member_steps,
-                share=share,
-                seconds=now - self.began,
-            )
-        )
-        if self.directory is not None and now - self.saved > _SECONDS_BETWEEN_SAVES:
-            self.save()
-            self.saved = time.monotonic()
+    def wants_flights(self) -> bool:
+        return self.stopped.is_set() or time.monotonic() - self.kept > self.keep_every
 
-    def dataset(self) -> xr.Dataset:
-        work = self.work
-        efficiency = work.member_steps / work.lane_steps if work.lane_steps else 1.0
-        return self.results.dataset(
-            self.provenance
-            | {
-                "wall_time": round(time.monotonic() - self.began, 3),
-                "engine": ", ".join(sorted(work.backends)),
-                "member_steps": work.member_steps,
-                "lane_efficiency": round(efficiency, 6),
-            }
-        )
+    def keep(self, flights: list[Flights]) -> None:
+        self.directory.write_partial(self.collection.open, flights, self.facts)
+        self.session.save()
+        self.kept = time.monotonic()
 
-    def save(self) -> None:
-        assert self.directory is not None
-        write_dataset(self.dataset(), self.directory)
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set; a second signal acts as it did before."""
-    stopped = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped
-        return
-    previous = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-
-    def restore() -> None:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-    def handle(number, frame) -> None:
-        stopped.set()
-        restore()
-
-    for number in previous:
-        signal.signal(number, handle)
-    try:
-        yield stopped
-    finally:
-        restore()
+    def _store(self, number: int, results: Results) -> None:
+        self.directory.write_shard(number, results, self.facts)

@@ -1,19 +1,35 @@
 """The store: results as labelled, checked, self-describing datasets in memory and on disk."""
 
-from .files import dataset_path, open_dataset, write_dataset
+from .boxes import Box
+from .collection import Collection
+from .directory import OLD_FILE, PROGRESS, RunDirectory, Survey, bytes_a_member, difference
+from .lock import holder, lock
 from .provenance import provenance
+from .reading import collect, of_sessions, open_dataset, status_counts
 from .results import Results
-from .schema import FINISHED, STATUS, SchemaError, check, status_line
+from .schema import FINISHED, STATUS, SchemaError, StoreError, check, status_line
 
 __all__ = [
     "FINISHED",
+    "OLD_FILE",
+    "PROGRESS",
     "STATUS",
+    "Box",
+    "Collection",
     "Results",
+    "RunDirectory",
     "SchemaError",
+    "StoreError",
+    "Survey",
+    "bytes_a_member",
     "check",
-    "dataset_path",
+    "collect",
+    "difference",
+    "holder",
+    "lock",
+    "of_sessions",
     "open_dataset",
     "provenance",
+    "status_counts",
     "status_line",
-    "write_dataset",
 ]

@@ -1,62 +1,131 @@
-"""Datasets on disk: one netCDF4 file a run directory, right or absent."""
+"""Files that are right or absent: written to a temporary name, synced, and renamed to one that holds their checksum."""
 
+import contextlib
+import errno
+import hashlib
 import os
+import re
+import shutil
+import socket
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, cast
 
+import h5py
+import numpy as np
 import xarray as xr
 
-from .schema import SchemaError, check
+from .schema import StoreError
 
-FILE_NAME = "dataset.nc"
-
-
-def dataset_path(path: str | os.PathLike) -> Path:
-    """The netCDF file of a run directory; a path to a file is taken as it is."""
-    path = Path(path)
-    return path if path.suffix == ".nc" else path / FILE_NAME
+_CHECKED = re.compile(r"(?P<stem>[a-z0-9]+)-(?P<digest>[0-9a-f]{64})\.nc")
 
 
-def write_dataset(ds: xr.Dataset, directory: Path) -> Path:
-    """Writes the dataset to a temporary name, syncs and renames it: readers see the old file or the new one."""
-    target = dataset_path(directory)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    encoding = {}
-    # Texts as characters: netCDF's variable-length strings as a coordinate crash the process when a file is
-    # opened twice and one of the two is closed (netCDF4 1.7.5).
-    encoding |= {name: {"dtype": "S1"} for name, v in ds.variables.items() if v.dtype.kind == "U"}
-    try:
-        ds.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
+def write_netcdf(ds: xr.Dataset, path: Path, compress: bool = False) -> None:
+    """A netCDF4 file of the dataset; texts as characters.
+
+    netCDF's variable-length strings as a coordinate crash the process when a file is opened twice and one of the two
+    is closed (netCDF4 1.7.5).
+    """
+    encoding: dict[Any, dict[str, Any]] = {n: {"dtype": "S1"} for n, v in ds.variables.items() if v.dtype.kind == "U"}
+    if compress:
+        encoding |= {name: {"zlib": True, "complevel": 1} for name, v in ds.data_vars.items() if v.ndim}
+    ds.to_netcdf(path, engine="netcdf4", encoding=encoding)
+
+
+def replace_file(target: Path, write: Callable[[Path], None]) -> None:
+    """Has `target` written by `write(temporary path)`: readers see the old file or the whole new one.
+
+    **Raises:** `StoreError` where it cannot be written, with what helps; the old file stays.
+    """
+    with _written(target.parent, target.name, write) as temporary:
         os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+
+
+def write_checked(folder: Path, stem: str, write: Callable[[Path], None]) -> Path:
+    """Has `stem`-SHA256.nc in `folder` written by `write(temporary path)`; the name is the file's own checksum."""
+    with _written(folder, stem, write) as temporary:
+        target = folder / f"{stem}-{digest(temporary)}.nc"
+        os.replace(temporary, target)
     return target
 
 
-def open_dataset(path: str | os.PathLike) -> xr.Dataset:
-    """Opens the dataset of a run directory (or a netCDF file of one) lazily, as dask arrays.
-
-    A partial dataset opens too: its attribute `complete` is 0 and the status of members without a
-    result is `not_run` or `running`.
-
-    **Raises:** `FileNotFoundError` where there is none; `SchemaError` where it is no dataset of gd-atlas.
-    """
-    file = dataset_path(path)
-    if not file.exists():
-        raise FileNotFoundError(f"{path}: holds no dataset ({file.name}); make one with `python -m ensemble run`")
+@contextlib.contextmanager
+def _written(folder: Path, name: str, write: Callable[[Path], None]) -> Iterator[Path]:
+    temporary = folder / f".{name}.{socket.gethostname()}.{os.getpid()}.tmp"
     try:
-        ds = xr.open_dataset(file, engine="netcdf4", chunks={})
-    except (OSError, ValueError) as error:
-        raise SchemaError(f"{file}: cannot be read as netCDF4: {error}") from None
+        write(temporary)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        yield temporary
+        sync_folder(folder)
+    except (OSError, RuntimeError) as error:  # netCDF4 says RuntimeError where HDF5 cannot write
+        raise StoreError(_cannot_write(folder, name, error)) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _cannot_write(folder: Path, name: str, error: Exception) -> str:
+    said = f"{folder / name}: cannot be written: {error}"
+    number = getattr(error, "errno", None)
     try:
-        check(ds, values=False)
-    except (SchemaError, ValueError) as error:
-        ds.close()
-        raise SchemaError(f"{file}: {error}") from None
-    return ds
+        free = shutil.disk_usage(folder).free
+    except OSError:
+        return f"{said}; the directory is not there or cannot be read: bring it back and run the same command again"
+    if number in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return f"{said}; make {folder} writable and run the same command again"
+    return (
+        f"{said}; the disk has {free / 2**20:,.0f} MiB left: make space and run the same command again, "
+        "it goes on from what is stored"
+    )
+
+
+def sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def parse_name(path: Path) -> tuple[str, str] | None:
+    """(stem, checksum) that a checked file's name says; None for other files."""
+    match = _CHECKED.fullmatch(path.name)
+    return (match["stem"], match["digest"]) if match else None
+
+
+def is_intact(path: Path) -> bool:
+    """Whether a checked file's contents have the checksum of its name."""
+    named = parse_name(path)
+    try:
+        return named is not None and digest(path) == named[1]
+    except OSError:
+        return False
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Removes what a killed run left half written; only for who holds the directory's lock."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
+def text_writer(text: str) -> Callable[[Path], None]:
+    return lambda path: (path.write_text(text, encoding="utf-8"), None)[1]
+
+
+def attributes(path: Path) -> Mapping[str, Any]:
+    """The global attributes of a netCDF4 file that are single values."""
+    with h5py.File(path, "r") as file:
+        plain = {k: np.asarray(v).reshape(-1)[0] for k, v in file.attrs.items() if np.size(v) == 1}
+    return {k: v.decode() if isinstance(v, bytes) else v for k, v in plain.items()}
+
+
+def read_variable(path: Path, name: str, where: Any = ...) -> np.ndarray:
+    """Part of a variable of a netCDF4 file. h5py opens a file in a twentieth of the time that netCDF4 takes."""
+    with h5py.File(path, "r") as file:
+        return np.asarray(cast(h5py.Dataset, file[name])[where])

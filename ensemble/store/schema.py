@@ -5,6 +5,7 @@ or still `running` has NaN, and its status says so. A stage that a member never 
 `stage_end_step` = −1 and NaN; nothing else is NaN.
 """
 
+import json
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +13,10 @@ import xarray as xr
 
 from ..probes import PROBES
 from ..study import Study
+from .boxes import Box
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""1: every file holds a whole study. 2: a file may hold a box of one, which its attribute `box` says."""
 
 STATUS = {"not_run": 0, "running": 1, "converged": 2, "max_steps": 3, "diverged": 4}
 """`running` is a member that was in flight when a run was interrupted; `converged`: the last stage ended by a
@@ -35,6 +38,10 @@ NEVER_ENDED = -1
 
 class SchemaError(ValueError):
     """A dataset that is not what the schema promises."""
+
+
+class StoreError(Exception):
+    """A run directory that cannot be read or written, and what to do about it."""
 
 
 class Variable(NamedTuple):
@@ -100,6 +107,11 @@ def status_line(ds: xr.Dataset) -> str:
     return f"{ds['status'].size:,} members: {ended}"
 
 
+def add_counts(counts: np.ndarray, cells: np.ndarray, status: np.ndarray) -> None:
+    """Adds members to a table (cell, status)."""
+    np.add.at(counts.reshape(-1), cells * len(STATUS) + status, 1)
+
+
 def check(ds: xr.Dataset, values: bool = True) -> None:
     """Raises `SchemaError` where a dataset breaks the schema; with `values=False` without reading any data."""
     for name in ("schema_version", "study", "study_hash", "complete"):
@@ -111,7 +123,8 @@ def check(ds: xr.Dataset, values: bool = True) -> None:
     )
     study = Study.from_json(ds.attrs["study"])
     _require(study.hash == ds.attrs["study_hash"], "study_hash: does not belong to the stored study")
-    expected = sizes(study)
+    box = Box.from_runs(json.loads(ds.attrs["box"])) if "box" in ds.attrs else Box.whole(study)
+    expected = sizes(study) | dict(zip((*study.axes, "seed"), box.shape, strict=True))
     for name, variable in variables(study).items():
         _require(name in ds, f"variable {name!r} is missing")
         dims = (*study.axes, "seed", *variable.dims)
@@ -121,8 +134,9 @@ def check(ds: xr.Dataset, values: bool = True) -> None:
     for name, array in ds.variables.items():
         for attribute in ("units", "long_name"):
             _require(attribute in array.attrs, f"{name}: attribute {attribute!r} is missing")
-    for name, axis in study.axes.items():
-        _require(ds[name].values.tolist() == list(axis.values), f"{name}: is not the axis of the stored study")
+    for (name, axis), indices in zip(study.axes.items(), box.indices, strict=False):
+        expects = [axis.values[i] for i in indices]
+        _require(ds[name].values.tolist() == expects, f"{name}: is not the axis of the stored study")
     if values:
         _check_values(ds, study)
 

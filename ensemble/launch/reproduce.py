@@ -1,0 +1,95 @@
+"""Making one member again from a file alone, and comparing it bit for bit."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ..store import Box, open_dataset
+from ..study import Study, StudyError
+from .local import run_box
+
+
+class Comparison(NamedTuple):
+    """A stored member beside the same one computed anew."""
+
+    labels: dict[str, object]
+    different: dict[str, float]
+    """The largest difference of each variable that is not bit for bit the same (NaN where only one is NaN)."""
+    variables: int
+    engine: str
+    """What computed it, then and now."""
+
+
+def reproduce(path: str | Path, labels: dict[str, str]) -> Comparison:
+    """Runs one member of a dataset again, from the study that the dataset holds, and compares every variable.
+
+    **Arguments:** `path`: a run directory or one file of it; `labels`: the value of every axis that has more than one,
+    and `seed`, as texts.
+
+    **Raises:** `StudyError` for labels that the dataset does not have, or a member without a result.
+    """
+    with open_dataset(path) as ds:
+        study = Study.from_json(ds.attrs["study"])
+        places = _places(ds, (*study.axes, "seed"), labels)
+        member = ds.isel({name: [place] for name, place in places.items()}).load()
+        engine = str(ds.attrs.get("engine", ""))
+    found = {name: member[name].values[0].item() for name in places}
+    if int(member["status"].values.item()) < 2:
+        raise StudyError(f"--member: {_said(found)} has no result yet; finish the run first")
+    indices = [np.array([list(axis.values).index(found[name])]) for name, axis in study.axes.items()]
+    with _engine(engine):
+        results, work = run_box(study, Box((*indices, np.array([found["seed"]]))))
+    again = results.dataset({})
+    different = {}
+    for name in results.variables:
+        before, after = member[name].values, again[name].values
+        if not np.array_equal(before, after, equal_nan=before.dtype.kind == "f"):
+            different[name] = float(np.max(np.abs(before.astype(float) - after.astype(float))))
+    now = ", ".join(sorted(work.backends))
+    return Comparison(found, different, len(results.variables), now if now == engine else f"{engine} then, {now} now")
+
+
+def _places(ds, names: tuple[str, ...], labels: dict[str, str]) -> dict[str, int]:
+    unknown = set(labels) - set(names)
+    if unknown:
+        raise StudyError(f"--member: got {sorted(unknown)[0]!r}; its labels are {', '.join(names)}")
+    places = {}
+    for name in names:
+        values = ds[name].values.tolist()
+        if name not in labels and len(values) > 1:
+            raise StudyError(f"--member: got no {name}; write AXIS=value for each of {', '.join(names)}")
+        matches = [i for i, v in enumerate(values) if name not in labels or _same(v, labels[name])]
+        if not matches:
+            raise StudyError(f"--member: got {name} = {labels[name]!r}; its values are {values}")
+        places[name] = matches[0]
+    return places
+
+
+def _same(value: object, text: str) -> bool:
+    if str(value) == text:
+        return True
+    try:
+        return isinstance(value, int | float) and float(text) == float(value)
+    except ValueError:
+        return False
+
+
+def _said(labels: dict[str, object]) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in labels.items())
+
+
+@contextmanager
+def _engine(name: str) -> Iterator[None]:
+    """Asks for the backend that computed a file, where it was one alone."""
+    before = os.environ.get("GD_ATLAS_ENGINE")
+    if before is None and name and ", " not in name:
+        os.environ["GD_ATLAS_ENGINE"] = name
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop("GD_ATLAS_ENGINE", None)

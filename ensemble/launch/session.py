@@ -1,0 +1,152 @@
+"""A run of the command on a run directory: what is there is verified first, what happens is noted."""
+
+import contextlib
+import datetime
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..engine import Work
+from ..store import FINISHED, OLD_FILE, Box, RunDirectory, StoreError, Survey, lock, status_counts
+from ..study import Study, StudyError
+from .report import Report, Reporter
+
+_SECONDS_BETWEEN_NOTES = 5.0
+
+
+@contextlib.contextmanager
+def opened(
+    path: Path, study: Study, overwrite: bool, say: Callable[[str], None]
+) -> Iterator[tuple[RunDirectory, Survey]]:
+    """The run directory for a study, locked, verified, and what is damaged in it set aside.
+
+    **Raises:** `StudyError` where it cannot be written or holds another study; `StoreError` where another run is at
+    work.
+    """
+    _make_folder(path)
+    with lock(path):
+        if not overwrite:
+            _refuse_old_layout(path)
+        directory = _prepare(path, study, overwrite, say)
+        yield directory, _set_bad_aside(directory, say)
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".writable.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise StudyError(f"out: got {path}, which cannot be written: {error}; take another directory") from None
+
+
+def _refuse_old_layout(path: Path) -> None:
+    if (path / OLD_FILE).exists():
+        raise StudyError(
+            f"out: {path} holds {OLD_FILE} of an earlier gd-atlas, which can be opened as it is; take another "
+            "directory, or replace it with --overwrite"
+        )
+
+
+def _prepare(path: Path, study: Study, overwrite: bool, say: Callable[[str], None]) -> RunDirectory:
+    """The run directory for a study: a new one, the one that is there, or that one extended."""
+    if overwrite:
+        RunDirectory.clear(path)
+    try:
+        directory = RunDirectory.open(path)
+    except FileNotFoundError:
+        return RunDirectory.make(path, study)
+    if directory.study.hash != study.hash:
+        before = directory.study.members
+        directory = directory.extended(study)
+        say(f"{path}: extends a run of {before:,} members to {study.members:,}; computes only what is new")
+    directory.remove_temporaries()
+    return directory
+
+
+def _set_bad_aside(directory: RunDirectory, say: Callable[[str], None]) -> Survey:
+    """Verifies all that a directory holds; what is damaged or foreign is renamed, said, and computed again."""
+    found = directory.survey()
+    for path, reason in found.bad.items():
+        directory.set_aside(path)
+        say(f"{path}: {reason}; set aside as {path.name}.damaged, to be computed again")
+    if found.stored or found.partial:
+        done = sum(directory.boxes[n].size for n in found.stored)
+        say(
+            f"{directory.path}: {len(found.stored):,} of {len(directory.boxes):,} shards verified ({done:,} members), "
+            f"{len(found.partial):,} partly filled"
+        )
+    return found
+
+
+class Session:
+    """What a run of the command says of itself: to whoever watches it, to `status`, and in the manifest."""
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        found: Survey,
+        on_progress: Callable[[Report], None],
+        facts: Mapping[str, str | int | float],
+    ):
+        self.directory, self.facts = directory, facts
+        self.missing: dict[int, Box] = {n: box for n, box in directory.boxes.items() if n not in found.stored}
+        self.before = status_counts(directory, found.stored).sum(axis=0)
+        self.before[:FINISHED] = 0
+        own = sum(box.size for box in self.missing.values())
+        self.reporter = Reporter(directory.study, on_progress, int(self.before.sum()), own)
+        self.work, self.ended = Work(), np.zeros_like(self.before)
+        self.noted = time.monotonic()
+        directory.sessions.append(self._facts())
+        self.note("running", {})
+
+    def progress(self, ended: np.ndarray, work: Work, counts: Callable[[], dict[int, dict[int, list[int]]]]) -> None:
+        """Takes note of the members that ended since the command began, by status.
+
+        `counts` is asked for those in boxes that are being filled, as `Collection.counts`.
+        """
+        self.ended, self.work = ended, work
+        self.reporter.report(self.before + ended, work.member_steps)
+        if time.monotonic() - self.noted > _SECONDS_BETWEEN_NOTES:
+            self.note("running", counts())
+
+    def save(self) -> None:
+        """Brings the manifest up to date."""
+        self.directory.sessions[-1] = self._facts()
+        self.directory.save()
+
+    def _facts(self) -> dict[str, Any]:
+        return session_facts(self.facts, self.work, self.reporter.seconds)
+
+    def note(self, state: str, counts: dict[int, dict[int, list[int]]]) -> None:
+        """Leaves word for `python -m ensemble status`."""
+        self.noted = time.monotonic()
+        said = {
+            "state": state,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "written": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "seconds": self.reporter.seconds,
+            "member_steps": self.work.member_steps,
+            "share": self.reporter.share(self.before + self.ended, self.work.member_steps),
+            "open": counts,
+        }
+        with contextlib.suppress(StoreError):  # that nobody can be told is no reason to stop
+            self.directory.write_progress(said)
+
+
+def session_facts(facts: Mapping[str, str | int | float], work: Work, seconds: float) -> dict[str, Any]:
+    """What a manifest says of one run of the command."""
+    return {
+        **facts,
+        "wall_time": round(seconds, 3),
+        "engine": ", ".join(sorted(work.backends)),
+        "member_steps": work.member_steps,
+        "lane_steps": work.lane_steps,
+    }

@@ -1,0 +1,67 @@
+"""Labels: coordinates, sizes of cells, units and attributes around the arrays of a box."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ..study import Study
+from .boxes import Box
+from .schema import SCHEMA_VERSION, STATUS, variables
+
+
+def labelled(
+    study: Study, box: Box, arrays: Mapping[str, Any], complete: bool, provenance: Mapping[str, Any]
+) -> xr.Dataset:
+    """The dataset of a box whose variables are `arrays`, of shape (axes…, seed, …); lazy where these are."""
+    axes = tuple(study.axes)
+    data = {
+        name: xr.Variable((*axes, "seed", *v.dims), arrays[name], _said(v.units, v.long_name))
+        for name, v in variables(study).items()
+    }
+    data["status"].attrs.update(flag_values=np.array(list(STATUS.values()), np.int8), flag_meanings=" ".join(STATUS))
+    for name, (values, long_name) in _cell_sizes(study, box).items():
+        if name not in axes:  # else the coordinate says it
+            data[name] = xr.Variable(axes, values.reshape(box.shape[:-1]), _said("1", long_name))
+    attributes = {
+        "title": f"gd-atlas ensemble: {study.name}",
+        "question": study.question,
+        "Conventions": "CF-1.11",
+        "schema_version": SCHEMA_VERSION,
+        "complete": int(complete),
+        "study": study.model_dump_json(exclude_none=True),
+        "study_hash": study.hash,
+        "box": json.dumps(box.runs()),
+        **provenance,
+    }
+    return xr.Dataset(data, coords=_coordinates(study, box), attrs=attributes)
+
+
+def _cell_sizes(study: Study, box: Box) -> dict[str, tuple[np.ndarray, str]]:
+    cells = [study.points[n].cell for n in np.unique(box.members(study) // study.seeds)]
+    shapes = np.array([(c.student.width, *c.teacher.shape(), study.space(c).columns) for c in cells], np.int64)
+    return {
+        "student_neurons": (shapes[:, 0], "student neurons m of the cell; neurons beyond are stored as 0"),
+        "teacher_neurons": (shapes[:, 1], "teacher neurons m* of the cell; neurons beyond are stored as 0"),
+        "inputs": (shapes[:, 2], "dimension d of the input x"),
+        "coordinates": (shapes[:, 3], "coordinates that rows of W are written in: d, or at most m + r of a basis"),
+    }
+
+
+def _coordinates(study: Study, box: Box) -> dict[str, tuple]:
+    coords: dict[str, tuple] = {
+        name: (name, np.array(axis.values)[indices], _said(axis.units, axis.long_name or name.replace("_", " ")))
+        for (name, axis), indices in zip(study.axes.items(), box.indices, strict=False)
+    }
+    coords["seed"] = ("seed", box.indices[-1], _said("1", "seed of the member's draws"))
+    if study.record_steps:
+        steps = np.array(study.record_steps, np.int64)
+        coords["step"] = ("record", steps, _said("step", "descent steps taken at the record"))
+    coords["stage"] = ("stage", np.array(study.stage_names), _said("1", "stage of the protocol"))
+    return coords
+
+
+def _said(units: str, long_name: str) -> dict[str, Any]:
+    return {"units": units, "long_name": long_name}

@@ -1,0 +1,32 @@
+"""SIGKILL at many random moments: the dataset is that of an undisturbed run, bit for bit."""
+
+import random
+import subprocess
+import sys
+import time
+
+import ensemble as ens
+from tests.test_directory import assert_identical, long_study, written
+
+
+def test_a_run_that_is_killed_at_many_random_moments(tmp_path):
+    study = long_study(seeds=1500)
+    file, out = written(study, tmp_path / "long.toml"), tmp_path / "out"
+    command = [sys.executable, "-m", "ensemble", "run", str(file), "--out", str(out), "--keep-every", "1"]
+    chance, kills = random.Random(0), 0
+    while True:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if kills < 25:
+            # Importing takes about two seconds: some kills hit it, some the drawing, the steps or the writing.
+            time.sleep(chance.uniform(0.2, 6.0))
+            kills += process.poll() is None
+            process.kill()
+            process.communicate()
+        else:
+            said, _ = process.communicate()
+            assert process.returncode == 0, said
+            break
+    assert kills == 25
+    assert not list(out.glob("**/.*.tmp")), "a half-written file was left behind"
+    with ens.open_dataset(out) as ds:
+        assert_identical(ds, ens.run(study))
