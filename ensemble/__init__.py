@@ -5,8 +5,7 @@
     study = ens.Study.from_toml("studies/recovery.toml")
     ds = ens.run(study, out="data/recovery")
 
-Importing the package turns float64 on in JAX and, on CPU, gives JAX one device a core unless JAX already runs
-or the user chose otherwise.
+Importing the package turns float64 on in JAX, and keeps compiled programs on disk between processes (docs/running.md).
 """
 
 from .engine.devices import configure as _configure

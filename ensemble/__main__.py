@@ -40,6 +40,13 @@ def run_command(
     keep_every: Annotated[
         float, typer.Option(min=1.0, help="seconds of work that a kill may lose at most")
     ] = SECONDS_BETWEEN_KEEPS,
+    dask: Annotated[
+        str | None, typer.Option(metavar="ADDRESS|local|slurm", help="run on a Dask cluster (docs/running.md)")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="workers, for --dask local and slurm")] = None,
+    tls_ca: Annotated[Path | None, typer.Option(help="certificate authority of a tls:// scheduler")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="this client's certificate")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="this client's key")] = None,
 ) -> None:
     """Run a study into a directory; what it holds already is verified and not computed again."""
     resolved = _load(study, seeds, only)
@@ -47,7 +54,13 @@ def run_command(
     _say(_size_line(resolved))
     with _errors_said(), ProgressShow(console) as show:
         try:
-            ds = run(resolved, out, on_progress=show.update, say=_say, overwrite=overwrite, keep_every=keep_every)
+            if dask is None:
+                ds = run(resolved, out, on_progress=show.update, say=_say, overwrite=overwrite, keep_every=keep_every)
+            else:
+                from .launch.cluster import connected, run_on_cluster  # distributed is imported only where it is used
+
+                with connected(dask, workers, tls_ca, tls_cert, tls_key) as client:
+                    ds = run_on_cluster(resolved, out, client, on_progress=show.update, say=_say, overwrite=overwrite)
         except KeyboardInterrupt:
             show.close()
             _say(f"interrupted: {_kept(out)}")

@@ -12,13 +12,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import PartitionSpec
 from numpy.typing import DTypeLike
 
 from .activations import AbstractActivation
 from .activations.base import safe_divide
 from .draws import Space, member_key
-from .engine import NEVER, Drawn, Flights, ProgramShape, Rules, Sink, Workload, mesh
+from .engine import NEVER, Device, Drawn, Flights, Program, ProgramShape, Rules, Sink, Workload, side_by_side
 from .network import TwoLayer, reduce_pair, row_norms
 from .probes import Frame, Setting, frame, measure
 from .protocol import Protocol, Stage
@@ -28,7 +27,7 @@ from .starts import GivenStart
 from .study import Cell, Study
 
 BATCH = 256
-"""Members a device in a batch of the programs around the descent: drawing, measuring, ridge, balance."""
+"""Members in a batch of the programs around the descent: drawing, measuring, ridge, balance."""
 
 _CACHED = 16
 """Members of a batch whose arrays stay in a core's cache together."""
@@ -143,7 +142,7 @@ def workload(study: Study, group: Group, members: np.ndarray, sink: Sink, flight
     )
 
 
-def _update(program: Callable, *arrays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _update(program: Program, *arrays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return _in_batches(program, len(arrays[0]), lambda part: tuple(x[part] for x in arrays))
 
 
@@ -187,31 +186,23 @@ def _rules(protocols: list[Protocol], schedules: Sequence[Callable], dtype: np.d
 # -- programs around the descent ---------------------------------------------------------------------
 
 
-def _on_every_device(of_member: Callable) -> Callable:
-    """The jitted program that maps `of_member` over a batch on every device.
-
-    Each device's part has `BATCH` rows whatever the number of devices: bits depend on that number alone.
-    """
-    split = PartitionSpec("device")
-
-    def on_device(*arrays):
-        return jax.lax.map(lambda member: of_member(*member), arrays, batch_size=_CACHED)
-
-    return jax.jit(jax.shard_map(on_device, mesh=mesh(), in_specs=split, out_specs=split, check_vma=False))
+def _batched(of_member: Callable) -> Program:
+    """The compiled program that maps `of_member` over a batch of `BATCH` rows."""
+    return Program(lambda *arrays: jax.lax.map(lambda member: of_member(*member), arrays, batch_size=_CACHED))
 
 
-def _in_batches(program: Callable, count: int, gather: Callable[[np.ndarray], Any]):
-    """`program` on batches of `BATCH` rows a device, the last one padded with copies of its first row.
+def _in_batches(program: Program, count: int, gather: Callable[[np.ndarray], Any]):
+    """`program` on batches of `BATCH` rows, the last one padded with copies of its first row.
 
     `gather(part)` gives the arguments of the rows `part`: they are copied a batch at a time.
     """
-    whole = BATCH * mesh().size
-    parts = []
-    for begin in range(0, count, whole):
-        rows = np.arange(begin, begin + whole)
-        rows = np.where(rows < count, rows, begin)
-        parts.append(program(*gather(rows)))  # runs while the next batch is gathered
-    return jax.tree.map(lambda *xs: np.concatenate([np.asarray(x) for x in xs])[:count], *parts)
+
+    def of_batch(begin: int, device: Device):
+        rows = np.arange(begin, begin + BATCH)
+        return jax.tree.map(np.asarray, program(device, *gather(np.where(rows < count, rows, begin))))
+
+    parts = side_by_side(of_batch, range(0, count, BATCH))
+    return jax.tree.map(lambda *xs: np.concatenate(xs)[:count], *parts)
 
 
 class _Template:
@@ -228,7 +219,7 @@ class _Template:
 
 
 @functools.cache
-def _draw_program(template: _Template, dtype: str) -> Callable:
+def _draw_program(template: _Template, dtype: str) -> Program:
     """Jitted (numbers, d, root seed, seed) → (a, W, teacher a, teacher W, the teacher's frame), batched.
 
     Drawn in float64 and then rounded, so that both precisions share their draws.
@@ -248,11 +239,11 @@ def _draw_program(template: _Template, dtype: str) -> Callable:
         drawn = student.a, student.W, teacher.a, teacher.W, tuple(frame(teacher))
         return jax.tree.map(lambda x: x.astype(dtype), drawn)
 
-    return _on_every_device(draw)
+    return _batched(draw)
 
 
 @functools.cache
-def _measure_program(sigma: AbstractActivation, names: tuple[str, ...]) -> Callable:
+def _measure_program(sigma: AbstractActivation, names: tuple[str, ...]) -> Program:
     """Jitted measurement of the probes called `names`; what others alone need is not computed."""
 
     def of_member(a, W, teacher_a, teacher_W, frame, decay, moves_output, moves_first, threshold):
@@ -260,11 +251,11 @@ def _measure_program(sigma: AbstractActivation, names: tuple[str, ...]) -> Calla
         values = measure(TwoLayer(a, W, sigma), TwoLayer(teacher_a, teacher_W, sigma), Frame(*frame), setting)
         return {name: values[name] for name in names}
 
-    return _on_every_device(of_member)
+    return _batched(of_member)
 
 
 @functools.cache
-def _ridge_program(sigma: AbstractActivation) -> Callable:
+def _ridge_program(sigma: AbstractActivation) -> Program:
     """Jitted exact minimum over a of ½E(f−f*)² + (λ/2)‖a‖²: (K(W,W) + λI) a = K(W,W*) a*, batched.
 
     By eigenvalues of K, those at rounding level left out: the minimal-norm solution where K + λI is singular.
@@ -278,11 +269,11 @@ def _ridge_program(sigma: AbstractActivation) -> Callable:
         inverse = jnp.where(kept, 1.0 / jnp.where(kept, regular, 1.0), 0.0)
         return vectors @ (inverse * (vectors.T @ (kernel(sigma, W, teacher_W) @ teacher_a))), W
 
-    return _on_every_device(of_member)
+    return _batched(of_member)
 
 
 @functools.cache
-def _balance_program() -> Callable:
+def _balance_program() -> Program:
     """Jitted rescaling of every neuron to |a_i| = ‖w_i‖ = √(|a_i|‖w_i‖), batched; a neuron of mass 0 becomes 0."""
 
     def of_member(a, W, teacher_a, teacher_W, decay):
@@ -291,4 +282,4 @@ def _balance_program() -> Callable:
         size = jnp.sqrt(jnp.abs(a) * norms)
         return jnp.sign(a) * size, safe_divide(size, norms)[:, None] * W
 
-    return _on_every_device(of_member)
+    return _batched(of_member)

@@ -1,6 +1,9 @@
 """The engine: exact dynamics, whatever lane, neighbour, budget or order a member had."""
 
 import itertools
+import os
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -9,12 +12,12 @@ import xarray as xr
 
 import ensemble as ens
 import ensemble.engine.backends as backends
-from ensemble.engine import TRACES, EngineError, Watch, choose, mesh, run_workloads
+from ensemble.engine import TRACES, EngineError, Watch, places, run_workloads
 from ensemble.engine.descent import DUALS, advance_blocks
 from ensemble.engine.lanes import empty_lanes
 from ensemble.engine.stream import Stream
 from ensemble.members import groups, workload
-from ensemble.store import FINISHED, Results
+from ensemble.store import FINISHED, Box, Collection, Results
 from tests.studies import descend, heavy_tailed, small
 
 
@@ -129,6 +132,8 @@ def test_members_in_flight_go_on_with_the_same_bits(heavy_run, monkeypatch):
     (group,) = groups(study)
     results = Results(study)
     everyone = np.arange(study.members)
+    collection = Collection(study, {0: Box.whole(study)}, lambda number, results: None)
+    collection.adopt(0, results)
 
     class Pause(Watch):
         def __init__(self):
@@ -149,7 +154,7 @@ def test_members_in_flight_go_on_with_the_same_bits(heavy_run, monkeypatch):
     while np.any(results.status < FINISHED):
         watch = Pause()
         left = everyone[results.status < FINISHED]
-        run_workloads([workload(study, group, left, results.sink([0]), before)], watch)
+        run_workloads([workload(study, group, left, collection.sink([0]), before)], watch)
         (before,) = watch.flights or [None]
         if before is not None:
             assert np.any(before.step > 0)
@@ -162,56 +167,77 @@ def test_members_in_flight_go_on_with_the_same_bits(heavy_run, monkeypatch):
 def test_groups_run_side_by_side():
     """Where one group leaves cores without work the next begins, and no member's bits know of it."""
     widths = small(axes={"width": {"field": "student.neurons", "values": [4, 5, 6]}, "separation": [0.4, 0.8]})
-    results, began, finished = Results(widths), [], []
+    began, finished, filled = [], [], []
 
-    def works(study, results):
+    def works(study):
+        collection = Collection(study, {0: Box.whole(study)}, lambda number, results: filled.append(results))
         for group in groups(study):
             began.append(len(finished))
             members = np.array([study.seeds * c + s for c in group.cells for s in range(study.seeds)])
-            yield workload(study, group, members, results.sink([0]))
+            yield workload(study, group, members, collection.sink([0]))
 
     class Count(Watch):
         def progress(self, work):
             finished[:] = range(work.finished)
 
-    done = run_workloads(works(widths, results), Count())
+    done = run_workloads(works(widths), Count())
     assert began == [0, 0, 0], "so few members leave room: all groups begin before any member ends"
     assert done.finished == widths.members and done.member_steps == 60 * widths.members
+    (results,) = filled
     assert_same_members(ens.run(widths.only(width=[5])), results.dataset({}).isel(neuron=slice(5)))
     # A group that fills every core is left alone until it no longer does.
     many = widths.replace(seeds=backends._MOST_LANES)
     began.clear()
     finished.clear()
-    run_workloads(itertools.islice(works(many, Results(many)), 2), Count())
+    run_workloads(itertools.islice(works(many), 2), Count())
     assert began[0] == 0 and began[1] > backends._MOST_LANES
 
 
 def test_out_of_memory_on_the_device_shrinks_the_plan(backend, monkeypatch):
     if backend == "simd":
         pytest.skip("the kernel allocates on the host, once")
-    monkeypatch.setattr(backends, "_MOST_LANES", 8 * mesh().size * 32)
-    study = heavy_tailed(seeds=8 * mesh().size * 32, protocol={"kind": "plain", "step_size": 0.2, "steps": 9})
+    study = heavy_tailed(seeds=8 * 32 * len(places()), protocol={"kind": "plain", "step_size": 0.2, "steps": 9})
     whole = ens.run(study)
+    # As on an accelerator: all lanes of a device in one call.
+    monkeypatch.setattr(backends.Reference, "_lanes_a_call", lambda self: self.count // self.devices)
+    assert_same_members(ens.run(study), whole)
     sizes = []
     call = backends.Reference._call
 
-    def short_of_memory(self, lanes, record_steps, budget):
-        sizes.append(len(lanes.a))
-        if len(lanes.a) > 3 * mesh().size * 32:
+    def short_of_memory(self, lanes, record_steps, budget, rows, device):
+        sizes.append(rows.stop - rows.start)
+        if sizes[-1] > 3 * 32:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate")
-        return call(self, lanes, record_steps, budget)
+        return call(self, lanes, record_steps, budget, rows, device)
 
     monkeypatch.setattr(backends.Reference, "_call", short_of_memory)
     assert_same_members(ens.run(study), whole)
-    most = 8 * mesh().size * 32
-    assert sizes[:4] == [most, most // 2, most // 4, most // 4]
+    assert set(sizes) == {8 * 32, 4 * 32, 2 * 32}
 
-    def broken(self, lanes, record_steps, budget):
+    def broken(self, lanes, record_steps, budget, rows, device):
         raise jax.errors.JaxRuntimeError("INTERNAL: something else")
 
     monkeypatch.setattr(backends.Reference, "_call", broken)
     with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
         ens.run(study)
+
+
+def test_the_number_of_cores_changes_nothing(backend, tmp_path):
+    """Processes of their own, as a machine with so many cores would have."""
+    program = (
+        "import sys, ensemble as ens\n"
+        "from tests.studies import small\n"
+        "ds = ens.run(small())\n"
+        "ds.to_netcdf(sys.argv[1], encoding={'stage': {'dtype': 'S1'}})\n"
+    )
+    found = []
+    for cores in (1, 2, 3):
+        environment = os.environ | {"GD_ATLAS_CORES": str(cores), "PYTHONPATH": os.getcwd()}
+        subprocess.run([sys.executable, "-c", program, tmp_path / f"{cores}.nc"], env=environment, check=True)
+        found.append(xr.load_dataset(tmp_path / f"{cores}.nc"))
+    assert_same_members(found[0], found[1])
+    assert_same_members(found[0], found[2])
+    assert found[0].attrs["engine"] == backend
 
 
 def test_steps_are_heavy_tailed_and_lanes_are_left(heavy_run):
@@ -260,10 +286,10 @@ def test_backends_agree_to_rounding(activation, monkeypatch, backend):
 
 def test_engine_can_be_chosen_and_refuses(monkeypatch):
     monkeypatch.setenv("GD_ATLAS_ENGINE", "fast")
-    with pytest.raises(ValueError, match="GD_ATLAS_ENGINE: got 'fast'; it is auto, simd or reference"):
+    with pytest.raises(EngineError, match="GD_ATLAS_ENGINE: got 'fast'; it is auto, simd, fused or reference"):
         ens.run(small())
     monkeypatch.setenv("GD_ATLAS_ENGINE", "simd")
-    with pytest.raises(ValueError, match="serves float64 on a CPU with the activations relu"):
+    with pytest.raises(EngineError, match="serves float64 on a CPU with the activations relu"):
         ens.run(small(precision="float32"))
 
 
@@ -367,16 +393,6 @@ def test_float32_shares_the_draws_and_stays_near(small_run):
     # Sixty contracting steps of float32 rounding (6e-8 each, of order-one weights).
     np.testing.assert_allclose(single["W"], small_run["W"], atol=1e-5)
     np.testing.assert_array_equal(single["teacher_W"], small_run["teacher_W"].astype(np.float32))
-
-
-def test_engine_that_does_not_exist_is_refused(monkeypatch):
-    shape = groups(small(precision="float32"))[0].shape
-    monkeypatch.setenv("GD_ATLAS_ENGINE", "simd")
-    with pytest.raises(EngineError, match="got 'simd', which serves float64"):
-        choose(shape)
-    monkeypatch.setenv("GD_ATLAS_ENGINE", "cuda")
-    with pytest.raises(EngineError, match="got 'cuda'; it is auto, simd, fused or reference"):
-        ens.run(small())
 
 
 def test_kernel_refuses_lanes_of_another_shape(backend):

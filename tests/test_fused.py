@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import ensemble as ens
-from ensemble.engine import EngineError, backends, mesh
+from ensemble.engine import EngineError, backends, places
 from ensemble.engine.fused import advance_members
 from ensemble.engine.lanes import NEVER, empty_lanes
 from ensemble.engine.stream import Stream
@@ -65,7 +65,7 @@ def test_stages_records_and_ends_are_those_of_the_reference():
 @pytest.mark.parametrize("budget", [30, 1000])
 def test_budget_refill_and_neighbours_change_nothing(budget, monkeypatch):
     whole = run(heavy_tailed(seeds=5), "fused")
-    monkeypatch.setattr(backends, "_MOST_LANES", 2 * mesh().size)
+    monkeypatch.setattr(backends, "_MOST_LANES", 2 * len(places()))
     monkeypatch.setattr(Stream, "_budget", lambda self: budget)
     assert_same_members(whole, run(heavy_tailed(seeds=20), "fused"))
     assert np.all(whole["status"] == ens.STATUS["converged"])

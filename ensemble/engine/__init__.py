@@ -2,7 +2,7 @@
 
 from .advance import TRACES, ProgramShape
 from .backends import EngineError, choose
-from .devices import configure, granted_cores, mesh
+from .devices import Device, Program, configure, granted_cores, places, side_by_side
 from .lanes import ACTIVE, DIVERGED, NEVER, RULE_MET, Rules
 from .run import Watch, run_workloads
 from .workload import Drawn, Ended, Flights, Sink, Work, Workload
@@ -13,10 +13,12 @@ __all__ = [
     "NEVER",
     "RULE_MET",
     "TRACES",
+    "Device",
     "Drawn",
     "Ended",
     "EngineError",
     "Flights",
+    "Program",
     "ProgramShape",
     "Rules",
     "Sink",
@@ -26,6 +28,7 @@ __all__ = [
     "choose",
     "configure",
     "granted_cores",
-    "mesh",
+    "places",
     "run_workloads",
+    "side_by_side",
 ]

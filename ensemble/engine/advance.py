@@ -13,13 +13,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
 
 from ..activations import AbstractActivation
 from ..network import TwoLayer
 from ..probes import gradient_norm, max_angle, risk_gradient
 from ..risks import population_loss
 from ..schedules import halving_factor
+from .devices import Program
 from .lanes import ACTIVE, DIVERGED, RULE_MET, Lanes, Snapshots
 
 
@@ -66,20 +66,14 @@ def advance_tiles(shape: ProgramShape, lanes: Lanes, record_steps: jax.Array, bu
 
 
 @functools.cache
-def advance_program(shape: ProgramShape, mesh: Mesh, on_device: Callable = advance_tiles) -> Callable:
-    """The jitted `(lanes, record_steps, budget) -> (lanes, snapshots, executed)`.
-
-    Lane arrays have a leading axis of devices × lanes a device; `on_device` advances those of one device.
-    """
+def advance_program(shape: ProgramShape, advance: Callable = advance_tiles) -> Program:
+    """The compiled `(lanes, record_steps, budget) -> (lanes, snapshots, executed)` of one device."""
 
     def program(lanes, record_steps, budget):
         TRACES.append(shape)
-        split, whole = PartitionSpec("device"), PartitionSpec()
-        of_device = functools.partial(on_device, shape)
-        sharded = jax.shard_map(of_device, mesh=mesh, in_specs=(split, whole, whole), out_specs=split, check_vma=False)
-        return sharded(lanes, record_steps, budget)
+        return advance(shape, lanes, record_steps, budget)
 
-    return jax.jit(program)
+    return Program(program)
 
 
 def _advance_tile(shape: ProgramShape, lanes: Lanes, record_steps: jax.Array, budget: jax.Array):

@@ -12,15 +12,13 @@ import abc
 import functools
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from .advance import ProgramShape, advance_program, advance_tiles, divergence_limit
 from .descent import DUALS, advance_blocks, scratch_size
-from .devices import granted_cores, mesh
+from .devices import Device, granted_cores, places, side_by_side
 from .fused import advance_members
 from .lanes import NEVER, Lanes, Snapshots
 from .simd import LANES
@@ -60,57 +58,57 @@ class AbstractBackend(abc.ABC):
 
 
 class Reference(AbstractBackend):
-    """Tiles of one compiled program, spread over the local JAX devices."""
+    """Tiles of one compiled program, side by side on cores or accelerators; lanes are changed in place."""
 
     name = "reference"
 
-    def __init__(self, shape: ProgramShape, members: int, devices: Mesh | None = None):
-        self.mesh = devices or mesh()
-        self.devices = self.parallel = self.mesh.size
+    def __init__(self, shape: ProgramShape, members: int):
+        self.devices = self.parallel = len(places())
         self.tile = self._tile(shape)
         self.count = _lane_count(shape, members, self.devices * self.tile)
-        self.program = advance_program(shape, self.mesh, self._on_device())
-        self.tiles_a_call = self.count // (self.devices * self.tile)
-        self.split = NamedSharding(self.mesh, PartitionSpec("device"))
-        self.whole = NamedSharding(self.mesh, PartitionSpec())
+        self.program = advance_program(shape, self._advance())
+        self.lanes_a_call = self._lanes_a_call()
 
     @staticmethod
     def _tile(shape: ProgramShape) -> int:
         return shape.tile
 
     @staticmethod
-    def _on_device() -> Callable:
-        """What advances the lanes of one device."""
+    def _advance() -> Callable:
+        """What the program does with its lanes."""
         return advance_tiles
 
+    def _lanes_a_call(self) -> int:
+        """One tile on CPU, so that the program does not depend on the number of lanes; all of a device's on others."""
+        return self.tile if jax.default_backend() == "cpu" else self.count // self.devices
+
     def advance(self, lanes, record_steps, budget):
-        while True:
-            try:
-                return self._advance_in_parts(lanes, record_steps, budget)
-            except jax.errors.JaxRuntimeError as error:
-                # Lanes are on the host and as they were: the same steps again, on fewer of them at a time.
-                if "RESOURCE_EXHAUSTED" not in str(error) or self.tiles_a_call == 1:
-                    raise
-                self.tiles_a_call = -(-self.tiles_a_call // 2)
+        size = self.lanes_a_call
+        parts = [slice(begin, min(begin + size, self.count)) for begin in range(0, self.count, size)]
+        step = functools.partial(self._advance_part, lanes, record_steps, budget)
+        snapshots, executed = jax.tree.map(lambda *xs: np.concatenate(xs), *side_by_side(step, parts))
+        return lanes, snapshots, executed
 
-    def _advance_in_parts(self, lanes, record_steps, budget):
-        tiles = np.arange(self.count).reshape(self.devices, -1, self.tile)
-        parts = [tiles[:, i : i + self.tiles_a_call].ravel() for i in range(0, tiles.shape[1], self.tiles_a_call)]
-        if len(parts) == 1:
-            return self._call(lanes, record_steps, budget)
-        found = [self._call(jax.tree.map(lambda x: x[rows], lanes), record_steps, budget) for rows in parts]  # noqa: B023
-        together, snapshots, executed = jax.tree.map(lambda *xs: np.concatenate(xs), *found)
-        order = np.argsort(np.concatenate(parts))
-        tile_order = order[:: self.tile] // self.tile
-        return *jax.tree.map(lambda x: x[order], (together, snapshots)), executed[tile_order]
+    def _advance_part(self, lanes: Lanes, record_steps: np.ndarray, budget: int, rows: slice, device: Device):
+        try:
+            return self._call(lanes, record_steps, budget, rows, device)
+        except jax.errors.JaxRuntimeError as error:
+            tiles = (rows.stop - rows.start) // self.tile
+            if "RESOURCE_EXHAUSTED" not in str(error) or tiles == 1:
+                raise
+        # These lanes are as they were: the same steps again, on half of them at a time, here and from now on.
+        middle = rows.start + tiles // 2 * self.tile
+        self.lanes_a_call = min(self.lanes_a_call, max(middle - rows.start, rows.stop - middle))
+        halves = slice(rows.start, middle), slice(middle, rows.stop)
+        done = [self._advance_part(lanes, record_steps, budget, half, device) for half in halves]
+        return jax.tree.map(lambda *xs: np.concatenate(xs), *done)
 
-    def _call(self, lanes, record_steps, budget):
-        after, snapshots, executed = self.program(
-            jax.device_put(lanes, self.split), jax.device_put(record_steps, self.whole), np.int32(budget)
-        )
-        # What the program does not change keeps its host arrays; the others become writable copies.
-        changed = {f: np.array(getattr(after, f)) for f in ("a", "W", "step", "code", "record", "decay_used")}
-        return lanes._replace(**changed), jax.tree.map(np.asarray, snapshots), np.asarray(executed)
+    def _call(self, lanes: Lanes, record_steps: np.ndarray, budget: int, rows: slice, device: Device):
+        part = jax.tree.map(lambda x: x[rows], lanes)
+        after, snapshots, executed = self.program(device, part, record_steps, np.int32(budget))
+        for name in ("a", "W", "step", "code", "record", "decay_used"):
+            getattr(lanes, name)[rows] = getattr(after, name)
+        return jax.tree.map(np.asarray, (snapshots, executed))
 
 
 class Fused(Reference):
@@ -128,8 +126,11 @@ class Fused(Reference):
         return 1
 
     @staticmethod
-    def _on_device() -> Callable:
+    def _advance() -> Callable:
         return _interpreted if jax.default_backend() == "cpu" else _compiled
+
+    def _lanes_a_call(self) -> int:
+        return self.count // self.devices
 
 
 _interpreted = functools.partial(advance_members, True)
@@ -194,15 +195,15 @@ class Simd(AbstractBackend):
         )
         blocks = self.count // LANES
         # A few parts a thread, so that threads whose members end early take over from the others.
-        parts = np.array_split(np.arange(blocks), min(blocks, 8 * len(self.scratch)))
+        parts = np.array_split(np.arange(blocks), min(blocks, 8 * self.parallel))
         free = list(self.scratch)
 
-        def work(part: np.ndarray) -> None:
+        def work(part: np.ndarray, device: Device) -> None:
             scratch = free.pop()
             advance_blocks(part[0], part[-1] + 1, *arguments, scratch, self.executed)
             free.append(scratch)
 
-        list(_pool().map(work, parts))
+        side_by_side(work, parts)
         return lanes, snapshots, self.executed
 
     def _snapshots(self, record_steps: np.ndarray) -> Snapshots:
@@ -260,8 +261,3 @@ def _aligned(count: int) -> np.ndarray:
     raw = np.zeros(count + LANES)
     begin = (-raw.ctypes.data // 8) % LANES
     return raw[begin : begin + count]
-
-
-@functools.cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(granted_cores(), thread_name_prefix="gd-atlas")

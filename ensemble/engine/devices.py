@@ -1,19 +1,28 @@
-"""Devices: on CPU one JAX device a core, set up before JAX starts.
+"""Devices: where compiled programs run side by side.
 
-XLA runs a batch of small matrix products on one core, so every core gets a device of its own and its own
-tiles of lanes. `XLA_FLAGS=--xla_force_host_platform_device_count=N` or `jax_num_cpu_devices` set by the user
-win.
+On CPU every core calls programs of XLA's one CPU device from a thread of its own: the program is then the same whatever
+the number of cores, and so are the bits of its results. (A program that XLA splits over one device a core is compiled
+differently for one device than for two, and rounds differently.) On accelerators every local device is called.
 """
 
+import functools
 import hashlib
+import itertools
 import math
 import os
 import platform
+import threading
+from collections.abc import Callable, Hashable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, TypeVar
 
 import jax
-import numpy as np
-from jax.sharding import Mesh
+
+Device = Any
+"""A `jax.Device`, which type checkers take for a variable."""
+Part = TypeVar("Part")
+Result = TypeVar("Result")
 
 _WORTH_KEEPING = 0.05
 """Seconds of compilation from which a program is kept on disk."""
@@ -34,19 +43,12 @@ def granted_cores() -> int:
 
 
 def configure() -> None:
-    """float64 on, and as many CPU devices as cores unless the user chose; a no-op once JAX has started."""
+    """float64 on, matrix products in full precision, compiled programs kept on disk."""
     jax.config.update("jax_enable_x64", True)
     # A matrix product is never silently rounded to TF32 or bf16 on an accelerator.
     if getattr(jax.config, "jax_default_matmul_precision", None) is None:
         jax.config.update("jax_default_matmul_precision", "highest")
     _keep_compiled_programs()
-    chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if chosen or getattr(jax.config, "jax_num_cpu_devices", None) not in (-1, None):
-        return
-    try:
-        jax.config.update("jax_num_cpu_devices", granted_cores())
-    except RuntimeError:  # JAX already runs: keep the devices that it has
-        pass
 
 
 def _keep_compiled_programs() -> None:
@@ -73,6 +75,38 @@ def _processor_features() -> str:
     return next((line for line in lines if line.startswith(("flags", "Features"))), "")
 
 
-def mesh() -> Mesh:
-    """The local devices of the default backend as a one-dimensional mesh, axis `device`."""
-    return Mesh(np.array(jax.local_devices()), ("device",))
+def places() -> list[Device]:
+    """Where calls run at once: the CPU device once a core, or every local accelerator."""
+    if jax.default_backend() == "cpu":
+        return jax.local_devices()[:1] * granted_cores()
+    return jax.local_devices()
+
+
+def side_by_side(call: Callable[[Part, Device], Result], parts: Iterable[Part]) -> list[Result]:
+    """`call(part, device)` of every part, as many at once as there are places; results in the order of parts."""
+    parts = list(parts)
+    return list(_pool().map(call, parts, itertools.islice(itertools.cycle(places()), len(parts))))
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max(granted_cores(), len(places())), thread_name_prefix="gd-atlas")
+
+
+class Program:
+    """A jitted function that is compiled once for every device and shape, also where threads call it at once."""
+
+    def __init__(self, function: Callable):
+        self._jitted = jax.jit(function)
+        self._compiled: set[Hashable] = set()
+        self._lock = threading.Lock()
+
+    def __call__(self, device: Device, *arguments: Any) -> Any:
+        arguments = jax.device_put(arguments, device)
+        kind = (device, *(x.shape for x in jax.tree.leaves(arguments)))
+        if kind in self._compiled:
+            return self._jitted(*arguments)
+        with self._lock:
+            result = self._jitted(*arguments)
+            self._compiled.add(kind)
+        return result

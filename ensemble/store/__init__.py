@@ -2,7 +2,8 @@
 
 from .boxes import Box
 from .collection import Collection
-from .directory import OLD_FILE, PROGRESS, RunDirectory, Survey, bytes_a_member, difference
+from .directory import OLD_FILE, PROGRESS, RunDirectory, Survey, bytes_a_member, difference, write_shard
+from .files import adopt_file
 from .lock import holder, lock
 from .provenance import provenance
 from .reading import collect, of_sessions, open_dataset, status_counts
@@ -21,6 +22,7 @@ __all__ = [
     "SchemaError",
     "StoreError",
     "Survey",
+    "adopt_file",
     "bytes_a_member",
     "check",
     "collect",
@@ -32,4 +34,5 @@ __all__ = [
     "provenance",
     "status_counts",
     "status_line",
+    "write_shard",
 ]

@@ -211,8 +211,7 @@ class RunDirectory:
     # -- writing -----------------------------------------------------------------------------------
 
     def write_shard(self, number: int, results: Results, provenance: Mapping[str, Any]) -> Path:
-        ds = results.dataset({**provenance, "shard": number})
-        path = write_checked(self.shards, f"{number:06}", lambda temporary: write_netcdf(ds, temporary))
+        path = write_shard(self.shards, number, results, provenance)
         self._drop_partial(f"{number:06}")
         return path
 
@@ -224,8 +223,7 @@ class RunDirectory:
         In this order: flights are never newer than the boxes, whose later records a resumed member writes again.
         """
         for number, results in open_results.items():
-            ds = results.dataset({**provenance, "shard": number})
-            kept = write_checked(self.partial, f"{number:06}", lambda t, ds=ds: write_netcdf(ds, t))
+            kept = write_shard(self.partial, number, results, provenance)
             self._drop_partial(f"{number:06}", kept)
         table = _flights_dataset(self.study, flights)
         kept = write_checked(self.partial, "flights", lambda temporary: write_netcdf(table, temporary))
@@ -252,6 +250,12 @@ class RunDirectory:
             return None
         with xr.open_dataset(path, engine="netcdf4") as table:
             return Flights(*(table[name].values for name in Flights._fields))
+
+
+def write_shard(folder: Path, number: int, results: Results, provenance: Mapping[str, Any]) -> Path:
+    """Writes a box as NUMBER-SHA256.nc."""
+    ds = results.dataset({**provenance, "shard": number})
+    return write_checked(folder, f"{number:06}", lambda temporary: write_netcdf(ds, temporary))
 
 
 def bytes_a_member(study: Study) -> int:

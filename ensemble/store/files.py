@@ -49,6 +49,17 @@ def write_checked(folder: Path, stem: str, write: Callable[[Path], None]) -> Pat
     return target
 
 
+def adopt_file(folder: Path, name: str, contents: bytes) -> None:
+    """Writes a checked file that was made elsewhere.
+
+    **Raises:** `StoreError` where its contents do not have the checksum of its name.
+    """
+    named = parse_name(Path(name))
+    if named is None or hashlib.sha256(contents).hexdigest() != named[1]:
+        raise StoreError(f"{name}: was damaged on its way here; run the same command again")
+    replace_file(folder / name, lambda temporary: (temporary.write_bytes(contents), None)[1])
+
+
 @contextlib.contextmanager
 def _written(folder: Path, name: str, write: Callable[[Path], None]) -> Iterator[Path]:
     temporary = folder / f".{name}.{socket.gethostname()}.{os.getpid()}.tmp"

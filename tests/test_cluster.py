@@ -1,0 +1,205 @@
+"""Dask clusters: a real scheduler and workers, each a process of its own, on the loopback address."""
+
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from distributed import Client
+
+import analysis
+import ensemble as ens
+from ensemble.launch import status
+from ensemble.launch.cluster import connected, run_on_cluster
+from ensemble.store import StoreError
+from ensemble.store import directory as directory_module
+from tests.test_directory import assert_identical, long_study, shards, wait_for, written
+
+PYTHON = [sys.executable, "-m"]
+
+
+@pytest.fixture
+def processes():
+    """Starts processes that are killed at the end of the test."""
+    begun = []
+
+    def start(*command: str, **environment: str) -> subprocess.Popen:
+        begun.append(
+            subprocess.Popen(
+                [*PYTHON, *command],
+                env=os.environ | {"GD_ATLAS_CORES": "1", "PYTHONUNBUFFERED": "1"} | environment,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        )
+        return begun[-1]
+
+    yield start
+    for process in begun:
+        with pytest.MonkeyPatch.context():
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        process.wait()
+
+
+def scheduler(processes, folder: Path, *more: str) -> tuple[subprocess.Popen, str]:
+    file = folder / "scheduler.json"
+    protocol = "tls" if more else "tcp"
+    place = ("--host", "127.0.0.1", "--port", "0", "--protocol", protocol, "--scheduler-file", str(file))
+    process = processes("distributed.cli.dask_scheduler", "--no-dashboard", *place, *more)
+    wait_for(file.exists)
+    return process, json.loads(file.read_text())["address"]
+
+
+def worker(processes, address: str, *more: str) -> subprocess.Popen:
+    return processes(
+        "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard", "--no-nanny", "--local-directory",
+        "/tmp", *more,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def small_shards(monkeypatch):
+    monkeypatch.setattr(directory_module, "_MOST_MEMBERS", 50)
+
+
+@pytest.fixture(scope="module")
+def study() -> ens.Study:
+    return long_study(seeds=100)
+
+
+@pytest.fixture(scope="module")
+def expected(study) -> xr.Dataset:
+    return ens.run(study)
+
+
+def test_a_worker_killed_in_mid_shard_changes_nothing(study, expected, processes, tmp_path, small_shards):
+    _, address = scheduler(processes, tmp_path)
+    victim, _ = worker(processes, address), worker(processes, address)
+    out = tmp_path / "out"
+
+    def kill_one():
+        wait_for(lambda: out.is_dir() and len(list(out.glob("shards/*.nc"))) >= 2)
+        victim.kill()
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    with connected(address) as client:
+        reports = []
+        ds = run_on_cluster(study, out, client, on_progress=reports.append)
+        killer.join()
+        assert victim.poll() is not None
+        assert_identical(ds, expected)
+        assert reports[-1].finished == study.members and ds.attrs["engine"] == "simd"
+        assert len(shards(out)) == 12
+        # What analysis reduces is computed where the shards are: the dataset travels as a recipe.
+        (table,) = [analysis.summary(ds, "loss", 1e-3)]
+        np.testing.assert_array_equal(table["loss"].values, analysis.summary(expected, "loss", 1e-3)["loss"].values)
+
+
+def test_workers_that_do_not_see_the_directory_return_their_shards(study, expected, processes, tmp_path, small_shards,
+                                                                     monkeypatch):  # fmt: skip
+    """The client gives the workers the name of a token that is not there, as on another machine."""
+    _, address = scheduler(processes, tmp_path)
+    worker(processes, address)
+    submit = Client.submit
+
+    def elsewhere(self, function, study, box, number, token, **options):
+        return submit(self, function, study, box, number, f"/nowhere{token}", **options)
+
+    monkeypatch.setattr(Client, "submit", elsewhere)
+    with connected(address) as client:
+        assert_identical(run_on_cluster(study, tmp_path / "out", client), expected)
+
+
+def test_a_scheduler_that_dies_leaves_a_directory_that_goes_on(study, expected, processes, tmp_path, small_shards):
+    chief, address = scheduler(processes, tmp_path)
+    worker(processes, address)
+    out = tmp_path / "out"
+
+    def kill():
+        wait_for(lambda: out.is_dir() and len(list(out.glob("shards/*.nc"))) >= 2)
+        chief.kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with (
+        pytest.raises(StoreError, match=r"the Dask scheduler is gone.*goes on from there"),
+        connected(address) as client,
+    ):
+        run_on_cluster(study, out, client)
+    killer.join()
+    done = len(shards(out))
+    assert 2 <= done < 12
+    said = []
+    assert_identical(ens.run(study, out=out, say=said.append), expected)
+    assert any(f"{done} of 12 shards verified" in line for line in said) or len(shards(out)) == 12
+
+
+def test_the_command_on_a_local_cluster_and_ctrl_c(tmp_path, study, expected):
+    file, out = written(study, tmp_path / "long.toml"), tmp_path / "out"
+    command = [*PYTHON, "ensemble", "run", str(file), "--out", str(out), "--dask", "local", "--workers", "2"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"})
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("["):
+            break
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130 and "the same command goes on" in said, said
+    assert status(out).state.startswith("stopped")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with ens.open_dataset(out) as ds:
+        assert_identical(ds, expected)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_tls(study, processes, tmp_path, small_shards):
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
+         "-keyout", key, "-out", cert], check=True, capture_output=True,
+    )  # fmt: skip
+    files = ["--tls-ca-file", str(cert), "--tls-cert", str(cert), "--tls-key", str(key)]
+    _, address = scheduler(processes, tmp_path, *files)
+    assert address.startswith("tls://")
+    worker(processes, address, *files)
+    one = study.only(width=[4], step_size=[0.05])
+    with connected(address, tls_ca=cert, tls_cert=cert, tls_key=key) as client:
+        assert_identical(run_on_cluster(one, tmp_path / "out", client), ens.run(one))
+
+
+def test_clusters_that_are_not_there_are_refused(tmp_path):
+    with pytest.raises(StoreError, match="--dask: got 'nonsense', which cannot be reached"), connected("nonsense"):
+        pass
+    pytest.importorskip("distributed")
+    if not _has("dask_jobqueue"):
+        with pytest.raises(StoreError, match=r"needs dask-jobqueue; install it: pip install 'gd-atlas\[slurm\]'"):
+            with connected("slurm"):
+                pass
+
+
+def _has(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def test_slurm_jobs_are_asked_for_as_configured():
+    """The job script that dask-jobqueue makes of the configuration in docs/running.md; no job is submitted."""
+    jobqueue = pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed")
+    jobs = jobqueue.SLURMCluster(cores=1, processes=1, memory="8GB", job_extra_directives=["--gres=gpu:1"])
+    try:
+        assert "#SBATCH --gres=gpu:1" in jobs.job_script() and "--nthreads 1" in jobs.job_script()
+    finally:
+        jobs.close()
