@@ -107,18 +107,35 @@ def scaling(quick: bool) -> dict[str, Any]:
 def overheads(quick: bool) -> dict[str, Any]:
     """What recording, harvesting and storing add to the steps; what starting a process takes."""
     print("overheads")
-    steps = 400 if quick else 4000
-    bare = call("benchmarks.ours", "steps", "simd", 20, 20, 20, 2048, 200)
-    whole = call("benchmarks.ours", "whole", 20, 20, 20, 2048, steps, 40)
+    size = 20, 20, 20, 8192, 400 if quick else 4000
+    bare = call("benchmarks.ours", "steps", "simd", 20, 20, 20, 4096, 200)
+    plain = call("benchmarks.ours", "memory", *size, 0)
+    recorded = call("benchmarks.ours", "memory", *size, 40)
+    whole = call("benchmarks.ours", "whole", *size, 40)
     small = call("benchmarks.ours", "study", 6, 8)
     first = {b: call("benchmarks.ours", "steps", b, 20, 20, 20, 128, 1)["first_call_s"] for b in ("simd", "reference")}
     return {
         "steps_us": bare["us"],
+        "plain_us": plain["us"],
+        "recorded_us": recorded["us"],
         "run_us": whole["us"],
         "run_bytes": whole["bytes"],
         "first_call_s": first,
         "small_study_process_s": small["process_s"],
     }
+
+
+def storage(quick: bool) -> dict[str, Any]:
+    """Directories: many shards, a million members, Dask workers."""
+    print("storage")
+    few = 10 if quick else 1
+    found: dict[str, Any] = {"shards": call("benchmarks.ours", "shards")}
+    with tempfile.TemporaryDirectory() as out:
+        found["million_made"] = call("benchmarks.ours", "million_made", out)
+        found["million"] = call("benchmarks.ours", "million", out)
+    cores = len(os.sched_getaffinity(0))
+    found["dask"] = {n: call("benchmarks.ours", "dask", n, 80_000 // few) for n in sorted({1, cores})}
+    return found
 
 
 def machine() -> dict[str, Any]:
@@ -158,6 +175,7 @@ def main() -> None:
         "to_convergence": to_convergence(8, 200 if arguments.quick else 2000),
         "scaling": scaling(arguments.quick),
         "overheads": overheads(arguments.quick),
+        "storage": storage(arguments.quick),
     }
     if arguments.quick:
         print(json.dumps(figures, indent=1))

@@ -3,6 +3,10 @@
 steps BACKEND m m* d members steps     the engine's advance alone, microseconds a member-step
 study k members                        orthonormal relu to a gradient norm of 1e-9, through `ensemble.run`
 whole m m* d members steps records     a fixed number of steps through `ensemble.run`, with records and storing
+memory m m* d members steps records    the same without a directory
+shards                                 a directory of 1,000 shards: computing, resuming, opening it
+million                                10⁶ members: opening, reducing and collecting the directory
+dask workers members                   a study on so many single-core workers of a local cluster
 """
 
 import json
@@ -11,6 +15,7 @@ import resource
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 PROCESS_BEGAN = time.time()
 
@@ -80,10 +85,75 @@ def whole(m: int, teacher: int, d: int, members: int, count: int, records: int) 
         began = time.perf_counter()
         ds = ens.run(made, out=out)
         seconds = time.perf_counter() - began
-        bytes_on_disk = sum(os.path.getsize(os.path.join(out, f)) for f in os.listdir(out))
+        bytes_on_disk = sum(p.stat().st_size for p in Path(out).rglob("*") if p.is_file())
         member_steps = ds.attrs["member_steps"]
         ds.close()
     return {"us": 1e6 * seconds / member_steps, "seconds": seconds, "bytes": bytes_on_disk}
+
+
+def memory(m: int, teacher: int, d: int, members: int, count: int, records: int) -> dict:
+    made = orthonormal("memory", m, teacher, d, members, {"steps": count}, records)
+    began = time.perf_counter()
+    ds = ens.run(made)
+    seconds = time.perf_counter() - began
+    return {"us": 1e6 * seconds / ds.attrs["member_steps"], "seconds": seconds}
+
+
+def shards() -> dict:
+    from ensemble.store import directory
+
+    directory._MOST_MEMBERS = 100
+    made = orthonormal("shards", 8, 8, 8, 100_000, {"steps": 50})
+    with tempfile.TemporaryDirectory() as out:
+        times = []
+        for act in (lambda: ens.run(made, out=out), lambda: ens.run(made, out=out), lambda: ens.open_dataset(out)):
+            began = time.perf_counter()
+            act().close()
+            times.append(time.perf_counter() - began)
+        count = len(os.listdir(os.path.join(out, "shards")))
+    return dict(zip(("run_s", "resume_s", "open_s"), times, strict=True)) | {"shards": count}
+
+
+def million(directory: str) -> dict:
+    """In a process that only reads, so that its peak memory is that of reading."""
+    times = {}
+
+    def timed(name, act):
+        began = time.perf_counter()
+        value = act()
+        times[f"{name}_s"] = time.perf_counter() - began
+        return value
+
+    ds = timed("open", lambda: ens.open_dataset(directory))
+    share = timed("reduce", lambda: float((ds["max_angle"] < 0.5).mean()))
+    with tempfile.TemporaryDirectory() as folder:
+        path = timed("collect", lambda: ens.collect(directory, os.path.join(folder, "one.nc")))
+        size = os.path.getsize(path)
+    return times | {"members": ds["status"].size, "share": share, "bytes": size}
+
+
+def million_made(directory: str) -> dict:
+    made = orthonormal("million", 8, 8, 8, 1_000_000, {"steps": 100})
+    began = time.perf_counter()
+    ens.run(made, out=directory)
+    return {"seconds": time.perf_counter() - began}
+
+
+def dask(workers: int, members: int) -> dict:
+    from ensemble.launch.cluster import connected, run_on_cluster
+    from ensemble.store import directory
+
+    os.environ["GD_ATLAS_CORES"] = "1"  # a core a worker, however many there are
+    directory._MOST_MEMBERS = max(64, members // 32)
+    made = orthonormal("dask", 8, 8, 8, members, {"steps": 2000})
+    warm = orthonormal("warm", 8, 8, 8, 4 * workers, {"steps": 10})
+    with tempfile.TemporaryDirectory() as out, connected("local", workers) as client:
+        client.wait_for_workers(workers)
+        client.run(ens.run, warm)
+        began = time.perf_counter()
+        run_on_cluster(made, out, client).close()
+        seconds = time.perf_counter() - began
+    return {"seconds": seconds, "us": 1e6 * seconds / members / 2000}
 
 
 def main() -> None:
@@ -92,6 +162,11 @@ def main() -> None:
         "steps": lambda b, *n: steps(b, *map(int, n)),
         "study": lambda *n: study(*map(int, n)),
         "whole": lambda *n: whole(*map(int, n)),
+        "memory": lambda *n: memory(*map(int, n)),
+        "shards": shards,
+        "million_made": million_made,
+        "million": million,
+        "dask": lambda *n: dask(*map(int, n)),
     }[what](*arguments)
     result["peak_memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps(result))

@@ -96,7 +96,7 @@ def connected(
 
 def _slurm(jobs: int):
     try:
-        from dask_jobqueue import SLURMCluster  # pyright: ignore[reportMissingImports]
+        from dask_jobqueue.slurm import SLURMCluster  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise StoreError(
             "--dask: got 'slurm', which needs dask-jobqueue; install it: pip install 'gd-atlas[slurm]'"

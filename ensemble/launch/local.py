@@ -3,7 +3,9 @@
 import threading
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +32,9 @@ from .signals import stop_on_signal
 
 SECONDS_BETWEEN_KEEPS = 300.0
 
-_OPEN_BYTES = 2**29
+_WRITES_BEHIND = 4
+"""Shards that may wait to be written."""
+_OPEN_BYTES = 2**28
 """Memory that the boxes which a run begins together may take."""
 
 
@@ -163,12 +167,15 @@ class _LocalRun(Watch):
         self.groups = groups(directory.study)
         self.facts["engine"] = ", ".join(sorted({choose(group.shape).name for group in self.groups}))
         self.collection = Collection(directory.study, self.session.missing, self._store)
+        self.writes: deque[Future[Path]] = deque()
         self.kept = time.monotonic()
 
     def run(self) -> None:
         state = "failed"
         try:
-            run_workloads(self._workloads(), self)
+            with ThreadPoolExecutor(1, thread_name_prefix="gd-atlas-writer") as self.writer:
+                run_workloads(self._workloads(), self)
+                self._await_writes()
             self.session.save()
             state = "stopped" if self.stopped.is_set() else "complete"
             if not self.stopped.is_set():
@@ -219,9 +226,17 @@ class _LocalRun(Watch):
         return self.stopped.is_set() or time.monotonic() - self.kept > self.keep_every
 
     def keep(self, flights: list[Flights]) -> None:
+        self._await_writes()
         self.directory.write_partial(self.collection.open, flights, self.facts)
         self.session.save()
         self.kept = time.monotonic()
 
     def _store(self, number: int, results: Results) -> None:
-        self.directory.write_shard(number, results, self.facts)
+        """Has a shard written while the engine goes on; so many at a time that memory stays bounded."""
+        self._await_writes(_WRITES_BEHIND - 1)
+        self.writes.append(self.writer.submit(self.directory.write_shard, number, results, self.facts))
+
+    def _await_writes(self, but: int = 0) -> None:
+        """Waits until at most `but` shards are being written; what went wrong with one is raised here."""
+        while len(self.writes) > but:
+            self.writes.popleft().result()

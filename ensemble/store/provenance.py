@@ -1,6 +1,7 @@
 """What a dataset says of how it was made."""
 
 import datetime
+import functools
 import platform
 import subprocess
 from importlib import metadata
@@ -36,6 +37,7 @@ def version(package: str) -> str:
         return "unknown"
 
 
+@functools.cache
 def commit_state() -> tuple[str, int]:
     """(commit of the checkout that the code runs from, whether it has changes); ("unknown", 0) without git."""
     folder = Path(__file__).parent

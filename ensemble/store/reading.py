@@ -111,15 +111,10 @@ class _Shards:
 
     def __init__(self, study: Study, boxes: Mapping[int, Box], paths: Mapping[int, Path]):
         self.paths = paths
+        self.boxes = {number: boxes[number] for number in paths}
         self.owner = np.full(grid(study), -1, np.int32)
-        self.places: dict[int, tuple[np.ndarray, ...]] = {}
-        for number in paths:
-            box = boxes[number]
+        for number, box in self.boxes.items():
             self.owner[np.ix_(*box.indices)] = number
-            # Along every dimension: where an index of the study stands in the shard.
-            self.places[number] = tuple(
-                _inverse(indices, n) for indices, n in zip(box.indices, grid(study), strict=True)
-            )
         self.token = tuple(sorted((number, path.name) for number, path in paths.items()))
 
     def read(self, number: int, name: str, indices: tuple[np.ndarray, ...]) -> np.ndarray:
@@ -152,10 +147,10 @@ def _verify(path: Path) -> None:
         raise StoreError(f"{path}: cannot be read: {error}; {_REDO}") from None
 
 
-def _inverse(indices: np.ndarray, size: int) -> np.ndarray:
-    found = np.full(size, -1)
-    found[indices] = np.arange(len(indices))
-    return found
+def _places(indices: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Where each wanted index stands among increasing ones; −1 where it does not."""
+    place = np.minimum(np.searchsorted(indices, wanted), len(indices) - 1)
+    return np.where(indices[place] == wanted, place, -1)
 
 
 class _ShardedArray(BackendArray):
@@ -178,7 +173,7 @@ class _ShardedArray(BackendArray):
         for number in np.unique(shards.owner[np.ix_(*wanted)]):
             if number < 0:
                 continue
-            places = [place[w] for place, w in zip(shards.places[number], wanted, strict=True)]
+            places = [_places(i, w) for i, w in zip(shards.boxes[number].indices, wanted, strict=True)]
             values = shards.read(number, self.name, tuple(p[p >= 0] for p in places))
             # A shard knows only the neurons and inputs that its own study had; what is beyond is 0.
             padded = np.zeros((*values.shape[:ranks], *self.shape[ranks:]), self.dtype)

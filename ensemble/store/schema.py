@@ -153,8 +153,9 @@ def _check_values(ds: xr.Dataset, study: Study) -> None:
         if variable.dtype is not None:
             continue
         known = reached & finished if "stage" in variable.dims else finished
-        bad = ds[name].isnull() & known
-        _require(not bool(bad.any()), f"{name}: is NaN for {int(bad.sum())} values of finished members")
+        if np.isnan(ds[name].values).any():
+            bad = ds[name].isnull() & known
+            _require(not bool(bad.any()), f"{name}: is NaN for {int(bad.sum())} values of finished members")
 
 
 def _require(condition: bool, message: str) -> None:
