@@ -18,9 +18,10 @@ Y ?= separation
 MEASURE ?= max_angle
 BELOW ?= 0.02
 PICTURE ?= $(DATA)/phase.png
+FILE ?= $(OUT).nc
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run ensemble phase summary minima test validate lint types bench lock clean
+.PHONY: help setup run ensemble status collect phase summary minima test validate lint types bench lock clean
 
 help: ## list the targets
 	@echo "gd-atlas: make TARGET [NAME=value …]"
@@ -42,8 +43,14 @@ run: setup ## the main job: run studies/recovery.toml, draw its phase diagram
 	@$(PY) -m analysis phase data/recovery --x weight_decay --y separation --measure max_angle --below 0.02 \
 		--out data/recovery/phase.png
 
-ensemble: setup ## run any study: STUDY=studies/x.toml [OUT=data/x] [SEEDS=n]
-	@$(PY) -m ensemble run $(STUDY) --out $(OUT) $(if $(SEEDS),--seeds $(SEEDS))
+ensemble: setup ## run any study: STUDY=studies/x.toml [OUT=data/x] [SEEDS=n] [DASK=address|local|slurm]
+	@$(PY) -m ensemble run $(STUDY) --out $(OUT) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(DASK),--dask $(DASK))
+
+status: setup ## how far a run is: OUT=data/x
+	@$(PY) -m ensemble status $(OUT)
+
+collect: setup ## one compressed file of a run: OUT=data/x [FILE=x.nc]
+	@$(PY) -m ensemble collect $(OUT) $(FILE)
 
 phase: setup ## draw a phase diagram: DATA=data/x X=axis Y=axis MEASURE=probe [BELOW=value] [PICTURE=file]
 	@$(PY) -m analysis phase $(DATA) --x $(X) --y $(Y) --measure $(MEASURE) --below $(BELOW) --out $(PICTURE)
@@ -67,7 +74,8 @@ lint: setup ## ruff: style and formatting
 types: setup ## pyright (as basedpyright) on both packages
 	@$(PY) -m basedpyright
 
-bench: setup ## measure the engine beside a plain vmapped loop (opt-in, minutes)
+bench: setup ## measure engine and store beside other programs (opt-in, ten minutes; TORCH=1 installs torch as a peer)
+	$(if $(TORCH),@$(PY) -m pip install --quiet --disable-pip-version-check --constraint requirements.lock ".[bench]")
 	@$(PY) -m benchmarks
 
 lock: ## recompute requirements.lock (needs uv)

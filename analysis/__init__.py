@@ -4,6 +4,7 @@ Functions take the dataset of `ensemble.run` or `ensemble.open_dataset` and retu
 """
 
 from .alignment import by_stage, recovered, trajectory
+from .certificate import certificates, duality_gap, final_decay
 from .convergence import convergence_time, stopping_time, time_quantiles
 from .members import below, finished
 from .minima import minima, spurious
@@ -15,7 +16,10 @@ from .summary import summary
 __all__ = [
     "below",
     "by_stage",
+    "certificates",
     "convergence_time",
+    "duality_gap",
+    "final_decay",
     "finished",
     "marginal",
     "minima",

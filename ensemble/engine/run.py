@@ -50,7 +50,11 @@ def run_workloads(works: Iterable[Workload], watch: Watch | None = None) -> Work
                 work = next(queue, None)
                 more = work is not None
                 if work is not None and len(work.members):
-                    running.append(Stream(work, choose(work.shape)(work.shape, len(work.members))))
+                    stream = Stream(work, choose(work.shape)(work.shape, len(work.members)))
+                    if stream.is_over:
+                        done = done.plus(stream.done)
+                    else:
+                        running.append(stream)
             stops, keeps = watch.wants_stop(), watch.wants_flights()
             if not stops and not (keeps and moved):
                 moved = True

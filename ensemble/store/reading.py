@@ -143,6 +143,8 @@ def _verify(path: Path) -> None:
             if named is None or digest(path) != named[1]:
                 raise StoreError(f"{path}: is damaged: its checksum is wrong; {_REDO}")
             _verified[path] = stamp
+    except FileNotFoundError:
+        raise StoreError(f"{path}: is gone: the run went on since the dataset was opened; open it again") from None
     except OSError as error:
         raise StoreError(f"{path}: cannot be read: {error}; {_REDO}") from None
 

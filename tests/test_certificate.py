@@ -1,0 +1,130 @@
+"""Duality gap and certificate: against the worked example of theory.md §4, a fine grid, and the inequalities they promise."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import analysis
+import ensemble as ens
+from analysis.certificate import correlation, duality_gap
+from tests.studies import small
+
+
+def pair(seed: int, sigma: str, m: int = 5, teachers: int = 3, d: int = 4) -> tuple[ens.TwoLayer, ens.TwoLayer]:
+    rng = np.random.default_rng(seed)
+    draw = lambda n: ens.TwoLayer(rng.normal(size=n), rng.normal(size=(n, d)), sigma)  # noqa: E731
+    return draw(m), draw(teachers)
+
+
+@pytest.fixture(scope="module")
+def worked_example():
+    """Three teachers in a plane at 0, 0.9 and 1.9 rad, a* = (1, −1, 1.5), λ = 0.01, m = 24: theory.md §4."""
+    angles = np.array([0.0, 0.9, 1.9])
+    W = np.zeros((3, 6))
+    W[:, 0], W[:, 1] = np.cos(angles), np.sin(angles)
+    return ens.run(
+        ens.Study.model_validate(
+            {
+                "name": "certified",
+                "seeds": 4,
+                "records": 0,
+                "store_weights": True,
+                "teacher": {"kind": "given", "activation": "abs_centred", "a": [1.0, -1.0, 1.5], "W": W.tolist()},
+                "student": {"neurons": 24, "start": "balanced"},
+                "protocol": {"kind": "fixed_decay", "weight_decay": 0.01, "step_size": 0.2, "steps": 40_000},
+            }
+        )
+    )
+
+
+def test_the_worked_example_is_certified(worked_example):
+    found = analysis.certificates(worked_example)
+    assert float(found["gap"].min()) <= 1e-13
+    best = found.isel(seed=int(found["gap"].argmin()))
+    assert float(best["risk"]) == pytest.approx(0.0331907883537, abs=1e-12)
+    assert float(best["certificate_max"]) == pytest.approx(1.0, abs=1e-9)
+    # No member is below the bound of another, and every gap bounds the distance to the best.
+    assert not bool(found["contradiction"])
+    slack = 1e-13
+    assert bool((found["risk"] - best["risk"] <= found["gap"] + slack).all())
+    np.testing.assert_array_equal(found["weight_decay_used"], 0.01)
+
+
+def test_a_wrong_risk_is_reported_as_a_contradiction(worked_example):
+    wrong = worked_example.copy(deep=True)
+    wrong["W"][dict(seed=1)] *= 0.7  # the weights of another function ...
+    wrong["a"][dict(seed=1)] *= 0.7
+    found = analysis.certificates(wrong)
+    assert not bool(found["contradiction"]), "a worse network contradicts nothing"
+    made = analysis.certificates(wrong, weight_decay=0.01)
+    np.testing.assert_array_equal(made["gap"], found["gap"])
+
+
+@pytest.mark.parametrize("sigma", ["relu", "abs", "relu_even", "abs_centred"])
+def test_the_maximum_is_that_of_a_fine_grid(sigma):
+    """In a plane (r = 2) every direction can be tried."""
+    angle = np.linspace(0.0, 2.0 * np.pi, 400_001)
+    grid = jnp.asarray(np.stack([np.cos(angle), np.sin(angle)], axis=1))
+    for seed in range(8):
+        student, teacher = pair(seed, sigma, d=2)
+        residual = ens.TwoLayer(
+            jnp.concatenate([teacher.a, -student.a]), jnp.concatenate([teacher.W, student.W]), sigma
+        )
+        best = float(jnp.abs(correlation(residual, grid)).max())
+        found = duality_gap(student, teacher, weight_decay=0.1)
+        # The grid's spacing is 1.6e-5 rad: its best point is below the maximum by some 1e-10 of it.
+        assert float(found.certificate_max) * 0.1 >= best * (1.0 - 1e-12)
+        assert float(found.certificate_max) * 0.1 <= best * (1.0 + 1e-8)
+        assert abs(float(correlation(residual, found.direction[None])[0])) == pytest.approx(best, rel=1e-8)
+
+
+@pytest.mark.parametrize("sigma", ["relu", "abs_centred", "linear"])
+def test_no_network_is_below_the_bound(sigma):
+    for seed in range(6):
+        student, teacher = pair(seed, sigma)
+        found = duality_gap(student, teacher, weight_decay=0.05)
+        assert float(found.gap) >= 0.0
+        for other in range(6):
+            rival, _ = pair(100 + other, sigma)
+            rival = ens.TwoLayer(0.3 * rival.a, 0.3 * rival.W, sigma)
+            risk = ens.population_loss(rival, teacher) + 0.025 * (jnp.sum(rival.a**2) + jnp.sum(rival.W**2))
+            assert float(found.bound) <= float(risk) + 1e-12
+        # The teacher itself, with balanced layers, is a network as well.
+        norm = jnp.linalg.norm(teacher.W, axis=1)
+        cost = 0.05 * float(jnp.sum(jnp.abs(teacher.a) * norm))
+        assert float(found.bound) <= cost + 1e-12
+
+
+def test_without_decay_the_gap_is_the_loss():
+    student, teacher = pair(3, "relu")
+    found = duality_gap(student, teacher, weight_decay=0.0)
+    assert float(found.gap) == pytest.approx(float(ens.population_loss(student, teacher)), rel=1e-14)
+    assert float(found.certificate_max) == np.inf and float(found.bound) == 0.0
+    # Where λ is beyond the teacher's own largest correlation, the zero network is optimal.
+    nothing = ens.TwoLayer(np.zeros(2), np.zeros((2, 4)), "relu")
+    strong = duality_gap(nothing, teacher, weight_decay=1e3)
+    assert float(strong.gap) == pytest.approx(0.0, abs=1e-13) and float(strong.certificate_max) < 1.0
+
+
+def test_final_decay_is_that_of_the_last_step():
+    ds = ens.run(small())
+    # 0.05 halved in epochs of 20 steps, three of them: the last step is in the third.
+    expected = np.broadcast_to(np.array([0.0, 0.0125])[:, None, None], ds["status"].shape)
+    np.testing.assert_array_equal(analysis.final_decay(ds), expected)
+    # The risk that the run measured is the one that the certificate has, at that λ.
+    np.testing.assert_allclose(analysis.certificates(ds)["risk"], ds["risk"], atol=1e-14)
+
+
+def test_members_without_a_result_have_no_certificate(worked_example):
+    partial = worked_example.copy(deep=True)
+    partial["status"][dict(seed=2)] = ens.STATUS["running"]
+    found = analysis.certificates(partial)
+    assert np.isnan(found["gap"].values[2]) and not np.isnan(found["gap"].values[[0, 1, 3]]).any()
+
+
+def test_what_cannot_be_certified_is_refused():
+    student, teacher = pair(0, "erf")
+    with pytest.raises(ValueError, match="activation: got erf, which is not 1-homogeneous"):
+        duality_gap(student, teacher, weight_decay=0.1)
+    with pytest.raises(ValueError, match="W: the certificate needs the weights; run the study with `store_weights"):
+        analysis.certificates(ens.run(small(store_weights=False, max_steps=2)))
