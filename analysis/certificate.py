@@ -53,8 +53,8 @@ def duality_gap(
 ) -> Certificate:
     """The duality gap of a student at weight decay λ, and its dual certificate's maximum.
 
-    **Arguments:** two `TwoLayer` networks of one 1-homogeneous activation; λ ≥ 0; how many random points of the span the
-    maximum is also sought from. Under `jax.vmap` map over networks and λ.
+    **Arguments:** two `TwoLayer` networks of one 1-homogeneous activation; λ ≥ 0; how many random points of the span
+    the maximum is also sought from. Under `jax.vmap` map over networks and λ.
 
     **Returns:** a `Certificate`. With λ = 0 the bound is 0 and the gap the loss.
 
@@ -67,9 +67,7 @@ def duality_gap(
             "needs relu, abs, relu_even, abs_centred or linear"
         )
     decay = jnp.asarray(weight_decay, student.a.dtype)
-    residual = TwoLayer(
-        jnp.concatenate([teacher.a, -student.a]), jnp.concatenate([teacher.W, student.W]), sigma
-    )
+    residual = TwoLayer(jnp.concatenate([teacher.a, -student.a]), jnp.concatenate([teacher.W, student.W]), sigma)
     largest, direction = _largest_correlation(residual, random_starts)
     loss = PopulationRisk().loss(student, teacher)
     risk = loss + 0.5 * decay * (jnp.sum(student.a**2) + jnp.sum(student.W**2))
@@ -150,8 +148,8 @@ def certificates(ds: xr.Dataset, weight_decay: float | None = None) -> xr.Datase
     each member's own at its last step (`final_decay`).
 
     **Returns:** `gap`, `certificate_max`, `risk`, `bound`, `weight_decay_used` over axes and `seed` (NaN for members
-    without a result), and over axes the flag `contradiction`: where all seeds of a cell have one teacher and one λ, whether
-    some member's risk is below another's bound by more than rounding, which would be an error of one of them.
+    without a result), and over axes the flag `contradiction`: where all seeds of a cell have one teacher and one λ,
+    whether some member's risk is below another's bound by more than rounding, which would be an error of one of them.
 
     **Raises:** `ValueError` where weights were not stored, or the activation is not 1-homogeneous.
     """
@@ -178,15 +176,19 @@ def certificates(ds: xr.Dataset, weight_decay: float | None = None) -> xr.Datase
         data[name] = (dims, values.reshape(used.shape), {"units": "1", "long_name": long_name})
     data["weight_decay_used"] = (dims, used, {"units": "1", "long_name": "λ of the certificate"})
     made = xr.Dataset(data, coords={name: ds[name] for name in dims if name in ds.coords})
-    # Where all members of a cell have one teacher and one λ, no risk may be below any bound.
-    teacher = ds["teacher_W"].transpose(*dims, ...)
-    same = bool((teacher == teacher.isel(seed=0)).all()) and bool((made["weight_decay_used"].std("seed") == 0).all())
-    slack = 1e-12 * np.abs(made["risk"]).max("seed")
-    low = made["risk"].min("seed") < made["bound"].max("seed") - slack
-    made["contradiction"] = (low & same).assign_attrs(
+    made["contradiction"] = _contradiction(made, ds["teacher_W"])
+    return made
+
+
+def _contradiction(found: xr.Dataset, teacher_W: xr.DataArray) -> xr.DataArray:
+    """Whether a risk is below a bound, in cells whose members all have one teacher and one λ."""
+    one_teacher = (teacher_W == teacher_W.isel(seed=0)).all(["seed", "teacher_neuron", "input"])
+    one_decay = (found["weight_decay_used"] == found["weight_decay_used"].isel(seed=0)).all("seed")
+    slack = 1e-12 * found["risk"].max("seed")
+    below = found["risk"].min("seed") < found["bound"].max("seed") - slack
+    return (below & one_teacher & one_decay).assign_attrs(
         units="1", long_name="some member's risk is below another's bound: one of them is wrong"
     )
-    return made
 
 
 _SAYS = {

@@ -1,19 +1,27 @@
-"""Duality gap and certificate: against the worked example of theory.md §4, a fine grid, and the inequalities they promise."""
+"""Duality gap and certificate: the worked example of theory.md §4, a fine grid, and the inequalities they promise."""
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import analysis
+import analysis.certificate as certificate
 import ensemble as ens
-from analysis.certificate import correlation, duality_gap
+from analysis.certificate import correlation
 from tests.studies import small
+
+_compiled = eqx.filter_jit(analysis.duality_gap)
 
 
 def pair(seed: int, sigma: str, m: int = 5, teachers: int = 3, d: int = 4) -> tuple[ens.TwoLayer, ens.TwoLayer]:
     rng = np.random.default_rng(seed)
     draw = lambda n: ens.TwoLayer(rng.normal(size=n), rng.normal(size=(n, d)), sigma)  # noqa: E731
     return draw(m), draw(teachers)
+
+
+def duality_gap(student, teacher, weight_decay):
+    return _compiled(student, teacher, weight_decay=jnp.asarray(weight_decay))
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +48,7 @@ def worked_example():
 def test_the_worked_example_is_certified(worked_example):
     found = analysis.certificates(worked_example)
     assert float(found["gap"].min()) <= 1e-13
-    best = found.isel(seed=int(found["gap"].argmin()))
+    best = found.isel(seed=int(np.argmin(found["gap"].values)))
     assert float(best["risk"]) == pytest.approx(0.0331907883537, abs=1e-12)
     assert float(best["certificate_max"]) == pytest.approx(1.0, abs=1e-9)
     # No member is below the bound of another, and every gap bounds the distance to the best.
@@ -50,20 +58,20 @@ def test_the_worked_example_is_certified(worked_example):
     np.testing.assert_array_equal(found["weight_decay_used"], 0.01)
 
 
-def test_a_wrong_risk_is_reported_as_a_contradiction(worked_example):
-    wrong = worked_example.copy(deep=True)
-    wrong["W"][dict(seed=1)] *= 0.7  # the weights of another function ...
-    wrong["a"][dict(seed=1)] *= 0.7
-    found = analysis.certificates(wrong)
-    assert not bool(found["contradiction"]), "a worse network contradicts nothing"
-    made = analysis.certificates(wrong, weight_decay=0.01)
-    np.testing.assert_array_equal(made["gap"], found["gap"])
+def test_a_risk_below_a_bound_is_a_contradiction(worked_example):
+    """A worse network contradicts nothing; a bound that is too high, as of a maximum that was missed, does."""
+    worse = worked_example.copy(deep=True)
+    worse["W"][dict(seed=1)] *= 0.7
+    assert not bool(analysis.certificates(worse)["contradiction"])
+    found = analysis.certificates(worse)
+    found["bound"][dict(seed=1)] = float(found["risk"].min()) + 1e-6
+    assert bool(certificate._contradiction(found, worse["teacher_W"]))
 
 
 @pytest.mark.parametrize("sigma", ["relu", "abs", "relu_even", "abs_centred"])
 def test_the_maximum_is_that_of_a_fine_grid(sigma):
     """In a plane (r = 2) every direction can be tried."""
-    angle = np.linspace(0.0, 2.0 * np.pi, 400_001)
+    angle = np.linspace(0.0, 2.0 * np.pi, 100_001)
     grid = jnp.asarray(np.stack([np.cos(angle), np.sin(angle)], axis=1))
     for seed in range(8):
         student, teacher = pair(seed, sigma, d=2)
@@ -72,7 +80,7 @@ def test_the_maximum_is_that_of_a_fine_grid(sigma):
         )
         best = float(jnp.abs(correlation(residual, grid)).max())
         found = duality_gap(student, teacher, weight_decay=0.1)
-        # The grid's spacing is 1.6e-5 rad: its best point is below the maximum by some 1e-10 of it.
+        # The grid's spacing is 6.3e-5 rad: its best point is below the maximum by some 1e-9 of it.
         assert float(found.certificate_max) * 0.1 >= best * (1.0 - 1e-12)
         assert float(found.certificate_max) * 0.1 <= best * (1.0 + 1e-8)
         assert abs(float(correlation(residual, found.direction[None])[0])) == pytest.approx(best, rel=1e-8)
