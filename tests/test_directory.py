@@ -18,6 +18,7 @@ from ensemble.launch import reproduce, status
 from ensemble.store import Box, RunDirectory, StoreError
 from ensemble.store import directory as directory_module
 from ensemble.store.boxes import cut, regions_beyond
+from ensemble.store.files import write_checked, write_netcdf
 from ensemble.study import StudyError
 from tests.studies import heavy_tailed, small
 
@@ -349,7 +350,7 @@ def test_sigterm_stops_cleanly_and_status_watches(tmp_path, start):
     file = written(study, tmp_path / "long.toml")
     out = tmp_path / "out"
     process = start(file, out)
-    wait_for(lambda: (out / "progress.json").exists())
+    wait_for(lambda: (out / "progress.json").exists() and status(out).counts[:, 1:].sum() > 0)
     second = subprocess.run(
         [sys.executable, "-m", "ensemble", "run", str(file), "--out", str(out)], capture_output=True, text=True
     )
@@ -357,7 +358,7 @@ def test_sigterm_stops_cleanly_and_status_watches(tmp_path, start):
     assert f"another run is at work here (host {os.uname().nodename}, process {process.pid}, since" in second.stderr
     now = status(out)
     assert now.state.startswith(f"running (host {os.uname().nodename}, process {process.pid})")
-    assert now.counts.sum() == study.members and now.counts[:, 1:].sum() > 0
+    assert now.counts.sum() == study.members
     # A study file that is edited meanwhile changes nothing: the run knows the study it began with.
     file.write_text("seeds = 'none'")
     began = time.monotonic()
@@ -503,3 +504,18 @@ def test_results_that_are_open_are_bounded(tmp_path, monkeypatch):
     study = heavy_tailed(seeds=400, records=0)
     ens.run(study, out=tmp_path)
     assert len(shards(tmp_path)) == 100 and most <= 60
+
+
+def test_a_shard_that_is_stored_twice_is_kept_once(whole, tmp_path):
+    """As when a worker is lost after it wrote a shard and before it said so."""
+    ens.run(small(), out=tmp_path / "one")
+    ens.run(small(name="small"), out=tmp_path / "two")
+    first = shards(tmp_path / "one")[2]
+    twin = next(p for p in shards(tmp_path / "two") if p.name.startswith("000002"))
+    with xr.open_dataset(twin) as ds:
+        again = ds.load().assign_attrs(created="later")
+    stored = write_checked(tmp_path / "one" / "shards", "000002", lambda path: write_netcdf(again, path))
+    assert stored.name != first.name
+    assert_identical(ens.open_dataset(tmp_path / "one"), whole)
+    assert_identical(ens.run(small(), out=tmp_path / "one"), whole)
+    assert len(shards(tmp_path / "one")) == 6

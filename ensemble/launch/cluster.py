@@ -173,6 +173,8 @@ class _ClusterRun:
                     raise ConnectionError(f"the client is {self.client.status}")
                 self.session.progress(self.ended, self.work, dict)
             self.session.save()
+            for path in self.directory.survey(verify=False).twins:
+                path.unlink(missing_ok=True)
             state = "stopped" if self.stopped.is_set() else "complete"
         except (OSError, CancelledError) as error:
             raise StoreError(

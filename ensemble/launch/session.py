@@ -76,6 +76,8 @@ def _set_bad_aside(directory: RunDirectory, say: Callable[[str], None]) -> Surve
     for path, reason in found.bad.items():
         directory.set_aside(path)
         say(f"{path}: {reason}; set aside as {path.name}.damaged, to be computed again")
+    for path in found.twins:
+        path.unlink(missing_ok=True)
     if found.stored or found.partial:
         done = sum(directory.boxes[n].size for n in found.stored)
         say(

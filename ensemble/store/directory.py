@@ -64,6 +64,8 @@ class Survey(NamedTuple):
     flights: Path | None
     bad: dict[Path, str]
     """Files that are not what they should be, and why."""
+    twins: list[Path]
+    """Whole shards of a box that is stored once more: a worker was lost after it wrote, and another computed it."""
 
 
 class RunDirectory:
@@ -171,13 +173,14 @@ class RunDirectory:
     def survey(self, verify: bool = True) -> Survey:
         """What the directory holds; with `verify` every checksum is computed and every file's origin looked at."""
         bad: dict[Path, str] = {}
-        stored, _ = self._numbered(self.shards, verify, bad)
-        partial, others = self._numbered(self.partial, verify, bad)
+        twins: list[Path] = []
+        stored, _ = self._numbered(self.shards, verify, bad, twins)
+        partial, others = self._numbered(self.partial, verify, bad, [])
         flights = [path for stem, path in others if stem == "flights"]
-        return Survey(stored, partial, flights[-1] if flights else None, bad)
+        return Survey(stored, partial, flights[-1] if flights else None, bad, twins)
 
-    def _numbered(self, folder: Path, verify: bool, bad: dict[Path, str]):
-        """(paths by box number, the others as (stem, path)) of a folder's checked files, the oldest first."""
+    def _numbered(self, folder: Path, verify: bool, bad: dict[Path, str], older: list[Path]):
+        """(newest paths by box number, the others as (stem, path)) of a folder's checked files."""
         named = [(path, parse_name(path)) for path in _listed(folder)]
         found = [(path, name[0]) for path, name in named if name is not None]
         if verify:
@@ -197,6 +200,7 @@ class RunDirectory:
             elif verify and (reason := _foreign(path, int(stem), hashes)):
                 bad[path] = reason
             else:
+                older += [numbered[int(stem)]] if int(stem) in numbered else []
                 numbered[int(stem)] = path
         return numbered, others
 
