@@ -1,5 +1,8 @@
 """Small studies that the tests share."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 
 import ensemble as ens
@@ -41,6 +44,29 @@ def heavy_tailed(**changes) -> ens.Study:
     }
     study = ens.Study.model_validate(fields)
     return study.replace(**changes) if changes else study
+
+
+def long_study(seeds: int = 6000) -> ens.Study:
+    """A minute of work at 6000 seeds."""
+    protocol = {"kind": "plain", "layers": "first", "step_size": 0.05, "steps": 30_000}
+    axes = {"step_size": [0.05, 0.06], "width": {"field": "student.neurons", "values": [4, 5, 6]}}
+    fields = {"name": "long", "seeds": seeds, "records": 3, "store_weights": False}
+    return heavy_tailed(protocol=protocol, axes=axes, **fields)
+
+
+def written(study: ens.Study, path: Path) -> Path:
+    """A study file of a study (JSON values are TOML values here)."""
+
+    def toml(value) -> str:
+        if isinstance(value, dict):
+            return "{" + ", ".join(f"{json.dumps(k)} = {toml(v)}" for k, v in value.items()) + "}"
+        if isinstance(value, list):
+            return "[" + ", ".join(map(toml, value)) + "]"
+        return json.dumps(value)
+
+    path.write_text("\n".join(f"{k} = {toml(v)}" for k, v in study.resolved().items()) + "\n")
+    assert ens.Study.from_toml(path).hash == study.hash
+    return path
 
 
 def descend(a, W, teacher_a, teacher_W, sigma, steps, step_size, decay, grad_norm=-1.0, layers=("a", "W")):

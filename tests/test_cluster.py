@@ -21,7 +21,8 @@ from ensemble.launch import status
 from ensemble.launch.cluster import connected, run_on_cluster
 from ensemble.store import StoreError
 from ensemble.store import directory as directory_module
-from tests.test_directory import assert_identical, long_study, shards, wait_for, written
+from tests.helpers import assert_identical, shards, wait_for
+from tests.studies import long_study, written
 
 PYTHON = [sys.executable, "-m"]
 
@@ -69,6 +70,16 @@ def worker(processes, address: str, *more: str) -> subprocess.Popen:
     )  # fmt: skip
 
 
+def kill_after_two_shards(process: subprocess.Popen, out: Path) -> threading.Thread:
+    def kill():
+        wait_for(lambda: out.is_dir() and len(list(out.glob("shards/*.nc"))) >= 2)
+        process.kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    return killer
+
+
 @pytest.fixture
 def small_shards(monkeypatch):
     monkeypatch.setattr(directory_module, "_MOST_MEMBERS", 50)
@@ -89,12 +100,7 @@ def test_a_worker_killed_in_mid_shard_changes_nothing(study, expected, processes
     victim, _ = worker(processes, address), worker(processes, address)
     out = tmp_path / "out"
 
-    def kill_one():
-        wait_for(lambda: out.is_dir() and len(list(out.glob("shards/*.nc"))) >= 2)
-        victim.kill()
-
-    killer = threading.Thread(target=kill_one)
-    killer.start()
+    killer = kill_after_two_shards(victim, out)
     with connected(address) as client:
         reports = []
         ds = run_on_cluster(study, out, client, on_progress=reports.append)
@@ -128,12 +134,7 @@ def test_a_scheduler_that_dies_leaves_a_directory_that_goes_on(study, expected, 
     worker(processes, address)
     out = tmp_path / "out"
 
-    def kill():
-        wait_for(lambda: out.is_dir() and len(list(out.glob("shards/*.nc"))) >= 2)
-        chief.kill()
-
-    killer = threading.Thread(target=kill)
-    killer.start()
+    killer = kill_after_two_shards(chief, out)
     with (
         pytest.raises(StoreError, match=r"the Dask scheduler is gone.*goes on from there"),
         connected(address) as client,

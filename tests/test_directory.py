@@ -20,7 +20,8 @@ from ensemble.store import directory as directory_module
 from ensemble.store.boxes import cut, regions_beyond
 from ensemble.store.files import write_checked, write_netcdf
 from ensemble.study import StudyError
-from tests.studies import heavy_tailed, small
+from tests.helpers import assert_identical, shards, wait_for
+from tests.studies import heavy_tailed, long_study, small, written
 
 
 @pytest.fixture(autouse=True)
@@ -31,16 +32,6 @@ def few_members_a_shard(monkeypatch):
 @pytest.fixture(scope="module")
 def whole() -> xr.Dataset:
     return ens.run(small())
-
-
-def shards(path: Path) -> list[Path]:
-    return sorted(p for p in (path / "shards").iterdir() if p.suffix == ".nc")
-
-
-def assert_identical(ds: xr.Dataset, expected: xr.Dataset) -> None:
-    assert set(ds.variables) == set(expected.variables)
-    for name in expected.variables:
-        np.testing.assert_array_equal(ds[name].values, expected[name].values, err_msg=str(name))
 
 
 # -- boxes -------------------------------------------------------------------------------------------
@@ -312,36 +303,6 @@ def start():
     for process in begun:
         process.kill()
         process.communicate()
-
-
-def written(study: ens.Study, path: Path) -> Path:
-    """A study file of a study (JSON values are TOML values here)."""
-
-    def toml(value) -> str:
-        if isinstance(value, dict):
-            return "{" + ", ".join(f"{json.dumps(k)} = {toml(v)}" for k, v in value.items()) + "}"
-        if isinstance(value, list):
-            return "[" + ", ".join(map(toml, value)) + "]"
-        return json.dumps(value)
-
-    path.write_text("\n".join(f"{k} = {toml(v)}" for k, v in study.resolved().items()) + "\n")
-    assert ens.Study.from_toml(path).hash == study.hash
-    return path
-
-
-def long_study(seeds: int = 6000) -> ens.Study:
-    """A minute of work at 6000 seeds."""
-    protocol = {"kind": "plain", "layers": "first", "step_size": 0.05, "steps": 30_000}
-    axes = {"step_size": [0.05, 0.06], "width": {"field": "student.neurons", "values": [4, 5, 6]}}
-    fields = {"name": "long", "seeds": seeds, "records": 3, "store_weights": False}
-    return heavy_tailed(protocol=protocol, axes=axes, **fields)
-
-
-def wait_for(what, seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
 
 
 def test_sigterm_stops_cleanly_and_status_watches(tmp_path, start):

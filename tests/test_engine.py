@@ -18,15 +18,8 @@ from ensemble.engine.lanes import empty_lanes
 from ensemble.engine.stream import Stream
 from ensemble.members import groups, workload
 from ensemble.store import FINISHED, Box, Collection, Results
+from tests.helpers import assert_same_members
 from tests.studies import descend, heavy_tailed, small
-
-
-def assert_same_members(ds: xr.Dataset, other: xr.Dataset) -> None:
-    """Every variable of `ds` is bit for bit that of `other` at the same labels."""
-    assert set(ds.data_vars) == set(other.data_vars)
-    for name in ds.data_vars:
-        labels = {d: ds[d].values for d in ds[name].dims if d in ds.coords and d != "stage"}
-        np.testing.assert_array_equal(ds[name].values, other[name].sel(labels).values, err_msg=name)
 
 
 @pytest.fixture(scope="module", params=["simd", "reference"], autouse=True)

@@ -15,8 +15,8 @@ from ensemble.engine.fused import advance_members
 from ensemble.engine.lanes import NEVER, empty_lanes
 from ensemble.engine.stream import Stream
 from ensemble.members import groups
+from tests.helpers import assert_same_members
 from tests.studies import heavy_tailed, small
-from tests.test_engine import assert_same_members
 
 
 def run(study: ens.Study, engine: str):

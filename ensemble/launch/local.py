@@ -86,12 +86,12 @@ def run(
     return open_dataset(Path(out))
 
 
-def run_box(study: Study, box: Box, watch: Watch | None = None) -> tuple[Results, Work]:
+def run_box(study: Study, box: Box) -> tuple[Results, Work]:
     """The results of the members of a box, and what they cost."""
     filled: list[Results] = []
     collection = Collection(study, {0: box}, lambda _, results: filled.append(results))
-    work = run_workloads(workloads(collection, groups(study), [0]), watch)
-    return (filled or [collection.open[0]])[0], work
+    work = run_workloads(workloads(collection, groups(study), [0]))
+    return filled[0], work
 
 
 def _run_in_memory(study: Study, on_progress: Callable[[Report], None]) -> xr.Dataset:

@@ -2,7 +2,7 @@
 
 from .boxes import Box
 from .collection import Collection
-from .directory import OLD_FILE, PROGRESS, RunDirectory, Survey, bytes_a_member, difference, write_shard
+from .directory import OLD_FILE, PROGRESS, RunDirectory, Survey, bytes_a_member, write_shard
 from .files import adopt_file
 from .lock import holder, lock
 from .provenance import provenance
@@ -26,7 +26,6 @@ __all__ = [
     "bytes_a_member",
     "check",
     "collect",
-    "difference",
     "holder",
     "lock",
     "of_sessions",

@@ -6,7 +6,8 @@ import sys
 import time
 
 import ensemble as ens
-from tests.test_directory import assert_identical, long_study, written
+from tests.helpers import assert_identical
+from tests.studies import long_study, written
 
 
 def test_a_run_that_is_killed_at_many_random_moments(tmp_path):
