@@ -12,7 +12,7 @@ import xarray as xr
 from rich.console import Console
 from rich.table import Table
 
-from ensemble import open_dataset
+from ensemble import StoreError, open_dataset
 from ensemble.store.schema import status_line
 
 from . import minima as find_minima
@@ -193,8 +193,8 @@ def main() -> None:
     """The entry point; errors that a user can mend end with a message instead of a traceback."""
     try:
         app()
-    except (ValueError, OSError) as error:
-        Console(stderr=True).print(f"error: {error}", highlight=False, markup=False, style="red")
+    except (ValueError, OSError, StoreError) as error:
+        Console(stderr=True).print(f"error: {error}", highlight=False, markup=False, soft_wrap=True, style="red")
         sys.exit(2)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -92,6 +93,15 @@ def test_bad_measure_and_axis(run_directory, tmp_path):
     base = ["analysis", "phase", run_directory, "--x", "k", "--y", "extra_neurons", "--out", tmp_path / "map.png"]
     result = call(*base, "--measure", "colour", "--below", "1", check=False)
     assert result.returncode == 2 and "got 'colour'" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_a_damaged_shard_ends_the_analysis_with_a_message(run_directory, tmp_path):
+    shutil.copytree(run_directory, tmp_path / "copy")
+    (shard,) = (tmp_path / "copy" / "shards").iterdir()
+    os.truncate(shard, shard.stat().st_size - 1)
+    result = call("analysis", "summary", tmp_path / "copy", check=False)
+    assert result.returncode == 2 and "is damaged: its checksum is wrong; run the study again" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_ctrl_c_ends_the_command_with_a_partial_dataset(tmp_path):
