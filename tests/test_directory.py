@@ -416,7 +416,7 @@ def test_a_lock_left_by_a_dead_process_is_taken_over(tmp_path, whole):
 
 def test_a_killed_run_goes_on_with_the_same_bits(tmp_path, start):
     """SIGKILL, twice; tests/validation/test_kill.py does it at many random moments."""
-    study = long_study(seeds=200)
+    study = long_study(seeds=150)
     file, out = written(study, tmp_path / "long.toml"), tmp_path / "out"
     for _ in range(2):
         process = start(file, out, "--keep-every", "1")
@@ -440,7 +440,7 @@ def test_a_killed_run_goes_on_with_the_same_bits(tmp_path, start):
     assert last["member_steps"] < 30_000 * study.members, "nothing was kept"
     assert status(out).state == "complete"
     assert "dataset:" in call("collect", out, tmp_path / "one.nc")
-    said = call("reproduce", tmp_path / "one.nc", "--member", "step_size=0.06,width=5,seed=199")
+    said = call("reproduce", tmp_path / "one.nc", "--member", "step_size=0.06,width=5,seed=149")
     assert "variables are bit for bit the same" in said
 
 

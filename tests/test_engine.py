@@ -224,12 +224,11 @@ def test_the_number_of_cores_changes_nothing(backend, tmp_path):
         "ds.to_netcdf(sys.argv[1], encoding={'stage': {'dtype': 'S1'}})\n"
     )
     found = []
-    for cores in (1, 2, 3):
+    for cores in (1, 3):
         environment = os.environ | {"GD_ATLAS_CORES": str(cores), "PYTHONPATH": os.getcwd()}
         subprocess.run([sys.executable, "-c", program, tmp_path / f"{cores}.nc"], env=environment, check=True)
         found.append(xr.load_dataset(tmp_path / f"{cores}.nc"))
     assert_same_members(found[0], found[1])
-    assert_same_members(found[0], found[2])
     assert found[0].attrs["engine"] == backend
 
 
