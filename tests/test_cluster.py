@@ -63,11 +63,9 @@ def scheduler(processes, folder: Path, *more: str) -> tuple[subprocess.Popen, st
     return process, json.loads(file.read_text())["address"]
 
 
-def worker(processes, address: str, *more: str) -> subprocess.Popen:
-    return processes(
-        "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard", "--no-nanny", "--local-directory",
-        "/tmp", *more,
-    )  # fmt: skip
+def worker(processes, address: str, folder: Path, *more: str) -> subprocess.Popen:
+    place = ("--nthreads", "1", "--no-nanny", "--local-directory", str(folder))
+    return processes("distributed.cli.dask_worker", address, "--no-dashboard", *place, *more)
 
 
 def kill_after_two_shards(process: subprocess.Popen, out: Path) -> threading.Thread:
@@ -97,7 +95,7 @@ def expected(study) -> xr.Dataset:
 
 def test_a_worker_killed_in_mid_shard_changes_nothing(study, expected, processes, tmp_path, small_shards):
     _, address = scheduler(processes, tmp_path)
-    victim, _ = worker(processes, address), worker(processes, address)
+    victim, _ = worker(processes, address, tmp_path), worker(processes, address, tmp_path)
     out = tmp_path / "out"
 
     killer = kill_after_two_shards(victim, out)
@@ -118,7 +116,7 @@ def test_workers_that_do_not_see_the_directory_return_their_shards(study, expect
                                                                      monkeypatch):  # fmt: skip
     """The client gives the workers the name of a token that is not there, as on another machine."""
     _, address = scheduler(processes, tmp_path)
-    worker(processes, address)
+    worker(processes, address, tmp_path)
     submit = Client.submit
 
     def elsewhere(self, function, study, box, number, token, **options):
@@ -131,7 +129,7 @@ def test_workers_that_do_not_see_the_directory_return_their_shards(study, expect
 
 def test_a_scheduler_that_dies_leaves_a_directory_that_goes_on(study, expected, processes, tmp_path, small_shards):
     chief, address = scheduler(processes, tmp_path)
-    worker(processes, address)
+    worker(processes, address, tmp_path)
     out = tmp_path / "out"
 
     killer = kill_after_two_shards(chief, out)
@@ -176,7 +174,7 @@ def test_tls(study, processes, tmp_path, small_shards):
     files = ["--tls-ca-file", str(cert), "--tls-cert", str(cert), "--tls-key", str(key)]
     _, address = scheduler(processes, tmp_path, *files)
     assert address.startswith("tls://")
-    worker(processes, address, *files)
+    worker(processes, address, tmp_path, *files)
     one = study.only(width=[4], step_size=[0.05])
     with connected(address, tls_ca=cert, tls_cert=cert, tls_key=key) as client:
         assert_identical(run_on_cluster(one, tmp_path / "out", client), ens.run(one))
