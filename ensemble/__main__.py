@@ -38,7 +38,7 @@ def run_command(
     only: Only = None,
     overwrite: Annotated[bool, typer.Option(help="replace what --out holds")] = False,
     keep_every: Annotated[
-        float, typer.Option(min=1.0, help="seconds of work that a kill may lose at most")
+        float, typer.Option(min=0.1, help="seconds of work that a kill may lose at most")
     ] = SECONDS_BETWEEN_KEEPS,
     dask: Annotated[
         str | None, typer.Option(metavar="ADDRESS|local|slurm", help="run on a Dask cluster (docs/running.md)")

@@ -290,9 +290,10 @@ def start():
 
     def start_one(study_file: Path, out: Path, *more: str, limit_kib: int | None = None) -> subprocess.Popen:
         command = [sys.executable, "-m", "ensemble", "run", str(study_file), "--out", str(out), *more]
-        if limit_kib is not None:  # no file of the process may grow beyond this
+        environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+        if limit_kib is not None:  # no file of the process may grow beyond this, those of XLA's cache included
+            environment["GD_ATLAS_CACHE"] = "off"
             command = ["bash", "-c", f'ulimit -f {limit_kib}; exec "$@"', "bash", *command]
-        environment = os.environ | {"PYTHONUNBUFFERED": "1", "GD_ATLAS_CACHE": "off"}
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
         )
@@ -419,7 +420,7 @@ def test_a_killed_run_goes_on_with_the_same_bits(tmp_path, start):
     study = long_study(seeds=150)
     file, out = written(study, tmp_path / "long.toml"), tmp_path / "out"
     for _ in range(2):
-        process = start(file, out, "--keep-every", "1")
+        process = start(file, out, "--keep-every", "0.2")
         before = set(out.glob("partial/flights*"))
         wait_for(lambda: set(out.glob("partial/flights*")) - before or process.poll() is not None)  # noqa: B023
         process.kill()
