@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..store import Box, open_dataset
+from ..store import FINISHED, Box, open_dataset
 from ..study import Study, StudyError
 from .local import run_box
 
@@ -38,7 +38,7 @@ def reproduce(path: str | Path, labels: dict[str, str]) -> Comparison:
         member = ds.isel({name: [place] for name, place in places.items()}).load()
         engine = str(ds.attrs.get("engine", ""))
     found = {name: member[name].values[0].item() for name in places}
-    if int(member["status"].values.item()) < 2:
+    if member["status"].values.item() < FINISHED:
         raise StudyError(f"--member: {_said(found)} has no result yet; finish the run first")
     indices = [np.array([list(axis.values).index(found[name])]) for name, axis in study.axes.items()]
     with _engine(engine):

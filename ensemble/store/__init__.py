@@ -4,7 +4,7 @@ from .boxes import Box
 from .collection import Collection
 from .directory import OLD_FILE, PROGRESS, RunDirectory, Survey, bytes_a_member, write_shard
 from .files import adopt_file
-from .lock import holder, lock
+from .lock import lock
 from .provenance import provenance
 from .reading import collect, of_sessions, open_dataset, status_counts
 from .results import Results
@@ -26,7 +26,6 @@ __all__ = [
     "bytes_a_member",
     "check",
     "collect",
-    "holder",
     "lock",
     "of_sessions",
     "open_dataset",
