@@ -4,33 +4,42 @@ Functions take the dataset of `ensemble.run` or `ensemble.open_dataset` and retu
 """
 
 from .alignment import by_stage, recovered, trajectory
+from .boundary import boundary
 from .certificate import certificates, duality_gap, final_decay
 from .convergence import convergence_time, stopping_time, time_quantiles
 from .members import below, finished
 from .minima import minima, spurious
-from .phase import marginal, phase
+from .phase import difference, marginal, order_parameter, phase
 from .plots import phase_picture
+from .rates import rates
 from .statistics import quantiles, share, wilson
 from .summary import summary
+from .survival import log_rank, survival
 
 __all__ = [
     "below",
+    "boundary",
     "by_stage",
     "certificates",
     "convergence_time",
+    "difference",
     "duality_gap",
     "final_decay",
     "finished",
+    "log_rank",
     "marginal",
     "minima",
+    "order_parameter",
     "phase",
     "phase_picture",
     "quantiles",
+    "rates",
     "recovered",
     "share",
     "spurious",
     "stopping_time",
     "summary",
+    "survival",
     "time_quantiles",
     "trajectory",
     "wilson",

@@ -147,7 +147,7 @@ def _say(text: str) -> None:
 
 
 def _say_status(ds: xr.Dataset) -> None:
-    partial = "" if ds.attrs["complete"] else " — a partial dataset: the run was interrupted"
+    partial = "" if ds.attrs["complete"] else " — a partial dataset: some members of the grid were not run"
     _say(f"{ds.attrs['title']}, {status_line(ds)}{partial}")
 
 

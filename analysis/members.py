@@ -1,5 +1,6 @@
-"""Which members count, and what a probe of them is: the questions that every reduction asks first."""
+"""Which members count, what a probe of them is, and what the axes are: what every reduction asks first."""
 
+import numpy as np
 import xarray as xr
 
 from ensemble import PROBES, STATUS
@@ -66,6 +67,37 @@ def select(ds: xr.Dataset, at: dict[str, object]) -> xr.Dataset:
             raise ValueError(f"at: got {name} = {value!r}; its values are {values}")
         ds = ds.sel({name: matches[0]})
     return ds
+
+
+def only_axes(
+    ds: xr.Dataset, x: str, y: str, at: dict[str, object] | None = None, over: str | None = None
+) -> xr.Dataset:
+    """The dataset with no axes but `x`, `y` and perhaps `over`; any other at the value that `at` gives.
+
+    **Raises:** `ValueError` for an axis or a value that is not there, one axis named twice, and an axis left open.
+    """
+    named = {"x": x, "y": y} | ({} if over is None else {"over": over})
+    for name, axis in named.items():
+        if axis not in axes(ds):
+            raise ValueError(f"{name}: got {axis!r}, which is no axis; the axes are {', '.join(axes(ds)) or 'none'}")
+    for name in ("y", "over"):
+        if name in named and list(named.values()).count(named[name]) > 1:
+            raise ValueError(f"{name}: got {named[name]!r} for two of {', '.join(named)}; take different ones")
+    ds = select(ds, at or {})
+    for axis in axes(ds):
+        if axis not in named.values():
+            values = ds[axis].values.tolist()
+            raise ValueError(f"at: the axis {axis!r} is open; choose one of its values {values} with --at {axis}=…")
+    return ds
+
+
+def is_log_spaced(values: np.ndarray) -> bool:
+    """Whether the positive values span a factor ≥ 8 in steps that are more even in the logarithm."""
+    positive = np.sort(values[values > 0])
+    if len(positive) < 3 or np.any(values < 0) or positive[-1] < 8 * positive[0]:
+        return False
+    ratios, differences = np.diff(np.log(positive)), np.diff(positive)
+    return float(ratios.std() / ratios.mean()) < float(differences.std() / differences.mean())
 
 
 def _as_number(value: object) -> float | None:

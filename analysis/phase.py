@@ -1,42 +1,134 @@
-"""Phase diagrams: the share of seeds below a threshold over two axes."""
+"""Phase diagrams: shares below a threshold and order parameters over two axes, and how two studies differ."""
 
+import numpy as np
 import xarray as xr
+from scipy.stats import binomtest
 
-from .members import axes, below, finished, probe, select
-from .statistics import share
+from ensemble import STATUS
+
+from .members import axes, below, finished, only_axes, probe
+from .statistics import LEVEL, paired_difference, quantiles, share
 
 
 def phase(
-    ds: xr.Dataset, x: str, y: str, measure: str, value: float, at: dict[str, object] | None = None
+    ds: xr.Dataset,
+    x: str,
+    y: str,
+    measure: str,
+    value: float,
+    at: dict[str, object] | None = None,
+    *,
+    over: str | None = None,
 ) -> xr.Dataset:
     """The share of members with `measure` < `value` over the axes `x` and `y`.
 
-    **Arguments:** a dataset of a study with these axes; any other axis needs a value in `at`. A diverged
-    member is not below; an unfinished one does not count.
+    **Arguments:** a dataset of a study with these axes; any other axis needs a value in `at`, but one may stay open
+    as `over`, for small multiples. A diverged member is not below; an unfinished one does not count.
 
-    **Returns:** `share`, `low`, `high`, `half_width` (95% Wilson) and `seeds`, with dimensions (y, x).
+    **Returns:** `share`, `low`, `high`, `half_width` (95% Wilson) and `seeds`, with dimensions ([over,] y, x).
 
     **Raises:** `ValueError` for a measure, an axis or a value that is not there, and for an axis left open.
     """
     probe(ds, measure)
-    for name, axis in (("x", x), ("y", y)):
-        if axis not in axes(ds):
-            raise ValueError(f"{name}: got {axis!r}, which is no axis; the axes are {', '.join(axes(ds)) or 'none'}")
-    if x == y:
-        raise ValueError(f"y: got {y!r} for both axes; take two different ones")
-    ds = select(ds, at or {})
-    for axis in axes(ds):
-        if axis not in (x, y):
-            values = ds[axis].values.tolist()
-            raise ValueError(f"at: the axis {axis!r} is open; choose one of its values {values} with --at {axis}=…")
-    result = share(below(ds, measure, value), among=finished(ds)).transpose(y, x)
+    ds = only_axes(ds, x, y, at, over)
+    result = share(below(ds, measure, value), among=finished(ds)).transpose(*_order(x, y, over))
+    result.attrs = {"below": value, **_says(ds, measure)}
+    return result
+
+
+def order_parameter(
+    ds: xr.Dataset,
+    x: str,
+    y: str,
+    measure: str,
+    q: float = 0.5,
+    at: dict[str, object] | None = None,
+    *,
+    over: str | None = None,
+) -> xr.Dataset:
+    """A quantile over seeds of a probe over the axes `x` and `y`, with its order-statistic interval.
+
+    Arguments, errors and dimensions are those of `phase`; a diverged member counts as +∞. A probe of every teacher
+    neuron or neuron is taken at the largest of them.
+
+    **Returns:** `value`, `low`, `high`, `seeds`; attribute `quantile`.
+    """
+    if not 0 < q < 1:
+        raise ValueError(f"q: got {q}; a quantile lies between 0 and 1")
+    values = probe(ds, measure)
+    ds = only_axes(ds, x, y, at, over)
+    attributes = values.attrs
+    values = ds[measure]
+    for dim in ("teacher_neuron", "neuron"):
+        if dim in values.dims:
+            values = values.max(dim)
+    values = values.where(ds["status"] != STATUS["diverged"], np.inf).assign_attrs(attributes)
+    result = quantiles(values, (q,), finished(ds)).isel(quantile=0, drop=True).transpose(*_order(x, y, over))
+    result.attrs = {"quantile": q, **_says(ds, measure)}
+    return result
+
+
+def difference(ds: xr.Dataset, other: xr.Dataset, measure: str, value: float, level: float = LEVEL) -> xr.Dataset:
+    """How much larger the share with `measure` < `value` is in `other` than in `ds`, over common cells and seeds.
+
+    A seed has the same draws in both, so members are paired: what seeds have in common cancels. The interval is
+    Newcombe's for paired shares (1998, Stat. Med. 17, 2635–2650, method 10); `p_value` is McNemar's exact test.
+
+    **Arguments:** two datasets with the same axes; only labels that both have are compared.
+
+    **Returns:** over the axes `difference`, `low`, `high`, `half_width`; `only_first`, `only_second`: members below the
+    threshold in one alone; `p_value`; `pairs`: members finished in both; `unpaired_half_width`: what the interval of
+    two samples without common seeds would be.
+
+    **Raises:** `ValueError` for a measure that is not there, other axes, and no common cell.
+    """
+    if axes(ds) != axes(other):
+        raise ValueError(f"other: got the axes {axes(other)}, the first dataset has {axes(ds)}; compare like with like")
+    flags = [
+        xr.Dataset({"inside": below(one, measure, value), "done": finished(one)}).drop_vars("stage", errors="ignore")
+        for one in (ds, other)
+    ]
+    first, second = xr.align(*flags, join="inner")
+    if not first["done"].size:
+        raise ValueError("other: got no cell or seed of the first dataset; compare studies on common labels")
+    both = first["done"] & second["done"]
+    pairs = both.sum("seed")
+    only_first = (first["inside"] & ~second["inside"] & both).sum("seed")
+    only_second = (~first["inside"] & second["inside"] & both).sum("seed")
+    neither = (~first["inside"] & ~second["inside"] & both).sum("seed")
+    found = xr.apply_ufunc(
+        lambda both, second, first, none: paired_difference(both, second, first, none, level),
+        pairs - only_first - only_second - neither,
+        only_second,
+        only_first,
+        neither,
+        output_core_dims=[[]] * 4,
+        dask="parallelized",
+        output_dtypes=[float] * 4,
+    )
+    test = np.vectorize(lambda b, c: binomtest(int(b), int(b + c)).pvalue if b + c else 1.0, otypes=[float])
+    p_value = xr.apply_ufunc(test, only_first, only_second, dask="parallelized", output_dtypes=[float])
+    names = {
+        "difference": "difference of the shares of seeds, second minus first",
+        "low": f"lower end of its {level:.0%} interval",
+        "high": f"upper end of its {level:.0%} interval",
+        "unpaired_half_width": "half-width without common seeds",
+        "half_width": "half-width of the interval",
+        "only_first": "members below the threshold in the first alone",
+        "only_second": "members below the threshold in the second alone",
+        "p_value": "McNemar's exact p-value",
+        "pairs": "members finished in both",
+    }
+    result = xr.Dataset(dict(zip(list(names)[:4], found, strict=True)))
+    result["half_width"] = 0.5 * (result["high"] - result["low"])
+    result["only_first"], result["only_second"], result["pairs"] = only_first, only_second, pairs
+    result["p_value"] = p_value
+    for name, long_name in names.items():
+        result[name].attrs = {"units": "1", "long_name": long_name}
     result.attrs = {
         "measure": measure,
         "below": value,
-        "measure_long_name": ds[measure].attrs["long_name"],
-        "measure_units": ds[measure].attrs["units"],
-        "study_hash": ds.attrs["study_hash"],
-        "study": ds.attrs["study"],
+        "study_hashes": [ds.attrs["study_hash"], other.attrs["study_hash"]],
     }
     return result
 
@@ -52,3 +144,17 @@ def marginal(ds: xr.Dataset, axis: str, measure: str, value: float) -> xr.Datase
     flat = {"member": pooled}
     inside, counted = (v.stack(flat).drop_vars(["member", *pooled]).rename(member="seed") for v in (inside, counted))
     return share(inside, among=counted)
+
+
+def _order(x: str, y: str, over: str | None) -> tuple[str, ...]:
+    return (y, x) if over is None else (over, y, x)
+
+
+def _says(ds: xr.Dataset, measure: str) -> dict[str, str]:
+    return {
+        "measure": measure,
+        "measure_long_name": ds[measure].attrs["long_name"],
+        "measure_units": ds[measure].attrs["units"],
+        "study_hash": ds.attrs["study_hash"],
+        "study": ds.attrs["study"],
+    }

@@ -10,6 +10,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .members import is_log_spaced
+
 STYLE: dict[Any, Any] = {
     "font.size": 8,
     "axes.titlesize": 8,
@@ -22,15 +24,6 @@ STYLE: dict[Any, Any] = {
     "pdf.fonttype": 42,
 }
 """Sized for a paper's text width; `cividis` reads the same with any colour vision."""
-
-
-def is_log_spaced(values: np.ndarray) -> bool:
-    """Whether the positive values span a factor ≥ 8 in steps that are more even in the logarithm."""
-    positive = np.sort(values[values > 0])
-    if len(positive) < 3 or np.any(values < 0) or positive[-1] < 8 * positive[0]:
-        return False
-    ratios, differences = np.diff(np.log(positive)), np.diff(positive)
-    return float(ratios.std() / ratios.mean()) < float(differences.std() / differences.mean())
 
 
 def axis_positions(coordinate: xr.DataArray) -> tuple[np.ndarray, np.ndarray, bool]:

@@ -68,6 +68,45 @@ def share(condition: xr.DataArray, among: xr.DataArray | None = None, level: flo
     return _label(result, names)
 
 
+def paired_difference(
+    both: np.ndarray, only_a: np.ndarray, only_b: np.ndarray, neither: np.ndarray, level: float = LEVEL
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(p_a − p_b, low, high, unpaired half-width) of two shares of the same members.
+
+    Newcombe's square-and-add of the two Wilson intervals (l, u), with their correlation φ:
+
+        θ − √(δ_a² − 2φ δ_a ε_b + ε_b²),   θ + √(ε_a² − 2φ ε_a δ_b + δ_b²),   δ = p − l, ε = u − p
+
+    **Arguments:** counts of members for which both conditions hold, either alone, and neither. The unpaired half-width
+    is that of φ = 0. NaN and (−1, 1) where there are no members.
+    """
+    e, f, g, h = (np.asarray(x, float) for x in (both, only_a, only_b, neither))
+    n = e + f + g + h
+    some = np.maximum(n, 1.0)
+    p_a, p_b = (e + f) / some, (e + g) / some
+    (low_a, high_a), (low_b, high_b) = wilson(e + f, n, level), wilson(e + g, n, level)
+    spread = np.sqrt((e + f) * (g + h) * (e + g) * (f + h))
+    odds = e * h - f * g
+    corrected = np.where(odds > 0, np.maximum(odds - 0.5 * n, 0.0), odds)
+    phi = np.where(spread > 0, corrected / np.where(spread > 0, spread, 1.0), 0.0)
+    down_a, up_a, down_b, up_b = p_a - low_a, high_a - p_a, p_b - low_b, high_b - p_b
+
+    def ends(phi):
+        below = np.sqrt(np.maximum(down_a**2 - 2 * phi * down_a * up_b + up_b**2, 0.0))
+        above = np.sqrt(np.maximum(up_a**2 - 2 * phi * up_a * down_b + down_b**2, 0.0))
+        return below, above
+
+    theta = np.where(n > 0, p_a - p_b, np.nan)
+    below, above = ends(phi)
+    unpaired = 0.5 * sum(ends(0.0))
+    return (
+        theta,
+        np.where(n > 0, np.maximum(theta - below, -1.0), -1.0),
+        np.where(n > 0, np.minimum(theta + above, 1.0), 1.0),
+        np.where(n > 0, unpaired, 1.0),
+    )
+
+
 def quantiles(
     values: xr.DataArray,
     q: tuple[float, ...] = (0.1, 0.5, 0.9),

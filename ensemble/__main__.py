@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, NoReturn
 
+import numpy as np
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from . import Study, StudyError, collect, run
 from .engine import EngineError
-from .launch import SECONDS_BETWEEN_KEEPS, reproduce, status
+from .launch import SECONDS_BETWEEN_KEEPS, refine, reproduce, status
 from .members import groups
 from .progress import ProgressShow
 from .store import FINISHED, STATUS, SchemaError, StoreError, status_line
@@ -79,6 +81,70 @@ def _kept(out: Path) -> str:
         f"{counts[FINISHED:].sum():,} of {counts.sum():,} members are finished and kept in {out}, "
         f"{counts[STATUS['running']]:,} in flight"
     )
+
+
+@app.command("refine")
+def refine_command(
+    study: StudyFile,
+    out: Annotated[Path, typer.Option(help="run directory; a refinement that is there goes on")],
+    x: Annotated[str, typer.Option(help="axis along which the boundary is a function")],
+    y: Annotated[str, typer.Option(help="axis of numbers along which members are placed")],
+    measure: Annotated[str, typer.Option(help="probe, such as max_angle or loss")],
+    below: Annotated[float, typer.Option(help="threshold in the probe's units")],
+    budget: Annotated[int, typer.Option(min=1, help="members to run at most")],
+    width: Annotated[
+        float,
+        typer.Option(min=0.0, help="stop when every band is this narrow (units of y, or decades where log-spaced)"),
+    ] = 0.0,
+    only: Only = None,
+) -> None:
+    """Run members where the boundary of a phase diagram is uncertain, until its band is narrow or the budget spent."""
+    import analysis  # the analysis stands above the simulator; this command joins the two
+    from analysis.refinement import additions, first_additions
+
+    resolved = _load(study, None, only)
+    _say(f"{resolved.name}: boundary of {measure} < {below:g} in {y}, over {x}")
+
+    def boundary(ds):
+        chosen = {name: ds[name].values[0].item() for name in resolved.axes if name not in (x, y)}
+        return analysis.boundary(ds, x, y, measure, below, chosen)
+
+    def propose(ds, members: int):
+        widths = boundary(ds)["width"]
+        count = int((ds["status"] >= FINISHED).sum())
+        open_bands = int(np.isinf(widths).sum())
+        known = widths.where(np.isfinite(widths))
+        _say(
+            f"{count:,} members: widest band {float(known.max()):.3g}, mean {float(known.mean()):.3g}"
+            + (f"; {open_bands} of {widths.size} reach beyond the grid" if open_bands else "")
+        )
+        chosen = {name: 0 for name in resolved.axes if name not in (x, y)}
+        grid = [float(v) for v in resolved.axes[y].values]
+        return additions(ds.isel(chosen), x, y, measure, below, grid, members, width)
+
+    if measure not in resolved.probes:
+        _fail(StudyError(f"measure: got {measure!r}; the study stores {', '.join(resolved.probes)}"))
+    values = {name: axis.values for name, axis in resolved.axes.items()}
+    first = first_additions(values.get(x, ()), [v for v in values.get(y, ()) if isinstance(v, float)])
+    with _errors_said(), ProgressShow(console) as show:
+        try:
+            ds = refine(
+                resolved, out, x, y, budget=budget, first=first, propose=propose, on_progress=show.update, say=_say
+            )
+        except KeyboardInterrupt:
+            show.close()
+            _say(f"interrupted: {_kept(out)}")
+            _say("the same command goes on from there")
+            raise typer.Exit(130) from None
+    found = boundary(ds)
+    table = Table(x, f"boundary in {y}", "95% band", "width", "members")
+    for i in range(found.sizes[x]):
+        row = found.isel({x: i})
+        ends = f"[{float(row['low']):.4g}, {float(row['high']):.4g}]"
+        numbers = f"{float(row['boundary']):.4g}", ends, f"{float(row['width']):.3g}", f"{int(row['seeds']):,}"
+        table.add_row(*(escape(text) for text in (str(row[x].item()), *numbers)))
+    console.print(table)
+    _say(f"width: {found['width'].attrs['units']}; {int(found['seeds'].sum()):,} members; dataset: {out}")
 
 
 @app.command("status")

@@ -8,7 +8,8 @@ from scipy.stats import binom, binomtest
 
 import analysis
 import ensemble as ens
-from analysis.plots import axis_positions, is_log_spaced, save
+from analysis.members import is_log_spaced
+from analysis.plots import axis_positions, save
 from tests.studies import heavy_tailed, small
 
 
@@ -168,7 +169,7 @@ def test_alignment_over_records_and_stages(ds):
     [
         (lambda d: analysis.phase(d, "weight_decay", "separation", "colour", 1), "got 'colour'.*it has loss"),
         (lambda d: analysis.phase(d, "width", "separation", "loss", 1), "x: got 'width'.*weight_decay, separation"),
-        (lambda d: analysis.phase(d, "separation", "separation", "loss", 1), "take two different ones"),
+        (lambda d: analysis.phase(d, "separation", "separation", "loss", 1), "take different ones"),
         (lambda d: analysis.phase(d.expand_dims(z=[1, 2]), "separation", "weight_decay", "loss", 1), "'z' is open"),
         (lambda d: analysis.phase(d, "separation", "weight_decay", "loss", 1, {"q": 1}), "at: got the axis 'q'"),
         (lambda d: analysis.convergence_time(d.drop_vars("loss_history"), "loss", 1), "no history was recorded"),

@@ -4,7 +4,7 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -50,6 +50,7 @@ def run(
     say: Callable[[str], None] = lambda _: None,
     overwrite: bool = False,
     keep_every: float = SECONDS_BETWEEN_KEEPS,
+    boxes: Sequence[Box] | None = None,
 ) -> xr.Dataset:
     """Runs every member of a study and returns its dataset (docs/dataset.md).
 
@@ -62,6 +63,8 @@ def run(
     - `overwrite`: replace what `out` holds.
     - `keep_every`: seconds after which members in flight and unfinished shards are kept on disk; at most so much
       work is lost when the process is killed.
+    - `boxes`: with `out`, only these parts of the grid, which the directory does not have yet, are added to it; the
+      dataset's other members are `not_run`.
 
     **Returns:** the dataset, in memory or, with `out`, opened lazily from disk. What `out` holds already of this very
     study, or of one with fewer seeds or axis values, is verified and not computed again.
@@ -77,7 +80,7 @@ def run(
         choose(group.shape)
     if out is None:
         return _run_in_memory(study, on_progress)
-    with opened(Path(out), study, overwrite, say) as (directory, found):
+    with opened(Path(out), study, overwrite, say, boxes) as (directory, found):
         if len(found.stored) < len(directory.boxes):
             with stop_on_signal() as stopped:
                 _LocalRun(directory, found, on_progress, say, stopped, keep_every).run()

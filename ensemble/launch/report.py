@@ -33,6 +33,7 @@ class Reporter:
         """`before`: members that had a result when this run began; `members`: those that it works on."""
         self.study, self.on_progress, self.before = study, on_progress, before
         self.has_rule = any(p.cell.stages.stages[-1].has_rule for p in study.points)
+        self.members = study.members if members is None else before + members
         of_all = study.seeds * sum(study.member_cap(p.cell) for p in study.points)
         self.most_steps = of_all * (1.0 if members is None else members / study.members)
         self.began = time.monotonic()
@@ -43,14 +44,14 @@ class Reporter:
 
     def share(self, ended: np.ndarray, member_steps: int) -> float:
         """How much of this run's work is done: by members, or by steps where that says more."""
-        own = self.study.members - self.before
+        own = self.members - self.before
         by_members = (int(ended[FINISHED:].sum()) - self.before) / own if own else 1.0
         return max(by_members, min(member_steps / self.most_steps, 1.0))
 
     def report(self, ended: np.ndarray, member_steps: int) -> Report:
         """Passes a report on and returns it; `ended` counts all members with a result by status."""
         made = Report(
-            members=self.study.members,
+            members=self.members,
             finished=int(ended[FINISHED:].sum()),
             converged=int(ended[STATUS["converged"]]) if self.has_rule else None,
             member_steps=member_steps,

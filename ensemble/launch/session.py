@@ -5,7 +5,7 @@ import datetime
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,11 @@ _SECONDS_BETWEEN_NOTES = 5.0
 
 @contextlib.contextmanager
 def opened(
-    path: Path, study: Study, overwrite: bool, say: Callable[[str], None]
+    path: Path, study: Study, overwrite: bool, say: Callable[[str], None], wanted: Sequence[Box] | None = None
 ) -> Iterator[tuple[RunDirectory, Survey]]:
     """The run directory for a study, locked, verified, and what is damaged in it set aside.
+
+    With `wanted`, only these boxes are added to what it is to compute; they must be new.
 
     **Raises:** `StudyError` where it cannot be written or holds another study; `StoreError` where another run is at
     work.
@@ -32,7 +34,7 @@ def opened(
     with lock(path):
         if not overwrite:
             _refuse_old_layout(path)
-        directory = _prepare(path, study, overwrite, say)
+        directory = _prepare(path, study, overwrite, say, wanted)
         yield directory, _set_bad_aside(directory, say)
 
 
@@ -54,17 +56,19 @@ def _refuse_old_layout(path: Path) -> None:
         )
 
 
-def _prepare(path: Path, study: Study, overwrite: bool, say: Callable[[str], None]) -> RunDirectory:
+def _prepare(
+    path: Path, study: Study, overwrite: bool, say: Callable[[str], None], wanted: Sequence[Box] | None
+) -> RunDirectory:
     """The run directory for a study: a new one, the one that is there, or that one extended."""
     if overwrite:
         RunDirectory.clear(path)
     try:
         directory = RunDirectory.open(path)
     except FileNotFoundError:
-        return RunDirectory.make(path, study)
-    if directory.study.hash != study.hash:
+        return RunDirectory.make(path, study, wanted)
+    if directory.study.hash != study.hash or wanted:
         before = directory.study.members
-        directory = directory.extended(study)
+        directory = directory.extended(study, wanted)
         say(f"{path}: extends a run of {before:,} members to {study.members:,}; computes only what is new")
     directory.remove_temporaries()
     return directory

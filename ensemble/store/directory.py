@@ -11,7 +11,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -115,9 +115,9 @@ class RunDirectory:
         return cls(path, generations, manifest["sessions"])
 
     @classmethod
-    def make(cls, path: Path, study: Study) -> Self:
-        """A new directory for a study; `path` must exist."""
-        boxes = tuple(cut(Box.whole(study).indices, members_a_shard(study)))
+    def make(cls, path: Path, study: Study, wanted: Sequence[Box] | None = None) -> Self:
+        """A new directory for a study, or for some boxes of it; `path` must exist."""
+        boxes = _cut([Box.whole(study)] if wanted is None else wanted, study)
         made = cls(path, [Generation(study, boxes, 0)], [])
         for name in ("shards", "partial"):
             (path / name).mkdir(exist_ok=True)
@@ -132,8 +132,8 @@ class RunDirectory:
         for name in (MANIFEST, PROGRESS, OLD_FILE):
             (path / name).unlink(missing_ok=True)
 
-    def extended(self, study: Study) -> Self:
-        """This directory for a study that adds seeds or axis values to its own.
+    def extended(self, study: Study, wanted: Sequence[Box] | None = None) -> Self:
+        """This directory for a study that adds seeds or axis values to its own, or for some new boxes of such a study.
 
         **Raises:** `StudyError` with the difference, field by field, where it is another study.
         """
@@ -144,9 +144,15 @@ class RunDirectory:
                 + "\n  ".join(changed)
                 + "\ntake another directory, or replace it with --overwrite"
             )
-        most = members_a_shard(study)
-        boxes = tuple(box for region in regions_beyond(self.study, study) for box in cut(region, most))
+        beyond = [Box(region) for region in regions_beyond(self.study, study)]
+        boxes = _cut(beyond if wanted is None else wanted, study)
         made = type(self)(self.path, [*self.generations, Generation(study, boxes, len(self.boxes))], self.sessions)
+        there = np.zeros(study.members, bool)
+        for box in made.boxes.values():
+            members = box.members(study)
+            if there[members].any():
+                raise ValueError("boxes: got members that the directory has already; ask only for new ones")
+            there[members] = True
         made.save()
         return made
 
@@ -160,6 +166,11 @@ class RunDirectory:
             "sessions": self.sessions,
         }
         replace_file(self.path / MANIFEST, text_writer(json.dumps(manifest)))
+
+    @property
+    def covers_grid(self) -> bool:
+        """Whether every member of the grid is in a box."""
+        return sum(box.size for box in self.boxes.values()) == self.study.members
 
     # -- what is stored ----------------------------------------------------------------------------
 
@@ -270,6 +281,10 @@ def bytes_a_member(study: Study) -> int:
         np.dtype(v.dtype or study.precision).itemsize * math.prod(size[d] for d in v.dims)
         for v in variables(study).values()
     )
+
+
+def _cut(boxes: Sequence[Box], study: Study) -> tuple[Box, ...]:
+    return tuple(part for box in boxes for part in cut(box.indices, members_a_shard(study)))
 
 
 def members_a_shard(study: Study) -> int:

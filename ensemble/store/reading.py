@@ -78,7 +78,7 @@ def _open_directory(directory: RunDirectory) -> xr.Dataset:
         lazy = indexing.LazilyIndexedArray(_ShardedArray(shards, name, variable, shape, dtype))
         dims = (*study.axes, "seed", *variable.dims)
         arrays[name] = xr.Variable(dims, lazy).chunk(edges | dict.fromkeys(variable.dims, -1)).data
-    complete = len(found.stored) == len(directory.boxes)
+    complete = directory.covers_grid and len(found.stored) == len(directory.boxes)
     return labelled(study, Box.whole(study), arrays, complete, of_sessions(directory.sessions))
 
 

@@ -1,0 +1,303 @@
+"""Convergence times as censored data: survival curves, medians, restricted means, log-rank tests.
+
+"Survival" S(t) is the share of members that have not converged by step t. A member
+
+- converged at a step that is known to lie in (after, by], two neighbouring records;
+- is right-censored where its protocol ended before it converged;
+- never converges where it diverged, or a rule ended it elsewhere: it counts as unconverged at every step.
+
+At a record, S counts exactly who had converged; between two records it lies between its values at both. A statistic
+of the curve therefore comes as a bracket: from all events at `by` (the statistic itself) and from all at `after`.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from scipy.stats import chi2
+from scipy.stats import t as student
+
+from ensemble import STATUS
+
+from .convergence import convergence_time, stopping_time
+from .members import axes, finished
+from .statistics import LEVEL, wilson
+
+
+class Times(NamedTuple):
+    """When members converged, over axes and `seed`; +∞ with `event`: never."""
+
+    after: xr.DataArray
+    by: xr.DataArray
+    event: xr.DataArray
+    """False where the member was only followed up to `by` = `after`: right-censored."""
+    counted: xr.DataArray
+    what: str
+
+
+def times_of(ds: xr.Dataset, measure: str | None, below: float | None) -> Times:
+    """The convergence times of all finished members: of a measure and a tolerance, or of the stop rule.
+
+    **Raises:** `ValueError` for a measure without a history, a tolerance that is not positive, or one of both alone.
+    """
+    if (measure is None) != (below is None):
+        raise ValueError(f"below: got measure = {measure!r} with below = {below}; give both, or none for the stop rule")
+    counted = finished(ds)
+    stop = ds["stop_step"].astype(float)
+    if measure is None or below is None:
+        by = stopping_time(ds)
+        reached, after = ds["status"] == STATUS["converged"], by - 1.0
+        what = "the stop rule is met"
+    else:
+        found = convergence_time(ds, measure, below)
+        by, after, reached = found["by"], found["after"], found["converged"]
+        units = ds[measure].attrs["units"]
+        what = f"{measure} ≤ {below:g}{'' if units == '1' else ' ' + units} for good"
+    censored = ~reached & (ds["status"] == STATUS["max_steps"])
+    after = xr.where(reached, after, xr.where(censored, stop, np.inf))
+    return Times(after, xr.where(censored, stop, by), ~censored, counted, what)
+
+
+def survival(
+    ds: xr.Dataset,
+    measure: str | None = None,
+    *,
+    below: float | None = None,
+    at: np.ndarray | None = None,
+    level: float = LEVEL,
+) -> xr.Dataset:
+    """Kaplan–Meier curves of every cell, and what is read off them.
+
+        S(t) = Π_{t_i ≤ t} (1 − d_i/n_i)          d_i members converge at t_i, n_i were not converged before
+
+    **Arguments:** `measure` ≤ `below` for good is convergence; without both it is that the stop rule was met. `at`: the
+    steps at which curves are given (the records; without a history 200 log-spaced ones). `level` of all intervals.
+
+    **Returns:** a dataset over the axes:
+
+    - `survival`, `_low`, `_high` (dimension `step`): Wilson's interval at the effective sample size
+      n' = (1 − S)/(S Σ d_i/(n_i(n_i − d_i))), which is Wilson's own where nobody is censored (Rothman 1978, J. Chron.
+      Dis. 31, 557–560);
+    - `median`, `_low`, `_high`: the steps at which S and the ends of its interval fall to ½ (Brookmeyer & Crowley 1982,
+      Biometrics 38, 29–41), +∞ where fewer than half converge; `median_after`: by how much records leave it open;
+      `_low` is that of the earliest times, `_high` of the latest, so that the interval holds for any time between them;
+    - `never`, `_low`, `_high`: S at the end of the follow-up: the share that does not converge within the run;
+    - `mean`, `_low`, `_high`, `mean_after`: the restricted mean ∫₀^τ S dt, τ = attribute `horizon`, the shortest
+      protocol's end, with Student's interval of Greenwood's variance;
+    - `seeds`, `events`, `censored`: members counted, converged, and censored.
+
+    **Raises:** `ValueError` for a measure that is not there or has no history, and a tolerance that is not positive.
+    """
+    times = times_of(ds, measure, below)
+    horizon = _horizon(ds)
+    grid = _grid(ds, times, measure, horizon) if at is None else np.asarray(at, float)
+
+    def reduce(after, by, event, counted):
+        late, early = _Curve(by, event, counted), _Curve(after, event, counted)
+        curve = late.at(grid, level)
+        median, median_high = late.quantile(0.5, level)[::2]
+        median_after, median_low = early.quantile(0.5, level)[:2]
+        mean, half = late.restricted_mean(horizon, level)
+        mean_after, half_after = early.restricted_mean(horizon, level)
+        ends = [x[..., 0] for x in late.at(np.array([np.finfo(float).max]), level)]
+        means = (mean, np.maximum(mean_after - half_after, 0.0), np.minimum(mean + half, horizon), mean_after)
+        return (*curve, median, median_low, median_high, median_after, *ends, *means)
+
+    names = ("survival", "survival_low", "survival_high", "median", "median_low", "median_high", "median_after")
+    names += ("never", "never_low", "never_high", "mean", "mean_low", "mean_high", "mean_after")
+    found = xr.apply_ufunc(
+        reduce,
+        *times[:4],
+        input_core_dims=[["seed"]] * 4,
+        output_core_dims=[["step"]] * 3 + [[]] * 11,
+        dask="parallelized",
+        output_dtypes=[float] * 14,
+        dask_gufunc_kwargs={"output_sizes": {"step": len(grid)}, "allow_rechunk": True},
+    )
+    result = xr.Dataset(dict(zip(names, found, strict=True)))
+    converges = times.counted & times.event & np.isfinite(times.by)
+    result["seeds"] = times.counted.sum("seed")
+    result["events"] = converges.sum("seed")
+    result["censored"] = (times.counted & ~times.event).sum("seed")
+    result = result.assign_coords(step=("step", grid, {"units": "step", "long_name": "descent steps"}))
+    for name in result.data_vars:
+        long_name, units = _SAYS[str(name).removesuffix("_low").removesuffix("_high")]
+        end = {"_low": "lower end of the interval of the ", "gh": "upper end of the interval of the "}
+        said = next((text for suffix, text in end.items() if str(name).endswith(suffix)), "")
+        result[name].attrs = {"units": units, "long_name": said + long_name}
+    result.attrs = {
+        "event": times.what,
+        "horizon": horizon,
+        "level": level,
+        "study": ds.attrs["study"],
+        "study_hash": ds.attrs["study_hash"],
+    }
+    return result
+
+
+_SAYS = {
+    "survival": ("share of seeds not converged", "1"),
+    "median": ("median convergence time; ∞: fewer than half converge", "step"),
+    "median_after": ("last record at which more than half had not converged", "step"),
+    "never": ("share of seeds that does not converge within the run", "1"),
+    "mean": ("restricted mean convergence time, up to the horizon", "step"),
+    "mean_after": ("the same with every event at the record before", "step"),
+    "seeds": ("members counted", "1"),
+    "events": ("members that converged", "1"),
+    "censored": ("members whose protocol ended before they converged", "1"),
+}
+
+
+def log_rank(ds: xr.Dataset, along: str, measure: str | None = None, *, below: float | None = None) -> xr.Dataset:
+    """The log-rank test that the cells along an axis share one survival curve.
+
+        Z_g = Σ_i (d_gi − d_i n_gi/n_i),    χ² = Zᵀ V⁻ Z  with the hypergeometric covariance V of the Z_g
+
+    **Arguments:** `along`: the axis whose cells are compared; `measure` and `below` as in `survival`.
+
+    **Returns:** over the other axes `statistic`, `degrees` (cells − 1; those without a member do not count) and
+    `p_value`. The test takes members as independent: cells that share their seeds are alike where seeds matter, which
+    makes it conservative. Mantel 1966, Cancer Chemother. Rep. 50, 163–170.
+
+    **Raises:** `ValueError` for an axis that is not there, or has one value; and as `survival`.
+    """
+    if along not in axes(ds):
+        raise ValueError(f"along: got {along!r}, which is no axis; the axes are {', '.join(axes(ds)) or 'none'}")
+    if ds.sizes[along] < 2:
+        raise ValueError(f"along: got {along!r}, which has one value; a test needs two cells to compare")
+    times = times_of(ds, measure, below)
+    statistic, degrees, p_value = xr.apply_ufunc(
+        np.vectorize(_log_rank, signature="(g,n),(g,n),(g,n)->(),(),()"),
+        times.by,
+        times.event,
+        times.counted,
+        input_core_dims=[[along, "seed"]] * 3,
+        output_core_dims=[[], [], []],
+        dask="parallelized",
+        output_dtypes=[float] * 3,
+        dask_gufunc_kwargs={"allow_rechunk": True},
+    )
+    result = xr.Dataset({"statistic": statistic, "degrees": degrees, "p_value": p_value})
+    says = {"statistic": "log-rank χ²", "degrees": "degrees of freedom", "p_value": "p-value; NaN: nothing to compare"}
+    for name, long_name in says.items():
+        result[name].attrs = {"units": "1", "long_name": long_name}
+    result.attrs = {"event": times.what, "along": along}
+    return result
+
+
+def _horizon(ds: xr.Dataset) -> float:
+    """The end of the shortest follow-up: the fewest steps of a member that ran them all, else the most of any."""
+    stop = ds["stop_step"]
+    ran = stop.where(ds["status"] == STATUS["max_steps"]).min()
+    most = stop.where(finished(ds)).max()
+    ran, most = float(ran), float(most)
+    return ran if np.isfinite(ran) else (most if np.isfinite(most) else 0.0)
+
+
+def _grid(ds: xr.Dataset, times: Times, measure: str | None, horizon: float) -> np.ndarray:
+    if measure is not None:
+        return ds["step"].values.astype(float)
+    by = times.by.where(np.isfinite(times.by) & times.event & times.counted)
+    first, last = float(by.min()), float(by.max())
+    if not np.isfinite(first):
+        return np.array([0.0, horizon])
+    return np.unique([0.0, *np.geomspace(max(first, 1.0), max(last, horizon, 1.0), 200).round()])
+
+
+class _Curve:
+    """Kaplan–Meier curves along the last dimension; members that do not count are left out.
+
+    Members are taken one by one in order of time, events before censorings of the same step: the factors of events
+    at one time multiply to 1 − d/n.
+    """
+
+    def __init__(self, time: np.ndarray, event: np.ndarray, counted: np.ndarray):
+        time = np.where(counted, time, np.inf)
+        event = event & counted & np.isfinite(time)
+        order = np.lexsort((~event, time), axis=-1)
+        self.time = np.take_along_axis(time, order, -1)
+        self.event = np.take_along_axis(event, order, -1)
+        self.n = counted.sum(axis=-1)[..., None]
+        risk = np.maximum(self.n - np.arange(time.shape[-1]), 0)
+        safe = np.maximum(risk, 1)
+        self.survival = np.cumprod(np.where(self.event, (safe - 1) / safe, 1.0), axis=-1)
+        self.greenwood = np.cumsum(np.where(self.event & (risk > 1), 1.0 / (safe * np.maximum(safe - 1, 1)), 0.0), -1)
+        self.left = np.maximum(risk - 1, 0)
+
+    def _bounds(self, survival, greenwood, left, level):
+        """Wilson's interval at the effective sample size."""
+        inside = (survival > 0.0) & (greenwood > 0.0)
+        size = np.where(inside, (1.0 - survival) / np.where(inside, survival * greenwood, 1.0), left)
+        size = np.where(survival <= 0.0, self.n, size)
+        low, high = wilson(survival * size, size, level)
+        return np.where(survival <= 0.0, 0.0, low), np.where(survival >= 1.0, 1.0, high)
+
+    def at(self, grid: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(S, low, high) at some times: a new last dimension."""
+        shape = (*self.time.shape[:-1], len(grid))
+        flat = self.time.reshape(-1, self.time.shape[-1])
+        index = np.array([np.searchsorted(row, grid, side="right") for row in flat], int).reshape(shape) - 1
+        at = np.maximum(index, 0)
+        some = index >= 0
+
+        def pick(values, before):
+            return np.where(some, np.take_along_axis(values, at, -1), before)
+
+        survival = pick(self.survival, 1.0)
+        low, high = self._bounds(survival, pick(self.greenwood, 0.0), pick(self.left, self.n), level)
+        none = self.n == 0
+        return np.where(none, np.nan, survival), np.where(none, 0.0, low), np.where(none, 1.0, high)
+
+    def quantile(self, q: float, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(time at which S falls to 1 − q, and those at which the lower and the upper end of its interval do)."""
+        low, high = self._bounds(self.survival, self.greenwood, self.left, level)
+        # Inside a run of tied events the curve is not the one after all of them.
+        last = np.concatenate([self.time[..., 1:] != self.time[..., :-1], np.ones_like(self.event[..., :1])], -1)
+
+        def first(curve):
+            reached = (curve <= 1.0 - q + 1e-12) & last & np.isfinite(self.time)
+            found = np.take_along_axis(self.time, np.argmax(reached, -1)[..., None], -1)[..., 0]
+            return np.where(reached.any(-1), found, np.inf)
+
+        middle = np.where(self.n[..., 0] > 0, first(self.survival), np.nan)
+        return middle, np.where(self.n[..., 0] > 0, first(low), 0.0), first(high)
+
+    def restricted_mean(self, horizon: float, level: float) -> tuple[np.ndarray, np.ndarray]:
+        """(∫₀^τ S, half-width of its interval)."""
+        begin = np.zeros_like(self.time[..., :1])
+        clipped = np.minimum(self.time, horizon)
+        width = np.diff(np.concatenate([begin, clipped, begin + horizon], -1), axis=-1)
+        height = np.concatenate([np.ones_like(begin), self.survival], -1)
+        area = width * height
+        mean = area.sum(-1)
+        beyond = mean[..., None] - np.cumsum(area[..., :-1], -1)  # ∫ from each event to τ
+        risk = self.left + 1
+        weight = np.where(self.event & (self.time < horizon) & (risk > 1), 1.0 / (risk * np.maximum(risk - 1, 1)), 0.0)
+        events = np.maximum((self.event & (self.time < horizon)).sum(-1), 2)
+        variance = (beyond**2 * weight).sum(-1)
+        none = self.n[..., 0] == 0
+        half = student.ppf(0.5 * (1.0 + level), events - 1) * np.sqrt(variance)
+        return np.where(none, np.nan, mean), np.where(none, np.nan, half)
+
+
+def _log_rank(by: np.ndarray, event: np.ndarray, counted: np.ndarray) -> tuple[float, float, float]:
+    groups = [g for g in range(len(by)) if counted[g].any()]
+    ends = [np.sort(by[g][counted[g]]) for g in groups]
+    events = [np.sort(by[g][counted[g] & event[g] & np.isfinite(by[g])]) for g in groups]
+    moments = np.unique(np.concatenate([*events, []]))
+    if len(groups) < 2 or not len(moments):
+        return np.nan, float(max(len(groups) - 1, 0)), np.nan
+    risk = np.array([len(e) - np.searchsorted(e, moments, side="left") for e in ends], float)
+    died = np.array([np.diff(np.searchsorted(e, moments, side="right"), prepend=0) for e in events], float)
+    n, d = risk.sum(axis=0), died.sum(axis=0)
+    z = (died - d * risk / n).sum(axis=1)
+    share = risk / n
+    scale = d * np.where(n > 1, (n - d) / np.maximum(n - 1, 1), 0.0)
+    V = np.diag((scale * share).sum(axis=1)) - (scale * share) @ share.T
+    # One of the Z_g follows from the others.
+    z, V = z[:-1], V[:-1, :-1]
+    if not np.any(V):
+        return np.nan, float(len(groups) - 1), np.nan
+    statistic = float(z @ np.linalg.pinv(V) @ z)
+    degrees = len(groups) - 1
+    return statistic, float(degrees), float(chi2.sf(statistic, degrees))

@@ -1,0 +1,156 @@
+"""Boundaries: Firth's fit against its own equations, bands that cover, columns without a boundary."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy.optimize import minimize
+
+import analysis
+import ensemble as ens
+from analysis.boundary import expanded_tail, fit_columns, gap, logistic
+from analysis.statistics import paired_difference
+from tests.studies import small
+
+LEVELS = np.linspace(0.0, 1.0, 8)
+
+
+@pytest.fixture(scope="module")
+def ds() -> xr.Dataset:
+    return ens.run(small(seeds=6))
+
+
+def flags(probability: np.ndarray, seeds: int, generator: np.random.Generator, common: bool) -> np.ndarray:
+    """Successes (column, y, seed): independent, or one uniform number a seed, which all its cells share."""
+    shape = (1, 1, seeds) if common else (1, len(probability), seeds)
+    return generator.random(shape) < probability[None, :, None]
+
+
+def test_firth_maximises_the_penalised_likelihood():
+    at = np.array([-1.0, -0.2, 0.5, 1.0])
+    # The second has no maximum without the penalty.
+    for wins in np.array([[1.0, 3.0, 6.0, 9.0], [0.0, 0.0, 10.0, 10.0]]):
+        trials = np.full(4, 10.0)
+
+        def negative(b, wins=wins, trials=trials):
+            p = 1 / (1 + np.exp(-(b[0] + b[1] * at)))
+            w = trials * p * (1 - p)
+            information = np.array([[w.sum(), w @ at], [w @ at, w @ at**2]])
+            likelihood = wins @ np.log(p) + (trials - wins) @ np.log1p(-p)
+            return -(likelihood + 0.5 * np.linalg.slogdet(information)[1])
+
+        best = minimize(negative, [0.0, 1.0], method="Nelder-Mead", options={"xatol": 1e-10, "fatol": 1e-13}).x
+        b0, b1 = logistic(at, wins[None], trials[None])
+        assert [b0[0], b1[0]] == pytest.approx(best, abs=1e-5)
+
+
+@pytest.mark.parametrize("common", [False, True])
+def test_band_covers(common):
+    # 500 repetitions here, standard error 1%; 2 000 of each setting in tests/validation.
+    generator = np.random.default_rng(5)
+    probability = 1 / (1 + np.exp(-8 * (LEVELS - 0.47)))
+    inside = np.concatenate([flags(probability, 20, generator, common) for _ in range(500)])
+    covered = []
+    for one in inside:
+        fit = fit_columns(LEVELS, one[None], np.ones_like(one[None]), resamples=200)
+        covered.append(fit["low"][0] <= 0.47 <= fit["high"][0])
+    assert 0.92 <= np.mean(covered) <= 0.975
+
+
+def test_separated_columns_say_only_between_which_cells():
+    sharp = (LEVELS > 0.5)[None, :, None] & np.ones((1, 8, 12), bool)
+    fit = fit_columns(LEVELS, sharp, np.ones_like(sharp))
+    assert fit["low"][0] == pytest.approx(LEVELS[3], abs=0.005) and fit["high"][0] == pytest.approx(
+        LEVELS[4], abs=0.005
+    )
+    assert fit["place"][0] == pytest.approx(0.5, abs=1e-6)
+    low, high = gap(LEVELS, np.array([[0, 0, 0, 1, 5, 5, 5, 5.0]]), np.full((1, 8), 5.0))
+    assert (low[0], high[0]) == (LEVELS[3], LEVELS[3])
+
+
+def test_columns_without_a_boundary_and_falling_ones():
+    one = np.ones((3, 8, 12), bool)
+    never, always = ~one, one
+    inside = np.stack([never[0], always[0], np.broadcast_to((LEVELS > 0.4)[:, None], (8, 12))])
+    fit = fit_columns(LEVELS, inside, one)
+    assert fit["place"][:2].tolist() == [np.inf, -np.inf]
+    assert fit["low"][0] == np.inf and fit["high"][1] == -np.inf
+    falling = fit_columns(LEVELS, ~inside, one)
+    assert falling["place"][2] == pytest.approx(fit["place"][2]) and falling["slope"][2] == pytest.approx(
+        -fit["slope"][2]
+    )
+    # Success towards small y: where none is, the boundary lies below the grid.
+    assert falling["place"][:2].tolist() == [np.inf, -np.inf]
+
+
+def test_boundary_of_a_dataset(ds):
+    changed = ds.copy(deep=True)
+    changed["loss"].values[:] = 1.0
+    changed["loss"].values[1, 2] = 0.0  # only λ = 0.05, Δ = 1.2 is below
+    result = analysis.boundary(changed, "weight_decay", "separation", "loss", 0.02)
+    assert result["boundary"].dims == ("weight_decay",)
+    assert float(result["boundary"][0]) == np.inf and float(result["width"][0]) == 0.0
+    assert 0.8 < float(result["boundary"][1]) < 1.2 and 0.38 < float(result["width"][1]) <= 0.4
+    assert result["seeds"].values.tolist() == [18, 18] and result.attrs["scale"] == "linear"
+    # Members without a result do not count: a cell that was not run says nothing.
+    changed["status"].values[1, 2] = ens.STATUS["not_run"]
+    assert float(analysis.boundary(changed, "weight_decay", "separation", "loss", 0.02)["boundary"][1]) == np.inf
+
+
+def test_small_samples_have_wider_bands():
+    assert expanded_tail(10, 0.95) < expanded_tail(100, 0.95) < 0.025
+    assert expanded_tail(10**6, 0.95) == pytest.approx(0.025, rel=1e-4)
+
+
+def test_order_parameter_and_small_multiples(ds):
+    result = analysis.order_parameter(ds, "weight_decay", "separation", "max_angle", 0.5)
+    middle = np.sort(ds["max_angle"].values, axis=-1)[..., 2].T
+    np.testing.assert_array_equal(result["value"], middle)
+    assert bool((result["low"] <= result["value"]).all()) and result.attrs["quantile"] == 0.5
+    stacked = xr.concat([ds.isel(weight_decay=i) for i in (0, 1)], "weight_decay").expand_dims(width=[4, 8])
+    many = analysis.phase(stacked, "weight_decay", "separation", "loss", 0.02, over="width")
+    assert many["share"].dims == ("width", "separation", "weight_decay")
+
+
+def test_paired_difference_by_hand_and_coverage():
+    # Newcombe 1998, table II, example 1: 36, 12, 2, 0 of 50 give 0.2 with [0.0569, 0.3404].
+    theta, low, high, _ = paired_difference(36, 12, 2, 0)
+    assert (float(theta), float(low), float(high)) == pytest.approx((0.2, 0.0569, 0.3404), abs=5e-5)
+    generator = np.random.default_rng(1)
+    counts = generator.multinomial(40, [0.45, 0.2, 0.1, 0.25], size=2000).T
+    theta, low, high, unpaired = paired_difference(*counts)
+    assert 0.93 <= np.mean((low <= 0.1) & (0.1 <= high)) <= 0.97
+    assert np.mean(high - low) < 2 * np.mean(unpaired)
+
+
+def test_difference_pairs_common_seeds(ds):
+    other = ds.isel(seed=slice(1, None)).copy(deep=True)
+    other["loss"].values[:] = 1.0
+    found = analysis.difference(ds, other, "loss", 0.5)
+    np.testing.assert_array_equal(found["pairs"], 5)
+    np.testing.assert_allclose(found["difference"], -(ds["loss"] < 0.5).isel(seed=slice(1, None)).mean("seed"))
+    same = analysis.difference(ds, ds, "loss", 0.1)
+    np.testing.assert_array_equal(same["difference"], 0.0)
+    np.testing.assert_array_equal(same["p_value"], 1.0)
+    inner = (ds["loss"] < 0.1).mean("seed")
+    mixed = (inner > 0.3) & (inner < 0.7)
+    assert bool((same["half_width"] < same["unpaired_half_width"]).where(mixed, True).all())
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (
+            lambda d: analysis.boundary(d, "weight_decay", "width", "loss", 1),
+            "y: got 'width'.*weight_decay, separation",
+        ),
+        (lambda d: analysis.boundary(d, "weight_decay", "separation", "colour", 1), "got 'colour'"),
+        (lambda d: analysis.boundary(d.isel(seed=[0]), "weight_decay", "separation", "loss", 1), "one seed a cell"),
+        (lambda d: analysis.boundary(d.isel(separation=[0]), "weight_decay", "separation", "loss", 1), "two numbers"),
+        (lambda d: analysis.order_parameter(d, "weight_decay", "separation", "loss", 1.5), "q: got 1.5"),
+        (lambda d: analysis.difference(d, d.isel(separation=0), "loss", 1), "compare like with like"),
+        (lambda d: analysis.difference(d, d.isel(seed=[]), "loss", 1), "no cell or seed"),
+    ],
+)
+def test_errors_say_what_there_is(ds, call, match):
+    with pytest.raises(ValueError, match=match):
+        call(ds)
