@@ -7,6 +7,8 @@ from .alignment import by_stage, recovered, trajectory
 from .boundary import boundary
 from .certificate import certificates, duality_gap, final_decay
 from .convergence import convergence_time, stopping_time, time_quantiles
+from .families import families
+from .hessian import hessian_eigenvalues
 from .members import below, finished
 from .minima import minima, spurious
 from .phase import difference, marginal, order_parameter, phase
@@ -24,8 +26,10 @@ __all__ = [
     "convergence_time",
     "difference",
     "duality_gap",
+    "families",
     "final_decay",
     "finished",
+    "hessian_eigenvalues",
     "log_rank",
     "marginal",
     "minima",

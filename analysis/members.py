@@ -1,9 +1,11 @@
 """Which members count, what a probe of them is, and what the axes are: what every reduction asks first."""
 
+import jax
 import numpy as np
 import xarray as xr
 
-from ensemble import PROBES, STATUS
+from ensemble import PROBES, STATUS, Study, TwoLayer
+from ensemble.study import Cell
 
 
 def finished(ds: xr.Dataset) -> xr.DataArray:
@@ -51,6 +53,27 @@ def below(ds: xr.Dataset, measure: str, value: float) -> xr.DataArray:
 def axes(ds: xr.Dataset) -> tuple[str, ...]:
     """The dataset's grid axes."""
     return tuple(str(d) for d in ds["status"].dims if d != "seed")
+
+
+def cells(ds: xr.Dataset) -> np.ndarray:
+    """The study's cell of every grid point, as an array of objects over the axes.
+
+    An axis that was selected away must have left its coordinate, as `ds.sel(axis=value)` does.
+    """
+    study = Study.from_json(ds.attrs["study"])
+    known = {tuple(point.labels.values()): point.cell for point in study.points}
+    found = np.empty([ds.sizes[name] for name in axes(ds)], object)
+    for place in np.ndindex(*found.shape):
+        point = ds.isel(dict(zip(axes(ds), place, strict=True)))
+        found[place] = known[tuple(point[name].item() for name in study.axes)]
+    return found
+
+
+def shared_teacher(cell: Cell) -> TwoLayer | None:
+    """The teacher that all seeds of a cell have; None where seeds draw their own."""
+    if cell.teacher.known() is None or getattr(cell.teacher, "output_weights", None) == "random":
+        return None
+    return cell.teacher.draw(jax.random.key(0), cell.teacher.plane())
 
 
 def select(ds: xr.Dataset, at: dict[str, object]) -> xr.Dataset:

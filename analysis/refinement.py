@@ -1,6 +1,7 @@
 """Where to run more members, so that a boundary becomes known best.
 
-A column (one x) whose band is wide gets members in proportion to the band's width squared. Each new member lies
+A column (one x) whose band is wide gets members in proportion to the band's width squared, and every column some as
+long as it has few. Each new member lies
 where a resample of the boundary does, so that members gather where the boundary may be, and nowhere else; its y is
 rounded to a lattice that halves the study's own grid as often as it takes to be finer than half the band. A column
 never uses a seed twice: what seeds have in common would say less.
@@ -12,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from .boundary import fit_columns
+from .boundary import expanded_tail, fit_columns
 from .members import below, finished, is_log_spaced
+from .statistics import LEVEL
 
 FIRST_CELLS, FIRST_SEEDS = 5, 2
 """Every column begins with so many cells, evenly spaced over y, of so many seeds."""
@@ -60,10 +62,13 @@ def additions(
     heights = scale.positions(ds[y].values)
     lattice = scale.positions(np.sort(np.array(grid, float)))
     samples = np.clip(fit_columns(heights, inside, counted, resamples=_RESAMPLES)["samples"], lattice[0], lattice[-1])
-    widths = np.ptp(np.quantile(samples, [0.025, 0.975], axis=0), axis=0)
-    need = np.asarray(np.where(widths > width, widths, 0.0) ** 2)
-    if not need.any():
+    seen = counted.sum(axis=(1, 2))
+    tails = [expanded_tail(int(n), LEVEL) for n in seen]
+    widths = np.array([np.ptp(np.quantile(s, [t, 1.0 - t])) for s, t in zip(samples.T, tails, strict=True)])
+    if not np.any(widths > width):
         return []
+    # The second term: a band of few members may be narrow by chance.
+    need = np.where(widths > width, widths, 0.0) ** 2 + np.ptp(lattice) ** 2 / np.maximum(seen, 1)
     generator = np.random.default_rng(int(counted.sum()))
     share = np.asarray(members * need / need.sum())
     # Rounded at random, so that narrow columns are not left out for ever; never more than asked.

@@ -14,6 +14,7 @@ _configure()
 
 from . import protocols  # noqa: E402
 from .activations import ACTIVATIONS, AbstractActivation  # noqa: E402
+from .certificate import duality_gap  # noqa: E402
 from .launch import PartialResult, Report, run  # noqa: E402
 from .network import TwoLayer  # noqa: E402
 from .probes import PROBES  # noqa: E402
@@ -44,6 +45,7 @@ __all__ = [
     "StudyWarning",
     "TwoLayer",
     "collect",
+    "duality_gap",
     "open_dataset",
     "population_gradient",
     "population_loss",

@@ -19,7 +19,7 @@ from .activations.base import safe_divide
 from .draws import Space, member_key
 from .engine import NEVER, Device, Drawn, Flights, Program, ProgramShape, Rules, Sink, Workload, side_by_side
 from .network import TwoLayer, reduce_pair, row_norms
-from .probes import Frame, Setting, frame, measure
+from .probes import CERTIFICATE, Frame, Setting, frame, measure
 from .protocol import Protocol, Stage
 from .risks import kernel
 from .schedules import Halving, Optax, Schedule
@@ -119,7 +119,7 @@ def workload(study: Study, group: Group, members: np.ndarray, sink: Sink, flight
 
         return Drawn(*_in_batches(draw, len(positions), gather))
 
-    measure_batch = _measure_program(shape.activation, study.probes)
+    at_end, at_records = (_measure_program(shape.activation, names) for names in (study.probes, study.recorded_probes))
     updates = {"ridge": _ridge_program(shape.activation), "balance": _balance_program()}
     dtype = np.dtype(shape.dtype)
     schedules = list(shape.schedules)
@@ -135,7 +135,8 @@ def workload(study: Study, group: Group, members: np.ndarray, sink: Sink, flight
         active_threshold=study.active_threshold,
         record_steps=np.array([*study.record_steps, NEVER], np.int32),
         draw=draw_members,
-        measure=functools.partial(_in_batches, measure_batch),
+        measure=functools.partial(_in_batches, at_end),
+        measure_record=functools.partial(_in_batches, at_records),
         update={name: functools.partial(_update, program) for name, program in updates.items()},
         sink=sink,
         flights=flights,
@@ -248,7 +249,8 @@ def _measure_program(sigma: AbstractActivation, names: tuple[str, ...]) -> Progr
 
     def of_member(a, W, teacher_a, teacher_W, frame, decay, moves_output, moves_first, threshold):
         setting = Setting(decay, moves_output, moves_first, threshold)
-        values = measure(TwoLayer(a, W, sigma), TwoLayer(teacher_a, teacher_W, sigma), Frame(*frame), setting)
+        networks = TwoLayer(a, W, sigma), TwoLayer(teacher_a, teacher_W, sigma)
+        values = measure(*networks, Frame(*frame), setting, certificate=bool(set(names) & set(CERTIFICATE)))
         return {name: values[name] for name in names}
 
     return _batched(of_member)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .activations.base import Symmetry, safe_divide, safe_norm
+from .certificate import duality_gap
 from .network import TwoLayer, masses, row_norms
 from .risks import PopulationRisk, population_gradient
 
@@ -40,10 +41,21 @@ PROBES: dict[str, Probe] = {
     "mass": Probe(("neuron",), "1", "mass |a_i|‖w_i‖"),
     "angle": Probe(("neuron",), "rad", "angle to the nearest teacher neuron"),
     "owner": Probe(("neuron",), "1", "index of the nearest teacher neuron"),
+    "mean_square_angle": Probe((), "rad²", "mass-weighted mean squared angle to the nearest teacher neuron"),
+    "gap": Probe((), "1", "duality gap: the risk is at most this above the minimum over all widths"),
+    "certificate_max": Probe((), "1", "largest |η| found, M/λ; ∞ where λ = 0"),
 }
 """Every probe, by name. Those along `neuron` are measured at the end only."""
 
-MEMBER_PROBES = tuple(name for name, probe in PROBES.items() if "neuron" not in probe.dims)
+CERTIFICATE = ("gap", "certificate_max")
+"""Probes that cost as much as hundreds of steps: measured at stage ends, and at records where a study asks for it."""
+
+MEMBER_PROBES = tuple(
+    name
+    for name, probe in PROBES.items()
+    if "neuron" not in probe.dims and name not in (*CERTIFICATE, "mean_square_angle")
+)
+"""The probes of a study that names none."""
 
 
 class Setting(NamedTuple):
@@ -156,8 +168,12 @@ def frame(teacher: TwoLayer) -> Frame:
     return Frame(subspace_basis(teacher), separation(teacher), PopulationRisk().target(teacher))
 
 
-def measure(student: TwoLayer, teacher: TwoLayer, frame: Frame, setting: Setting) -> dict[str, Array]:
+def measure(
+    student: TwoLayer, teacher: TwoLayer, frame: Frame, setting: Setting, certificate: bool = False
+) -> dict[str, Array]:
     """All probes of one member, by name, with the shapes that `PROBES` says; `frame` is the teacher's.
+
+    Those of the certificate only where they are asked for: they need a 1-homogeneous activation.
 
     A student without mass (every neuron vanished) has the widest angle, all its mass far, alignment 0.
     """
@@ -173,6 +189,8 @@ def measure(student: TwoLayer, teacher: TwoLayer, frame: Frame, setting: Setting
     owned = owner[:, None] == jnp.arange(teacher.a.shape[0])[None, :]
     fitted = jnp.where(owned, (student.a * orientation)[:, None], 0.0).T @ student.W
     far = jnp.sum(jnp.where(angle > 0.5 * frame.separation, mass, 0.0))
+    certified = duality_gap(student, teacher, weight_decay=setting.weight_decay) if certificate else None
+    dual = {} if certified is None else {"gap": certified.gap, "certificate_max": certified.certificate_max}
     return {
         "loss": loss,
         "risk": loss + 0.5 * setting.weight_decay * penalty,
@@ -187,6 +205,8 @@ def measure(student: TwoLayer, teacher: TwoLayer, frame: Frame, setting: Setting
         "mass": mass,
         "angle": angle,
         "owner": owner.astype(jnp.int32),
+        "mean_square_angle": jnp.where(total > 0.0, safe_divide(jnp.sum(mass * angle**2), total), widest**2),
+        **dual,
     }
 
 

@@ -30,7 +30,7 @@ from . import protocols
 from .axes import RESERVED, Axis, Scalar, as_table, axis_table, set_field
 from .draws import Space, full_space
 from .errors import StudyError, StudyWarning, messages, suggestion
-from .probes import MEMBER_PROBES, PROBES
+from .probes import CERTIFICATE, MEMBER_PROBES, PROBES
 from .protocol import Protocol
 from .spec import Spec
 from .stability import largest_stable_step
@@ -101,6 +101,8 @@ class Study(Spec):
     records: Annotated[int, Field(ge=0, le=100_000)] | tuple[Annotated[int, Field(ge=0)], ...] = 40
     """How many log-spaced steps are recorded (0: none), or the steps themselves."""
     probes: tuple[str, ...] = MEMBER_PROBES
+    record_certificate: Literal[True] | None = None
+    """Whether the probes `gap` and `certificate_max` are measured at records, too, and not only at stage ends."""
     store_weights: bool = False
     coordinates: Literal["auto", "full"] = "auto"
     """`auto`: where d is larger, rows are written in at most m + r coordinates (exact; theory.md §3); `full`: in d."""
@@ -247,6 +249,11 @@ class Study(Spec):
             count += max(1, self.records - len(steps))
 
     @property
+    def recorded_probes(self) -> tuple[str, ...]:
+        """The probes that are measured at records."""
+        return tuple(name for name in self.probes if self.record_certificate or name not in CERTIFICATE)
+
+    @property
     def stage_names(self) -> tuple[str, ...]:
         """The names of all cells' stages, in the order in which they run where they occur together."""
         names: list[str] = []
@@ -310,6 +317,13 @@ class Study(Spec):
         for name in self.probes:
             if name not in PROBES:
                 raise ValueError(f"probes: got {name!r}{suggestion(name, list(PROBES))}")
+        for point in self.points if set(self.probes) & set(CERTIFICATE) else ():
+            if not point.cell.teacher.sigma.homogeneous:
+                raise ValueError(
+                    f"probes: got {', '.join(sorted(set(self.probes) & set(CERTIFICATE)))} with activation "
+                    f"{point.cell.teacher.activation}, which is not 1-homogeneous: the certificate needs "
+                    "relu, abs, relu_even, abs_centred or linear; leave these probes out"
+                )
         for name in self.axes:
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or name in RESERVED:
                 raise ValueError(

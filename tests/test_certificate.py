@@ -65,7 +65,7 @@ def test_a_risk_below_a_bound_is_a_contradiction(worked_example):
     assert not bool(analysis.certificates(worse)["contradiction"])
     found = analysis.certificates(worse)
     found["bound"][dict(seed=1)] = float(found["risk"].min()) + 1e-6
-    assert bool(certificate._contradiction(found, worse["teacher_W"]))
+    assert bool(certificate._contradiction(found, worse))
 
 
 @pytest.mark.parametrize("sigma", ["relu", "abs", "relu_even", "abs_centred"])
@@ -121,6 +121,44 @@ def test_final_decay_is_that_of_the_last_step():
     np.testing.assert_array_equal(analysis.final_decay(ds), expected)
     # The risk that the run measured is the one that the certificate has, at that λ.
     np.testing.assert_allclose(analysis.certificates(ds)["risk"], ds["risk"], atol=1e-14)
+
+
+def test_probes_of_a_run_are_the_certificates_of_its_weights():
+    probes = ["loss", "risk", "gap", "certificate_max"]
+    study = small(seeds=2, probes=probes, axes={"weight_decay": [0.05]}, records=3)
+    ds = ens.run(study)
+    # At the end and at stage ends; at records only on request.
+    assert "gap_stage" in ds and "gap_history" not in ds and "risk_history" in ds
+    of_probes, of_weights = analysis.certificates(ds), analysis.certificates(ds.drop_vars("gap"))
+    for name in ("gap", "certificate_max", "risk", "bound", "weight_decay_used", "contradiction"):
+        # Two programs of the same formulas: equal to rounding.
+        np.testing.assert_allclose(of_probes[name], of_weights[name], rtol=1e-9, atol=1e-14, err_msg=name)
+    often = ens.run(study.replace(record_certificate=True, probes=["risk", "gap"]))
+    np.testing.assert_array_equal(often["gap"], ds["gap"])
+    np.testing.assert_array_equal(often["gap_history"].isel(record=-1), ds["gap"])
+    assert bool((often["gap_history"] >= 0).all())
+    with pytest.raises(ens.StudyError, match="probes: got gap with activation erf, which is not 1-homogeneous"):
+        study.replace(probes=["gap"], teacher=study.teacher.model_copy(update={"activation": "erf"}))
+
+
+def test_profile_peaks_at_teachers(worked_example):
+    best = worked_example.isel(seed=int(np.argmin(analysis.certificates(worked_example)["gap"].values)))
+    networks = [
+        ens.TwoLayer(best[a].values, best[W].values, "abs_centred") for a, W in (("a", "W"), ("teacher_a", "teacher_W"))
+    ]
+    found = certificate.profile(*networks, weight_decay=0.01, points=20_001)
+    assert found["circle"].values.tolist() == ["0–1", "0–2", "1–2"]
+    np.testing.assert_allclose(found["second_angle"], [0.9, 1.9, 1.0])
+    # A certified optimum: |η| ≤ 1 everywhere, and 1 near every teacher, with the sign of its output weight.
+    assert float(np.abs(found).max()) == pytest.approx(1.0, abs=1e-6)
+    circle = found.sel(circle="0–1")
+    for at, sign in ((0.0, 1.0), (0.9, -1.0)):
+        near = circle.sel(angle=slice(at - 0.05, at + 0.05))
+        assert float((sign * near).max()) == pytest.approx(1.0, abs=1e-4)
+    with pytest.raises(ValueError, match=r"weight_decay: got 0\.0"):
+        certificate.profile(*networks, weight_decay=0.0)
+    with pytest.raises(ValueError, match=r"span no plane"):
+        certificate.profile(networks[0], ens.TwoLayer([1.0], [networks[1].W[0]], "abs_centred"), weight_decay=0.1)
 
 
 def test_members_without_a_result_have_no_certificate(worked_example):

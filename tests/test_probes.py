@@ -1,5 +1,6 @@
 """Probes: by hand on small networks, and where rounding or vanishing neurons would mislead."""
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,9 +10,12 @@ from ensemble.activations import ACTIVATIONS
 from ensemble.probes import PROBES, Setting, angles, frame, measure, subspace_basis
 
 
-def probe(student, teacher, decay=0.0, threshold=1e-3):
+_measure = eqx.filter_jit(measure)
+
+
+def probe(student, teacher, decay=0.0, threshold=1e-3, certificate=False):
     setting = Setting(jnp.asarray(decay), jnp.asarray(True), jnp.asarray(True), jnp.asarray(threshold))
-    return measure(student, teacher, frame(teacher), setting)
+    return _measure(student, teacher, frame(teacher), setting, certificate)
 
 
 TEACHER = ens.TwoLayer([1.0, -2.0], [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], "abs")
@@ -19,7 +23,7 @@ TEACHER = ens.TwoLayer([1.0, -2.0], [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], "abs")
 
 def test_every_probe_is_measured_in_its_shape():
     student = ens.TwoLayer([1.0, 1.0, 1.0], np.eye(3), "abs")
-    values = probe(student, TEACHER)
+    values = probe(student, TEACHER, certificate=True)
     assert list(values) == list(PROBES)
     sizes = {"teacher_neuron": 2, "neuron": 3}
     for name, value in values.items():

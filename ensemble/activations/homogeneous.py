@@ -30,6 +30,8 @@ class AbstractHomogeneous(AbstractActivation):
     """A positively 1-homogeneous activation, given by its dual activation κ."""
 
     homogeneous: ClassVar[bool] = True
+    bend: ClassVar[float]
+    """κ″(ρ)√(1 − ρ²), a constant: κ″ itself is infinite at |ρ| = 1, where it always meets a factor 1 − ρ²."""
 
     @abc.abstractmethod
     def kappa(self, rho: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -57,6 +59,7 @@ class ReLU(AbstractHomogeneous):
 
     name: ClassVar[str] = "relu"
     symmetry: ClassVar[Symmetry] = "ray"
+    bend: ClassVar[float] = 0.5 / math.pi
 
     def __call__(self, preactivation, norm):
         return jnp.maximum(preactivation, 0.0)
@@ -73,6 +76,7 @@ class Abs(AbstractHomogeneous):
 
     name: ClassVar[str] = "abs"
     symmetry: ClassVar[Symmetry] = "line"
+    bend: ClassVar[float] = 2.0 / math.pi
 
     def __call__(self, preactivation, norm):
         return jnp.abs(preactivation)
@@ -94,6 +98,7 @@ class AbsCentred(AbstractHomogeneous):
 
     name: ClassVar[str] = "abs_centred"
     symmetry: ClassVar[Symmetry] = "line"
+    bend: ClassVar[float] = 2.0 / math.pi
 
     def __call__(self, preactivation, norm):
         return jnp.abs(preactivation) - norm * _SQRT_2_OVER_PI
@@ -110,6 +115,7 @@ class ReLUEven(AbstractHomogeneous):
 
     name: ClassVar[str] = "relu_even"
     symmetry: ClassVar[Symmetry] = "line"
+    bend: ClassVar[float] = 0.5 / math.pi
 
     def __call__(self, preactivation, norm):
         return 0.5 * (jnp.abs(preactivation) - norm * _SQRT_2_OVER_PI)
@@ -126,6 +132,7 @@ class Linear(AbstractHomogeneous):
 
     name: ClassVar[str] = "linear"
     symmetry: ClassVar[Symmetry] = "ray"
+    bend: ClassVar[float] = 0.0
 
     def __call__(self, preactivation, norm):
         return preactivation

@@ -172,7 +172,7 @@ class Stream:
             at = rows[part]
             return lanes.a[at], lanes.W[at], lanes.decay_used[at]
 
-        values = self._measure(rows, now)
+        values = self._measure(self.work.measure, rows, now)
         self.sink.stage_end(members, int(self.stage[rows[0]]), lanes.step[rows], values)
 
     def _finish(self, rows: np.ndarray) -> None:
@@ -236,7 +236,7 @@ class Stream:
             at = rows[part], slots[part]
             return snapshots.a[at], snapshots.W[at], snapshots.decay[at]
 
-        values = self._measure(rows, taken)
+        values = self._measure(self.work.measure_record, rows, taken)
         self.sink.record(self.work.members[self.occupant[rows]], first[rows] + slots, values)
 
     # -- measuring ---------------------------------------------------------------------------------
@@ -244,8 +244,10 @@ class Stream:
     def _cells(self, rows: np.ndarray) -> np.ndarray:
         return self.work.cell[self.occupant[rows]]
 
-    def _measure(self, rows: np.ndarray, state: Callable[[np.ndarray], tuple]) -> Values:
-        """Probes of the members of `rows`; `state(part)` gives (a, W, λ) of those of `rows[part]`."""
+    def _measure(
+        self, program: Callable[..., Values], rows: np.ndarray, state: Callable[[np.ndarray], tuple]
+    ) -> Values:
+        """What `program` measures of the members of `rows`; `state(part)` gives (a, W, λ) of those of `rows[part]`."""
         lanes = self.lanes
 
         def gather(part: np.ndarray) -> tuple:
@@ -255,4 +257,4 @@ class Stream:
             moves = lanes.rules.moves_output[at], lanes.rules.moves_first[at]
             return a, W, *teacher, decay, *moves, lanes.active_threshold[at]
 
-        return self.work.measure(len(rows), gather)
+        return program(len(rows), gather)

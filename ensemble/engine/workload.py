@@ -46,7 +46,9 @@ class Workload(NamedTuple):
     draw: Callable[[np.ndarray], Drawn]
     """Initial values for positions in `members`."""
     measure: Callable[[int, Callable[[np.ndarray], tuple]], Values]
-    """Probes of so many members, whose arrays a function gives for the positions asked for."""
+    """Probes of so many members, whose arrays a function gives for the positions asked for; at stage ends."""
+    measure_record: Callable[[int, Callable[[np.ndarray], tuple]], Values]
+    """The same at records, where fewer probes may be measured."""
     update: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]]
     """The updates that take no step, by name: (a, W, teacher_a, teacher_W, decay) → (a, W)."""
     sink: "Sink"

@@ -73,7 +73,7 @@ def variables(study: Study) -> dict[str, Variable]:
         found[f"{name}_stage"] = Variable(
             ("stage", *probe.dims), dtype, fill, probe.units, f"{probe.long_name}, at the end of each stage"
         )
-        if study.record_steps:
+        if study.record_steps and name in study.recorded_probes:
             found[f"{name}_history"] = Variable(
                 ("record", *probe.dims), dtype, fill, probe.units, f"{probe.long_name}, at records"
             )

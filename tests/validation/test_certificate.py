@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import ensemble as ens
-from analysis.certificate import _largest_correlation
+from ensemble.certificate import largest_correlation
 
 
 @pytest.mark.parametrize(("neurons", "inputs"), [(8, 4), (12, 8), (30, 16)])
@@ -19,7 +19,7 @@ def test_the_maximum_is_found(sigma, neurons, inputs):
 
     def largest(starts):
         def of_network(a, W):
-            return _largest_correlation(ens.TwoLayer(a, W, sigma), starts)[0]
+            return largest_correlation(ens.TwoLayer(a, W, sigma), starts)[0]
 
         return np.asarray(jax.jit(jax.vmap(of_network))(jnp.asarray(a), jnp.asarray(W)))
 
