@@ -5,8 +5,9 @@ Functions take the dataset of `ensemble.run` or `ensemble.open_dataset` and retu
 
 from .alignment import by_stage, recovered, trajectory
 from .boundary import boundary
-from .certificate import certificates, duality_gap, final_decay
+from .certificate import certificates, duality_gap, profile
 from .convergence import convergence_time, stopping_time, time_quantiles
+from .decay import decay_history, final_decay
 from .families import families
 from .hessian import hessian_eigenvalues
 from .members import below, finished
@@ -14,6 +15,8 @@ from .minima import minima, spurious
 from .phase import difference, marginal, order_parameter, phase
 from .plots import phase_picture
 from .rates import rates
+from .reference import optimality_gap, reference_optimum
+from .scaling import scaling
 from .statistics import quantiles, share, wilson
 from .summary import summary
 from .survival import log_rank, survival
@@ -24,6 +27,7 @@ __all__ = [
     "by_stage",
     "certificates",
     "convergence_time",
+    "decay_history",
     "difference",
     "duality_gap",
     "families",
@@ -33,12 +37,16 @@ __all__ = [
     "log_rank",
     "marginal",
     "minima",
+    "optimality_gap",
     "order_parameter",
     "phase",
     "phase_picture",
+    "profile",
     "quantiles",
     "rates",
     "recovered",
+    "reference_optimum",
+    "scaling",
     "share",
     "spurious",
     "stopping_time",

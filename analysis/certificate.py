@@ -16,9 +16,8 @@ from ensemble import ACTIVATIONS, TwoLayer, duality_gap
 from ensemble.activations import AbstractActivation
 from ensemble.certificate import Certificate, correlation
 
+from .decay import final_decay
 from .members import axes, cells, finished, shared_teacher
-
-__all__ = ["certificates", "duality_gap", "final_decay", "profile"]
 
 
 def certificates(ds: xr.Dataset, weight_decay: float | None = None) -> xr.Dataset:
@@ -119,26 +118,6 @@ def _many(sigma: AbstractActivation, *arrays: np.ndarray) -> Certificate:
     with ThreadPoolExecutor() as pool:
         parts = list(pool.map(of_batch, range(0, count, _BATCH)))
     return jax.tree.map(lambda *xs: np.concatenate(xs)[:count], *parts)
-
-
-def final_decay(ds: xr.Dataset) -> xr.DataArray:
-    """λ of every member's last step, from the study's protocol and the steps at which its stages ended."""
-    dims = (*axes(ds), "seed")
-    ends = ds["stage_end_step"].transpose(*dims, "stage")
-    used = np.zeros(ends.shape[:-1])
-    names = ds["stage"].values.tolist()
-    for place, cell in np.ndenumerate(cells(ds)):
-        stages = cell.stages.stages
-        at = ends.values[place][:, [names.index(stage.name) for stage in stages]]
-        ended = np.maximum((at >= 0).sum(axis=1) - 1, 0)
-        for s, stage in enumerate(stages):
-            mine = ended == s
-            begin = at[mine, s - 1] if s else 0
-            last = np.maximum(at[mine, s] - begin - 1, 0)
-            schedule = stage.weight_decay_schedule
-            factor = 1.0 if schedule is None else np.asarray(jax.vmap(schedule)(jnp.asarray(last)))
-            used[(*place, mine)] = stage.weight_decay * factor
-    return xr.DataArray(used, dims=dims, attrs={"units": "1", "long_name": "λ of the last step"})
 
 
 def profile(student: TwoLayer, teacher: TwoLayer, *, weight_decay: float, points: int = 721) -> xr.DataArray:

@@ -17,7 +17,7 @@ import xarray as xr
 from ensemble import STATUS, TwoLayer, population_gradient
 from ensemble.activations import AbstractActivation
 
-from .certificate import final_decay
+from .decay import final_decay
 from .hessian import Layers, hessian_eigenvalues
 from .members import axes, cells, finished, probe
 from .statistics import wilson

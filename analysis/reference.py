@@ -1,0 +1,156 @@
+"""The reference optimum: the least regularised risk over networks of every width, and how far records are above it.
+
+    min over signed measures μ on the sphere of  ½‖f_μ − f*‖² + λ|μ|          (theory.md §4, convex in μ)
+
+is sought by sliding Frank–Wolfe (Denoyelle, Duval, Peyré & Soubies 2019, Inverse Problems 36, 014001): a finite network
+descends on weights and directions together; where the dual certificate exceeds 1, an atom is added at its peak, with
+the mass that is best for it alone. The duality gap says how near the minimum it is.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from scipy.optimize import minimize
+
+from ensemble import TwoLayer, duality_gap, population_gradient
+from ensemble.certificate import correlation
+from ensemble.network import row_norms
+from ensemble.risks import PopulationRisk
+
+from .decay import decay_history
+from .members import axes, cells, history, shared_teacher
+
+_ATOMS = 16
+"""Atoms that may be added to those of the teacher."""
+_ROUNDING = 1e-13
+
+
+class Reference(NamedTuple):
+    """The least risk of a teacher at a λ."""
+
+    risk: float
+    """R_λ of `network`: the minimum is at most this …"""
+    bound: float
+    """… and at least this (up to the certificate's maximum, which is found from below)."""
+    network: TwoLayer
+
+
+def reference_optimum(teacher: TwoLayer, *, weight_decay: float, tolerance: float = 1e-10) -> Reference:
+    """The least R_λ over networks of every width.
+
+    **Arguments:** a teacher of a 1-homogeneous activation; λ ≥ 0; the relative gap R − bound ≤ `tolerance` R at which
+    the search ends; it also ends where another atom lowers the risk by rounding alone, and after 16 atoms.
+
+    **Returns:** a `Reference`; at λ = 0 the teacher itself, risk 0.
+
+    **Raises:** `ValueError` for another activation or a negative λ.
+    """
+    if weight_decay < 0:
+        raise ValueError(f"weight_decay: got {weight_decay}; λ must not be negative")
+    sigma = teacher.activation
+    norm = np.asarray(row_norms(teacher.W))
+    mass = np.abs(np.asarray(teacher.a)) * norm
+    if weight_decay == 0:
+        return Reference(0.0, 0.0, teacher)
+    a, W = np.zeros(len(norm) + _ATOMS), np.zeros((len(norm) + _ATOMS, teacher.W.shape[1]))
+    a[: len(norm)] = np.sign(teacher.a) * np.sqrt(mass)
+    W[: len(norm)] = np.sqrt(mass)[:, None] * np.asarray(teacher.W) / np.where(norm > 0, norm, 1.0)[:, None]
+    unit = np.zeros((1, W.shape[1]))
+    unit[0, 0] = 1.0
+    square = 2.0 * float(PopulationRisk().target(TwoLayer([1.0], unit, sigma)))  # ‖σ(uᵀx)‖², the same for every unit u
+    least, bound = np.inf, 0.0
+    for used in range(len(norm), len(a) + 1):
+        a, W = _descend(a, W, teacher, weight_decay)
+        network = TwoLayer(a, W, sigma)
+        found = _certified(network, teacher, jnp.asarray(weight_decay))
+        risk, gap, before = float(found.risk), float(found.gap), least
+        least, bound = risk, float(found.bound)
+        # An atom that lowers the risk by rounding alone says that only the certificate's own precision is left.
+        if gap <= tolerance * risk or used == len(a) or before - risk <= _ROUNDING * risk:
+            break
+        best = max(float(found.certificate_max) - 1.0, 0.0) * weight_decay / square
+        direction = np.asarray(found.direction)
+        sign = float(np.sign(_correlation(network, teacher, direction)))
+        a[used], W[used] = sign * np.sqrt(best), np.sqrt(best) * direction
+    return Reference(least, bound, TwoLayer(a[a != 0], W[a != 0], sigma))
+
+
+def _descend(a: np.ndarray, W: np.ndarray, teacher: TwoLayer, decay: float) -> tuple[np.ndarray, np.ndarray]:
+    """L-BFGS on both layers; a neuron of mass 0 stays there, where its gradient is 0."""
+    width = len(a)
+
+    def value_and_slope(x: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slope = _value_and_slope(jnp.asarray(x[:width]), jnp.asarray(x[width:].reshape(W.shape)), teacher, decay)
+        return float(value), np.concatenate([slope.a, np.ravel(slope.W)])
+
+    options = {"maxiter": 5000, "maxfun": 10_000, "ftol": 1e-17, "gtol": 1e-12, "maxcor": 30}
+    start = np.concatenate([a, W.ravel()])
+    x = minimize(value_and_slope, start, jac=True, method="L-BFGS-B", options=options).x
+    return x[:width], x[width:].reshape(W.shape)
+
+
+@eqx.filter_jit
+def _value_and_slope(a, W, teacher: TwoLayer, decay):
+    student = TwoLayer(a, W, teacher.activation)
+    penalty = 0.5 * decay * (jnp.sum(a * a) + jnp.sum(W * W))
+    slope = population_gradient(student, teacher)
+    risk = PopulationRisk().loss(student, teacher) + penalty
+    return risk, TwoLayer(slope.a + decay * a, slope.W + decay * W, teacher.activation)
+
+
+@eqx.filter_jit
+def _certified(network: TwoLayer, teacher: TwoLayer, decay):
+    return duality_gap(network, teacher, weight_decay=decay)
+
+
+def _correlation(network: TwoLayer, teacher: TwoLayer, direction: np.ndarray) -> float:
+    """c(u) = E (f* − f)(x) σ(uᵀx)."""
+    residual = TwoLayer(
+        jnp.concatenate([teacher.a, -network.a]), jnp.concatenate([teacher.W, network.W]), teacher.activation
+    )
+    return float(correlation(residual, jnp.asarray(direction)[None])[0])
+
+
+def optimality_gap(ds: xr.Dataset, *, tolerance: float = 1e-10) -> xr.Dataset:
+    """ζ = R_λ − min R_λ of every member at every record, λ being that of the record.
+
+    **Arguments:** a dataset with a history of `risk`, whose cells have one teacher each. A minimum is sought for
+    every teacher and every λ that occurs: seconds for a dozen of them.
+
+    **Returns:** `zeta`, `decay` (λ) over axes, seed and record; `reference` and `reference_bound`, the minimum from
+    above and from below, over the same. ζ is known to their difference.
+
+    **Raises:** `ValueError` where the history is missing, a cell's seeds draw their own teachers, or the activation is
+    not 1-homogeneous.
+    """
+    risk = history(ds, "risk")
+    dims = (*axes(ds), "seed", "record")
+    decay = decay_history(ds).transpose(*dims)
+    least, bound = np.zeros(decay.shape), np.zeros(decay.shape)
+    known: dict[tuple, Reference] = {}
+    for place, cell in np.ndenumerate(cells(ds)):
+        teacher = shared_teacher(cell)
+        if teacher is None:
+            raise ValueError(
+                "teacher: got one whose seeds draw their own weights; a reference optimum needs one teacher a cell: "
+                "orthonormal, separated_pairs, equiangular or given"
+            )
+        key = cell.teacher.model_dump_json()
+        for value in np.unique(decay.values[place]).tolist():
+            if (key, value) not in known:
+                known[key, value] = reference_optimum(teacher, weight_decay=value, tolerance=tolerance)
+            mine = decay.values[place] == value
+            least[place][mine], bound[place][mine] = known[key, value].risk, known[key, value].bound
+    made = xr.Dataset(
+        {
+            "zeta": (dims, risk.transpose(*dims).values - least, {"units": "1", "long_name": "ζ = R_λ − min R_λ"}),
+            "decay": (dims, decay.values, dict(decay.attrs)),
+            "reference": (dims, least, {"units": "1", "long_name": "min R_λ over all widths, from above"}),
+            "reference_bound": (dims, bound, {"units": "1", "long_name": "min R_λ over all widths, from below"}),
+        }
+    )
+    coords = {name: ds[name] for name in (*axes(ds), "seed", "step")}
+    return made.assign_coords(coords)
