@@ -13,7 +13,17 @@ from .hessian import hessian_eigenvalues
 from .members import below, finished
 from .minima import minima, spurious
 from .phase import difference, marginal, order_parameter, phase
-from .plots import phase_picture
+from .plots import (
+    angle_picture,
+    difference_picture,
+    neuron_picture,
+    order_picture,
+    overlap_picture,
+    phase_picture,
+    profile_picture,
+    survival_picture,
+    trajectory_picture,
+)
 from .rates import rates
 from .reference import optimality_gap, reference_optimum
 from .scaling import scaling
@@ -22,6 +32,7 @@ from .summary import summary
 from .survival import log_rank, survival
 
 __all__ = [
+    "angle_picture",
     "below",
     "boundary",
     "by_stage",
@@ -29,6 +40,7 @@ __all__ = [
     "convergence_time",
     "decay_history",
     "difference",
+    "difference_picture",
     "duality_gap",
     "families",
     "final_decay",
@@ -37,11 +49,15 @@ __all__ = [
     "log_rank",
     "marginal",
     "minima",
+    "neuron_picture",
     "optimality_gap",
     "order_parameter",
+    "order_picture",
+    "overlap_picture",
     "phase",
     "phase_picture",
     "profile",
+    "profile_picture",
     "quantiles",
     "rates",
     "recovered",
@@ -52,7 +68,9 @@ __all__ = [
     "stopping_time",
     "summary",
     "survival",
+    "survival_picture",
     "time_quantiles",
     "trajectory",
+    "trajectory_picture",
     "wilson",
 ]

@@ -10,6 +10,7 @@ nearest (rays alone have two ends).
 
 from typing import NamedTuple
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
@@ -169,6 +170,9 @@ def _described(arrays: dict[str, np.ndarray], seen: Pattern, member: int, sigma:
     }
 
 
+_gradient = eqx.filter_jit(population_gradient)
+
+
 def _kind(arrays: dict[str, np.ndarray], member: int, sigma: AbstractActivation, decay: float, layers: Layers) -> dict:
     a, W, teacher_a, teacher_W = (arrays[name][member] for name in ("a", "W", "teacher_a", "teacher_W"))
     # Vanished neurons have no second derivative, and neurons and inputs beyond the cell's own are zeros.
@@ -177,7 +181,7 @@ def _kind(arrays: dict[str, np.ndarray], member: int, sigma: AbstractActivation,
     student = TwoLayer(a[exists], W[np.ix_(exists, inputs)], sigma)
     teacher = TwoLayer(teacher_a, teacher_W[:, inputs], sigma)
     lowest, highest = hessian_eigenvalues(student, teacher, decay, layers)
-    slope = population_gradient(student, teacher)
+    slope = _gradient(student, teacher)
     moving = [(slope.a, student.a)] * (layers != "first") + [(slope.W, student.W)] * (layers != "output")
     norm = float(np.sqrt(sum(np.sum(np.asarray(g + decay * x) ** 2) for g, x in moving)))
     bound = FLAT * abs(highest)

@@ -1,5 +1,7 @@
 """Which members count, what a probe of them is, and what the axes are: what every reduction asks first."""
 
+from typing import Any
+
 import jax
 import numpy as np
 import xarray as xr
@@ -63,9 +65,10 @@ def cells(ds: xr.Dataset) -> np.ndarray:
     study = Study.from_json(ds.attrs["study"])
     known = {tuple(point.labels.values()): point.cell for point in study.points}
     found = np.empty([ds.sizes[name] for name in axes(ds)], object)
+    values = {name: np.atleast_1d(ds[name].values).tolist() for name in study.axes}
     for place in np.ndindex(*found.shape):
-        point = ds.isel(dict(zip(axes(ds), place, strict=True)))
-        found[place] = known[tuple(point[name].item() for name in study.axes)]
+        at = dict(zip(axes(ds), place, strict=True))
+        found[place] = known[tuple(values[name][at.get(name, 0)] for name in study.axes)]
     return found
 
 
@@ -112,6 +115,47 @@ def only_axes(
             values = ds[axis].values.tolist()
             raise ValueError(f"at: the axis {axis!r} is open; choose one of its values {values} with --at {axis}=…")
     return ds
+
+
+def open_axis(ds: xr.Dataset, along: str | None = None) -> str | None:
+    """The one axis with more than one value: `along`, or the only one there is.
+
+    **Raises:** `ValueError` for an axis that is not there, and where another one is open.
+    """
+    if along is not None and along not in axes(ds):
+        raise ValueError(f"along: got {along!r}, which is no axis; the axes are {', '.join(axes(ds)) or 'none'}")
+    rest = [name for name in axes(ds) if name != along and ds.sizes[name] > 1]
+    if along is None and len(rest) == 1:
+        return rest[0]
+    if rest:
+        raise ValueError(
+            f"at: the axis {rest[0]!r} is open; choose one of its values {ds[rest[0]].values.tolist()} with "
+            f"--at {rest[0]}=…"
+        )
+    return along
+
+
+def one_member(ds: xr.Dataset) -> tuple[xr.Dataset, dict[str, Any]]:
+    """(dataset, labels) of the one member that is left; its first finished seed where seeds are open.
+
+    **Raises:** `ValueError` where weights were not stored, an axis is open, or no member is finished.
+    """
+    if "W" not in ds:
+        raise ValueError("W: a picture of neurons needs the weights; run the study with `store_weights = true`")
+    if open_axis(ds) is not None:
+        name = open_axis(ds)
+        raise ValueError(f"at: the axis {name!r} is open; choose one of its values {ds[name].values.tolist()}")
+    ds = ds.isel({name: 0 for name in axes(ds)})
+    if "seed" in ds.dims:
+        done = np.flatnonzero(finished(ds).values)
+        if not len(done):
+            raise ValueError("seed: got no finished member in this cell; finish the run first")
+        ds = ds.isel(seed=int(done[0]))
+    names = Study.from_json(ds.attrs["study"]).axes
+    # Neurons beyond those of the cell are zeros.
+    sizes = {"neuron": "student_neurons", "teacher_neuron": "teacher_neurons"}
+    own = {dim: slice(0, int(ds[size])) for dim, size in sizes.items() if size in ds}
+    return ds.isel(own).load(), {**{name: ds[name].item() for name in names}, "seed": int(ds["seed"].item())}
 
 
 def is_log_spaced(values: np.ndarray) -> bool:

@@ -42,9 +42,9 @@ def scaling(
     the reference is uncertain by); `gaps`: the result of `optimality_gap`, where it is there already.
 
     **Returns:** over the axes, for `angle` and `gradient`: `…_exponent` p with `_low`, `_high`;
-    `gradient_decay_exponent` q with `_low`, `_high` (NaN where λ does not vary); `angle_constant`, the largest θ² λ/ζ, and `gradient_constant`, the
-    smallest ‖∇‖² λ²/ζ⁴ of any record; `angle_holds`, `gradient_holds`: whether the interval allows the bound; `records`
-    and `seeds` fitted. Intervals are expanded percentiles of 1 000 resamples of the seeds.
+    `gradient_decay_exponent` q with `_low`, `_high` (NaN where λ does not vary); `angle_constant`, the largest θ² λ/ζ,
+    and `gradient_constant`, the smallest ‖∇‖² λ²/ζ⁴ of a record; `angle_holds`, `gradient_holds`: whether the interval
+    allows the bound; `records` and `seeds` fitted. Intervals are expanded percentiles of 1 000 resamples of the seeds.
 
     **Raises:** `ValueError` where a history is missing, or a dataset has one seed; and as `optimality_gap`.
     """
@@ -90,12 +90,10 @@ def scaling(
         coords={name: ds[name] for name in names},
         attrs={"level": level, "above": floor, "under": under, "ratio": ratio, "study_hash": ds.attrs["study_hash"]},
     )
-    for name, holds in (
-        ("angle", made["angle_exponent_high"] >= 1.0),
-        ("gradient", made["gradient_exponent_low"] <= 4.0),
-    ):
+    holds = {"angle": made["angle_exponent_high"] >= 1.0, "gradient": made["gradient_exponent_low"] <= 4.0}
+    for name, value in holds.items():
         said = {"units": "1", "long_name": f"whether the interval of the {name} exponent allows the bound"}
-        made[f"{name}_holds"] = holds.assign_attrs(said)
+        made[f"{name}_holds"] = value.assign_attrs(said)
     return made
 
 

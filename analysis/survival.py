@@ -222,12 +222,16 @@ class _Curve:
         safe = np.maximum(risk, 1)
         self.survival = np.cumprod(np.where(self.event, (safe - 1) / safe, 1.0), axis=-1)
         self.greenwood = np.cumsum(np.where(self.event & (risk > 1), 1.0 / (safe * np.maximum(safe - 1, 1)), 0.0), -1)
-        self.left = np.maximum(risk - 1, 0)
+        self.risk = safe
+        # How many were followed up to each time: those of the same time all were.
+        new = np.concatenate([np.ones_like(event[..., :1]), self.time[..., 1:] != self.time[..., :-1]], -1)
+        begin = np.maximum.accumulate(np.where(new, np.arange(time.shape[-1]), 0), -1)
+        self.followed = np.maximum(self.n - begin, 0)
 
-    def _bounds(self, survival, greenwood, left, level):
+    def _bounds(self, survival, greenwood, followed, level):
         """Wilson's interval at the effective sample size."""
         inside = (survival > 0.0) & (greenwood > 0.0)
-        size = np.where(inside, (1.0 - survival) / np.where(inside, survival * greenwood, 1.0), left)
+        size = np.where(inside, (1.0 - survival) / np.where(inside, survival * greenwood, 1.0), followed)
         size = np.where(survival <= 0.0, self.n, size)
         low, high = wilson(survival * size, size, level)
         return np.where(survival <= 0.0, 0.0, low), np.where(survival >= 1.0, 1.0, high)
@@ -244,13 +248,13 @@ class _Curve:
             return np.where(some, np.take_along_axis(values, at, -1), before)
 
         survival = pick(self.survival, 1.0)
-        low, high = self._bounds(survival, pick(self.greenwood, 0.0), pick(self.left, self.n), level)
+        low, high = self._bounds(survival, pick(self.greenwood, 0.0), pick(self.followed, self.n), level)
         none = self.n == 0
         return np.where(none, np.nan, survival), np.where(none, 0.0, low), np.where(none, 1.0, high)
 
     def quantile(self, q: float, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(time at which S falls to 1 − q, and those at which the lower and the upper end of its interval do)."""
-        low, high = self._bounds(self.survival, self.greenwood, self.left, level)
+        low, high = self._bounds(self.survival, self.greenwood, self.followed, level)
         # Inside a run of tied events the curve is not the one after all of them.
         last = np.concatenate([self.time[..., 1:] != self.time[..., :-1], np.ones_like(self.event[..., :1])], -1)
 
@@ -271,7 +275,7 @@ class _Curve:
         area = width * height
         mean = area.sum(-1)
         beyond = mean[..., None] - np.cumsum(area[..., :-1], -1)  # ∫ from each event to τ
-        risk = self.left + 1
+        risk = self.risk
         weight = np.where(self.event & (self.time < horizon) & (risk > 1), 1.0 / (risk * np.maximum(risk - 1, 1)), 0.0)
         events = np.maximum((self.event & (self.time < horizon)).sum(-1), 2)
         variance = (beyond**2 * weight).sum(-1)

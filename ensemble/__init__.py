@@ -16,6 +16,7 @@ from . import protocols  # noqa: E402
 from .activations import ACTIVATIONS, AbstractActivation  # noqa: E402
 from .certificate import duality_gap  # noqa: E402
 from .launch import PartialResult, Report, run  # noqa: E402
+from .members import initial  # noqa: E402
 from .network import TwoLayer  # noqa: E402
 from .probes import PROBES  # noqa: E402
 from .protocol import Protocol, Stage  # noqa: E402
@@ -46,6 +47,7 @@ __all__ = [
     "TwoLayer",
     "collect",
     "duality_gap",
+    "initial",
     "open_dataset",
     "population_gradient",
     "population_loss",

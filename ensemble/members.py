@@ -24,7 +24,7 @@ from .protocol import Protocol, Stage
 from .risks import kernel
 from .schedules import Halving, Optax, Schedule
 from .starts import GivenStart
-from .study import Cell, Study
+from .study import Cell, Study, StudyError
 
 BATCH = 256
 """Members in a batch of the programs around the descent: drawing, measuring, ridge, balance."""
@@ -97,28 +97,10 @@ def _program_shape(study: Study, cell: Cell) -> ProgramShape:
 def workload(study: Study, group: Group, members: np.ndarray, sink: Sink, flights: Flights | None = None) -> Workload:
     """The engine's view of some members (numbers in the study) of a group; `flights`: those that go on."""
     cells = [study.points[c].cell for c in group.cells]
-    row_of_cell = {c: row for row, c in enumerate(group.cells)}
-    cell = np.array([row_of_cell[m // study.seeds] for m in members], int)
+    cell = _rows(group, members // study.seeds)
     shape = group.shape
     protocols = [c.stages for c in cells]
-    numbers = {
-        part: jax.tree.map(
-            lambda *leaves: np.asarray(leaves, float), *[_numbers(c)[part] for c in cells], is_leaf=_is_leaf
-        )
-        for part in ("teacher", "start")
-    }
-    draw = _draw_program(_Template(cells[0], study.space(cells[0]), _static_key(study, cells[0])), shape.dtype)
-    dimension = np.array([study.space(c).inputs for c in cells], float)
-    seeds = members % study.seeds
-
-    def draw_members(positions: np.ndarray) -> Drawn:
-        def gather(part: np.ndarray):
-            chosen = positions[part]
-            of_members = jax.tree.map(lambda table: table[cell[chosen]], numbers)
-            return of_members, dimension[cell[chosen]], np.full(len(part), study.root_seed), seeds[chosen]
-
-        return Drawn(*_in_batches(draw, len(positions), gather))
-
+    draw_members = _drawing(study, group, members)
     at_end, at_records = (_measure_program(shape.activation, names) for names in (study.probes, study.recorded_probes))
     updates = {"ridge": _ridge_program(shape.activation), "balance": _balance_program()}
     dtype = np.dtype(shape.dtype)
@@ -141,6 +123,56 @@ def workload(study: Study, group: Group, members: np.ndarray, sink: Sink, flight
         sink=sink,
         flights=flights,
     )
+
+
+def _rows(group: Group, cells: np.ndarray) -> np.ndarray:
+    """Where cells stand in a group's tables."""
+    row_of_cell = {c: row for row, c in enumerate(group.cells)}
+    return np.array([row_of_cell[c] for c in cells], int)
+
+
+def _drawing(study: Study, group: Group, members: np.ndarray) -> Callable[[np.ndarray], Drawn]:
+    """What draws the members at some positions in `members`."""
+    cells = [study.points[c].cell for c in group.cells]
+    numbers = {
+        part: jax.tree.map(
+            lambda *leaves: np.asarray(leaves, float), *[_numbers(c)[part] for c in cells], is_leaf=_is_leaf
+        )
+        for part in ("teacher", "start")
+    }
+    template = _Template(cells[0], study.space(cells[0]), _static_key(study, cells[0]))
+    draw = _draw_program(template, group.shape.dtype)
+    dimension = np.array([study.space(c).inputs for c in cells], float)
+    cell, seeds = _rows(group, members // study.seeds), members % study.seeds
+
+    def draw_members(positions: np.ndarray) -> Drawn:
+        def gather(part: np.ndarray):
+            chosen = positions[part]
+            of_members = jax.tree.map(lambda table: table[cell[chosen]], numbers)
+            return of_members, dimension[cell[chosen]], np.full(len(part), study.root_seed), seeds[chosen]
+
+        return Drawn(*_in_batches(draw, len(positions), gather))
+
+    return draw_members
+
+
+def initial(study: Study, seed: int = 0, **labels: Any) -> tuple[TwoLayer, TwoLayer]:
+    """The (student, teacher) that a member starts from, in the coordinates of the dataset's weights, bit for bit.
+
+    **Arguments:** the member's seed, and the value of every axis of the study.
+
+    **Raises:** `StudyError` for labels that are no grid point of the study.
+    """
+    found = [i for i, point in enumerate(study.points) if point.labels == labels]
+    if not found:
+        axes = {name: list(axis.values) for name, axis in study.axes.items()}
+        raise StudyError(f"labels: got {labels}, which is no grid point; the axes are {axes}")
+    cell = found[0]
+    one = study if seed < study.seeds else study.replace(seeds=seed + 1)
+    group = Group((cell,), _program_shape(study, study.points[cell].cell))
+    drawn = _drawing(one, group, np.array([cell * one.seeds + seed]))(np.zeros(1, int))
+    sigma = group.shape.activation
+    return TwoLayer(drawn.a[0], drawn.W[0], sigma), TwoLayer(drawn.teacher_a[0], drawn.teacher_W[0], sigma)
 
 
 def _update(program: Program, *arrays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,8 @@ from scipy.stats import binom, binomtest
 import analysis
 import ensemble as ens
 from analysis.members import is_log_spaced
-from analysis.plots import axis_positions, save
+from analysis.plots import save
+from analysis.plots.style import axis_positions
 from tests.studies import heavy_tailed, small
 
 

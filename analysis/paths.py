@@ -1,0 +1,76 @@
+"""The way of a member's neurons: where each started, where it ended, and the planes to look at it in."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from ensemble import Study, initial
+
+from .members import one_member
+
+
+class Plane(NamedTuple):
+    """The plane of two teacher neurons: along the first, and across."""
+
+    first: int
+    second: int
+    rows: np.ndarray
+    """Two orthonormal rows."""
+
+
+class Paths(NamedTuple):
+    """Neurons of one member as points |a_i| w_i, shape (neuron, input)."""
+
+    begin: np.ndarray
+    end: np.ndarray
+    sign: np.ndarray
+    """Of a_i at the end."""
+    teacher: np.ndarray
+    planes: list[Plane]
+    labels: dict[str, Any]
+
+
+def neuron_paths(ds: xr.Dataset) -> Paths:
+    """Start and end of every neuron of the one member that is left (the first finished seed where seeds are open).
+
+    The start is drawn again, bit for bit, from the study; a neuron of an even activation is given at that end of its
+    line which is nearer to its teacher neuron. `planes`: that of the two teacher neurons whose lines are closest, and
+    of the closest two among the others.
+
+    **Raises:** `ValueError` where weights were not stored, an axis is open, or the teacher spans no plane.
+    """
+    member, labels = one_member(ds)
+    axes = {name: value for name, value in labels.items() if name != "seed"}
+    student, teacher = initial(Study.from_json(ds.attrs["study"]), labels["seed"], **axes)
+    width, inputs = student.W.shape
+    a = member["a"].values[:width]
+    end = member["W"].values[:width, :inputs] * np.abs(a)[:, None]
+    begin = np.asarray(student.W) * np.abs(np.asarray(student.a))[:, None]
+    stars = np.asarray(teacher.W) * np.abs(np.asarray(teacher.a))[:, None]
+    found = planes(np.asarray(teacher.W))
+    if not found:
+        raise ValueError("teacher: got one direction; neurons are drawn on a teacher's plane, of two")
+    if student.activation.symmetry == "line":
+        overlap = end @ stars.T
+        nearest = overlap[np.arange(width), np.abs(overlap).argmax(axis=1)]
+        end = np.where(nearest < 0, -1.0, 1.0)[:, None] * end
+        begin = np.where(np.sum(begin * end, axis=1) < 0, -1.0, 1.0)[:, None] * begin
+    return Paths(begin, end, np.sign(a), stars, found, labels)
+
+
+def planes(teacher_W: np.ndarray) -> list[Plane]:
+    """Up to two planes of pairs of teacher neurons, the closest lines first; no neuron is in both pairs."""
+    unit = teacher_W / np.linalg.norm(teacher_W, axis=1, keepdims=True)
+    left, found = list(range(len(unit))), []
+    while len(left) >= 2 and len(found) < 2:
+        cosines = [(abs(float(unit[i] @ unit[j])), i, j) for n, i in enumerate(left) for j in left[n + 1 :]]
+        pairs = [(round(c, 9), -i, -j) for c, i, j in cosines if c < 1 - 1e-12]
+        if not pairs:
+            break
+        _, i, j = max(pairs)
+        i, j = -i, -j
+        across = unit[j] - (unit[i] @ unit[j]) * unit[i]
+        found.append(Plane(i, j, np.stack([unit[i], across / np.linalg.norm(across)])))
+        left = [k for k in left if k not in (i, j)]
+    return found

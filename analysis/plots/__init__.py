@@ -1,0 +1,20 @@
+"""Pictures, in one style, drawn from datasets and labelled results alone; `save` writes PNG, PDF or SVG."""
+
+from .curves import angle_picture, profile_picture, survival_picture, trajectory_picture
+from .maps import difference_picture, order_picture, phase_picture
+from .neurons import neuron_picture, overlap_picture
+from .style import STYLE, save
+
+__all__ = [
+    "STYLE",
+    "angle_picture",
+    "difference_picture",
+    "neuron_picture",
+    "order_picture",
+    "overlap_picture",
+    "phase_picture",
+    "profile_picture",
+    "save",
+    "survival_picture",
+    "trajectory_picture",
+]

@@ -1,0 +1,115 @@
+"""One style for every picture, sized for a paper, and how axes are placed and named."""
+
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..members import is_log_spaced
+
+COLUMN, TEXT = 3.4, 6.8
+"""Widths of a paper's column and of its text, in inches."""
+
+STYLE: dict[Any, Any] = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "lines.linewidth": 1.2,
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "figure.dpi": 200,
+    "savefig.dpi": 200,
+    "svg.fonttype": "none",
+    "pdf.fonttype": 42,
+}
+"""Sized for a paper's text width; `cividis` reads the same with any colour vision."""
+
+
+def axis_positions(coordinate: xr.DataArray) -> tuple[np.ndarray, np.ndarray, bool]:
+    """(centres, edges, logarithmic) of an axis's cells in plot coordinates.
+
+    Texts are placed one apart; log-spaced values at their log10, with a zero among them one and a half steps to
+    the left of the smallest (it has no place on a logarithmic axis).
+    """
+    values = coordinate.values
+    if values.dtype.kind not in "fiu":
+        centres = np.arange(len(values), dtype=float)
+        return centres, _edges(centres), False
+    values = values.astype(float)
+    if not is_log_spaced(values):
+        return values, _edges(values), False
+    positive = values[values > 0]
+    logs = np.log10(positive)
+    step = float(np.median(np.abs(np.diff(np.sort(logs)))))
+    centres = np.where(values > 0, np.log10(np.where(values > 0, values, 1.0)), logs.min() - 1.5 * step)
+    return centres, _edges(centres), True
+
+
+def _edges(centres: np.ndarray) -> np.ndarray:
+    if len(centres) == 1:
+        return np.array([centres[0] - 0.5, centres[0] + 0.5])
+    middle = 0.5 * (centres[1:] + centres[:-1])
+    return np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]])
+
+
+def axis_label(coordinate: xr.DataArray) -> str:
+    units = coordinate.attrs.get("units", "1")
+    scale = "log scale" if axis_positions(coordinate)[2] else ""
+    inside = ", ".join(part for part in ("" if units == "1" else units, scale) if part)
+    text = f"{coordinate.attrs.get('long_name', coordinate.name)}{f' ({inside})' if inside else ''}"
+    return textwrap.fill(text, 44)
+
+
+def wrapped(text: str, width: float) -> str:
+    """A title in lines that fit into so many inches."""
+    return "\n".join(textwrap.fill(line, int(16 * width)) for line in text.splitlines())
+
+
+def units_label(long_name: str, units: str) -> str:
+    """A name with its units, where it has any."""
+    return long_name if units == "1" else f"{long_name} ({units})"
+
+
+def panels(count: int, width: float, height: float, columns: int | None = None) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels in rows of `columns` that share nothing but their style."""
+    columns = min(count, columns or count)
+    rows = -(-count // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(width, height * rows), layout="constrained", squeeze=False)
+    flat = list(axes.flat)
+    for unused in flat[count:]:
+        unused.set_visible(False)
+    return figure, flat[:count]
+
+
+def colours(count: int) -> list[Any]:
+    """So many colours, dark to light, from a map that reads the same with any colour vision."""
+    return [mpl.colormaps["viridis"](x) for x in np.linspace(0.0, 0.88, max(count, 1))]
+
+
+def said_at(at: Mapping[str, Any]) -> str:
+    """Labels in words."""
+    return ", ".join(
+        f"{name} = {value:g}" if isinstance(value, float) else f"{name} = {value}" for name, value in at.items()
+    )
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes a figure in the format that the name's ending says, and closes it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        figure.savefig(path)
+    except ValueError as error:
+        raise ValueError(f"out: got {path.name!r}: {error}") from None
+    finally:
+        plt.close(figure)

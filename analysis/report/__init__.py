@@ -1,0 +1,5 @@
+"""A page to look at it all: one HTML file that needs no network and nothing beside it."""
+
+from .page import page, write_page
+
+__all__ = ["page", "write_page"]

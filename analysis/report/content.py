@@ -1,0 +1,216 @@
+"""What the page says, as one object of JSON: the map, and for every cell its numbers, curves, families and neurons."""
+
+import math
+from typing import Any
+
+import numpy as np
+import tomli_w
+import xarray as xr
+
+from ensemble import STATUS, Study
+from ensemble.store.schema import status_line
+
+from ..alignment import trajectory
+from ..boundary import boundary
+from ..certificate import certificates
+from ..families import families
+from ..members import axes, below, cells, finished, history, is_log_spaced, probe
+from ..paths import neuron_paths
+from ..statistics import quantiles, share
+from ..survival import survival
+
+_MOST_DETAILED = 400
+"""Cells that get families and neurons: each costs tens of milliseconds and a kilobyte."""
+_MOST_FAMILIES = 8
+_CERTIFIED = 1e-6
+"""A member counts as certified where its gap is at most this share of its risk."""
+
+
+def content(ds: xr.Dataset, measure: str, value: float, x: str | None = None, y: str | None = None) -> dict[str, Any]:
+    """All that the page shows.
+
+    **Arguments:** `measure` < `value` is what the map counts; `x`, `y`: its axes, by default the study's two longest.
+
+    **Raises:** `ValueError` for a measure or an axis that is not there.
+    """
+    probe(ds, measure)
+    names = axes(ds)
+    x, y = _map_axes(ds, x, y)
+    study = Study.from_json(ds.attrs["study"])
+    toml = tomli_w.dumps(study.resolved())
+    units = ds[measure].attrs["units"]
+    cells_said, survival_steps = _cells(ds, measure, value)
+    return {
+        "title": str(ds.attrs["title"]),
+        "question": str(ds.attrs.get("question", "")),
+        "status": status_line(ds),
+        "complete": bool(ds.attrs["complete"]),
+        "measure": measure,
+        "measureName": ds[measure].attrs["long_name"],
+        "threshold": f"{measure} < {value:g}{'' if units == '1' else ' ' + units}",
+        "x": x,
+        "y": y,
+        "axes": [_axis(ds[name]) for name in names],
+        "boundary": _boundary(ds, x, y, measure, value),
+        "cells": cells_said,
+        "survivalSteps": survival_steps,
+        "steps": ds["step"].values.tolist() if "step" in ds else [],
+        "curves": [name for name in dict.fromkeys(["loss", measure]) if f"{name}_history" in ds],
+        "study": toml,
+        "command": _command(study.name, toml),
+        "provenance": {k: str(v) for k, v in ds.attrs.items() if k not in ("study", "title", "question", "box")},
+    }
+
+
+def _map_axes(ds: xr.Dataset, x: str | None, y: str | None) -> tuple[str | None, str | None]:
+    names = axes(ds)
+    for name, axis in (("x", x), ("y", y)):
+        if axis is not None and axis not in names:
+            raise ValueError(f"{name}: got {axis!r}, which is no axis; the axes are {', '.join(names) or 'none'}")
+    left = [name for name in sorted(names, key=lambda name: -ds.sizes[name]) if name not in (x, y)]
+    order = [name for name in names if name in left[: (x is None) + (y is None)]]
+    x = x if x is not None else (order.pop(0) if order else None)
+    y = y if y is not None else (order.pop(0) if order else None)
+    return x, y
+
+
+def _axis(coordinate: xr.DataArray) -> dict[str, Any]:
+    numbers = coordinate.dtype.kind in "fiu"
+    return {
+        "name": str(coordinate.name),
+        "longName": coordinate.attrs["long_name"],
+        "units": coordinate.attrs["units"],
+        "values": coordinate.values.tolist(),
+        "numbers": numbers,
+        "log": bool(numbers and is_log_spaced(coordinate.values.astype(float))),
+    }
+
+
+def _boundary(ds: xr.Dataset, x: str | None, y: str | None, measure: str, value: float) -> list[list] | None:
+    """[low, boundary, high] for every x, where the map has two axes alone and y is one of numbers."""
+    if x is None or y is None or len(axes(ds)) != 2 or ds[y].dtype.kind not in "fiu" or ds.sizes["seed"] < 2:
+        return None
+    if ds.sizes[y] < 2:
+        return None
+    found = boundary(ds, x, y, measure, value)
+    return [[_number(found[name][i]) for name in ("low", "boundary", "high")] for i in range(found.sizes[x])]
+
+
+def _cells(ds: xr.Dataset, measure: str, value: float) -> tuple[list[dict[str, Any]], list[float]]:
+    """(what is said of every cell, the steps of their survival curves)."""
+    names = axes(ds)
+    inside = share(below(ds, measure, value), among=finished(ds)).load()
+    medians = {
+        name: quantiles(ds[name], (0.5,), finished(ds)).isel(quantile=0).load() for name in _scalars(ds, measure)
+    }
+    over = {name: trajectory(ds, name).load() for name in dict.fromkeys(["loss", measure]) if _has_history(ds, name)}
+    times = survival(ds, measure, below=value).load() if _has_history(ds, measure) else survival(ds).load()
+    detailed = "W" in ds and math.prod(ds.sizes[name] for name in names) <= _MOST_DETAILED
+    if detailed:
+        ds = ds.load()
+    groups = families(ds, most=_MOST_FAMILIES) if detailed else None
+    certified = _certified(ds, detailed)
+    counts = {name: (ds["status"] == code).sum("seed").values for name, code in STATUS.items()}
+    found = []
+    for place, cell in np.ndenumerate(cells(ds)):
+        at = dict(zip(names, place, strict=True))
+        one = {
+            "place": list(place),
+            "share": [_number(inside[name][place]) for name in ("share", "low", "high")],
+            "seeds": int(inside["seeds"][place]),
+            "status": {name: int(count[place]) for name, count in counts.items() if count[place]},
+            "medians": {
+                name: [_number(q[end][place]) for end in ("value", "low", "high")] for name, q in medians.items()
+            },
+            "time": [_number(times[f"median{end}"][place]) for end in ("", "_low", "_high")],
+            "never": [_number(times[f"never{end}"][place]) for end in ("", "_low", "_high")],
+            "survival": {
+                end or "value": _numbers(times[f"survival{end}"][place].values) for end in ("", "_low", "_high")
+            },
+            "trajectories": {
+                name: [_numbers(row) for row in values["value"][place].transpose("quantile", "record").values]
+                for name, values in over.items()
+            },
+        }
+        if certified is not None:
+            one["certified"] = [_number(certified[name][place]) for name in ("share", "low", "high")]
+        if groups is not None and one["seeds"]:
+            one["families"] = _families(groups.isel(at), cell.teacher.sigma.symmetry == "ray")
+            one["neurons"] = _neurons(ds.isel(at))
+        found.append(one)
+    return found, np.maximum(times["step"].values, 0.5).tolist()
+
+
+def _has_history(ds: xr.Dataset, name: str) -> bool:
+    return name in ds and f"{name}_history" in ds and not {"teacher_neuron", "neuron"} & set(history(ds, name).dims)
+
+
+def _scalars(ds: xr.Dataset, measure: str) -> list[str]:
+    wanted = dict.fromkeys(["loss", "mean_angle", "max_angle", measure])
+    return [name for name in wanted if name in ds and set(ds[name].dims) == set(ds["status"].dims)]
+
+
+def _certified(ds: xr.Dataset, detailed: bool) -> xr.Dataset | None:
+    """The share of members whose gap is within 1e-6 of their risk; None where that cannot be said."""
+    sigmas = {cell.teacher.sigma for cell in cells(ds).flat}
+    if len(sigmas) > 1 or not all(sigma.homogeneous for sigma in sigmas) or not (detailed or "gap" in ds):
+        return None
+    found = certificates(ds)
+    return share(
+        (found["gap"] <= _CERTIFIED * found["risk"]) & (found["weight_decay_used"] > 0), among=finished(ds)
+    ).load()
+
+
+def _families(found: xr.Dataset, ray: bool) -> list[dict[str, Any]]:
+    rows = []
+    for i in np.flatnonzero(found["count"].values):
+        one = found.isel(family=int(i))
+        rows.append(
+            {
+                "count": int(one["count"]),
+                "share": [_number(one[name]) for name in ("share", "low", "high")],
+                "loss": _number(one["loss"]),
+                "antiAligned": int(one["anti_aligned"]) if ray else None,
+                "active": int(one["active"]),
+                "lowest": _number(one["lowest"]),
+                "highest": _number(one["highest"]),
+                "kind": str(one["kind"].item()),
+            }
+        )
+    return rows
+
+
+def _neurons(ds: xr.Dataset) -> dict[str, Any] | None:
+    """The neurons of the first finished seed, in up to two planes."""
+    try:
+        paths = neuron_paths(ds)
+    except ValueError:
+        return None
+    views = []
+    for plane in paths.planes:
+        points = {"begin": paths.begin, "end": paths.end, "teacher": paths.teacher}
+        view = {name: [_numbers(row) for row in values @ plane.rows.T] for name, values in points.items()}
+        views.append({"first": plane.first, "second": plane.second, **view})
+    return {"seed": paths.labels["seed"], "sign": paths.sign.astype(int).tolist(), "views": views}
+
+
+def _command(name: str, toml: str) -> str:
+    """Shell lines that make the dataset again from nothing but the package."""
+    return (
+        f"cat > {name}.toml <<'GD_ATLAS_STUDY'\n{toml}GD_ATLAS_STUDY\n"
+        f"python -m ensemble run {name}.toml --out data/{name}"
+    )
+
+
+def _number(value: Any) -> float | str | None:
+    """A number of four digits; infinities as texts, which JSON has no numbers for, and NaN as null."""
+    value = float(value)
+    if math.isnan(value):
+        return None
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return float(f"{value:.4g}")
+
+
+def _numbers(values: np.ndarray) -> list[float | str | None]:
+    return [_number(value) for value in values]

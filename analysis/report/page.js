@@ -1,0 +1,334 @@
+"use strict";
+// All texts of the dataset enter the page through textContent, or escaped where plotly reads markup.
+const said = JSON.parse(document.getElementById("content").textContent);
+const byId = (id) => document.getElementById(id);
+const escaped = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+const infinite = {"∞": Infinity, "−∞": -Infinity};
+const finite = (v) => (typeof v === "number" ? v : null);
+const axisOf = (name) => said.axes.find((axis) => axis.name === name);
+const axisTitle = (axis) => escaped(axis.units === "1" ? axis.longName : `${axis.longName} (${axis.units})`);
+const text = (v) => (v === null || v === undefined ? "–" : typeof v === "number" ? shown(v) : String(v));
+const interval = (v) => `${text(v[0])} [${text(v[1])}, ${text(v[2])}]`;
+function shown(v) {
+  if (v === 0) return "0";
+  const size = Math.abs(v);
+  return size < 1e-3 || size >= 1e6 ? v.toExponential(2) : String(Number(v.toPrecision(4)));
+}
+
+const fixed = {};  // the index of every axis that the map does not show
+said.axes.forEach((axis) => { if (axis.name !== said.x && axis.name !== said.y) fixed[axis.name] = 0; });
+let selected = null;
+
+const cellAt = new Map(said.cells.map((cell) => [cell.place.join(), cell]));
+const placeOf = (xi, yi) => said.axes.map((axis) =>
+  axis.name === said.x ? xi : axis.name === said.y ? yi : fixed[axis.name]).join();
+const labels = (cell) => said.axes.map((axis, i) => `${axis.name} = ${text(axis.values[cell.place[i]])}`);
+
+function colours() {
+  const style = getComputedStyle(document.documentElement);
+  const of = (name) => style.getPropertyValue(name).trim();
+  return {ink: of("--ink"), quiet: of("--quiet"), line: of("--line"), accent: of("--accent")};
+}
+function layout(more) {
+  const c = colours();
+  const axis = {gridcolor: c.line, zerolinecolor: c.line, linecolor: c.line, automargin: true};
+  const made = {
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: {color: c.ink, size: 12},
+    margin: {l: 48, r: 8, t: 8, b: 40}, showlegend: false, hoverlabel: {align: "left"}, ...more,
+  };
+  for (const key of Object.keys(made).filter((k) => /^[xy]axis/.test(k))) made[key] = {...axis, ...made[key]};
+  return made;
+}
+const options = {responsive: true, displayModeBar: false};
+
+// Positions of an axis on the map: numbers by log10 where log-spaced, with a zero one and a half steps left of the rest.
+function positions(axis) {
+  if (!axis.numbers) return axis.values.map((_, i) => i);
+  if (!axis.log) return axis.values;
+  const logs = axis.values.filter((v) => v > 0).map(Math.log10).sort((a, b) => a - b);
+  const steps = logs.slice(1).map((v, i) => v - logs[i]).sort((a, b) => a - b);
+  const step = steps.length ? steps[Math.floor(steps.length / 2)] : 1;
+  return axis.values.map((v) => (v > 0 ? Math.log10(v) : logs[0] - 1.5 * step));
+}
+const onAxis = (axis, value) => (axis.log ? Math.log10(value) : value);
+const ticks = (axis) => ({title: {text: axisTitle(axis)}, tickvals: positions(axis), ticktext: axis.values.map((v) => escaped(text(v)))});
+
+function hover(cell) {
+  return [...labels(cell), `share ${interval(cell.share)}`, `${cell.seeds} seeds`,
+    `median time ${interval(cell.time)}`].map(escaped).join("<br>");
+}
+
+function drawMap() {
+  const x = said.x && axisOf(said.x), y = said.y && axisOf(said.y);
+  if (!x) { byId("map").textContent = "The study has one cell."; byId("map").classList.remove("plot"); return; }
+  const c = colours();
+  const columns = x.values.map((_, i) => i), rows = y ? y.values.map((_, i) => i) : [null];
+  const cells = rows.map((yi) => columns.map((xi) => cellAt.get(placeOf(xi, yi))));
+  const traces = [];
+  if (y) {
+    traces.push({
+      type: "heatmap", x: positions(x), y: positions(y), zmin: 0, zmax: 1, colorscale: "Cividis",
+      z: cells.map((row) => row.map((cell) => cell.share[0])), text: cells.map((row) => row.map(hover)),
+      hovertemplate: "%{text}<extra></extra>", colorbar: {title: {text: "share", side: "right"}, thickness: 12},
+      customdata: cells.map((row) => row.map((cell) => cell.place.join())), hoverongaps: false, xgap: 1, ygap: 1,
+    });
+    if (said.boundary) {
+      const limits = positions(y), low = Math.min(...limits), high = Math.max(...limits);
+      const place = (v) => Math.min(high, Math.max(low, typeof v === "number" ? onAxis(y, v) : infinite[v] ?? NaN));
+      const known = said.boundary.map((b) => (typeof b[1] === "number" ? onAxis(y, b[1]) : null));
+      const open = said.boundary.map((b) => b[0] !== b[2]);
+      traces.push({
+        type: "scatter", mode: "lines+markers", x: positions(x), y: known, hoverinfo: "skip",
+        line: {color: "#000", width: 2}, marker: {color: "#fff", size: 7, line: {color: "#000", width: 1.5}},
+        error_y: {
+          type: "data", symmetric: false, color: "#000", thickness: 1.5, width: 4,
+          array: known.map((v, i) => (v !== null && open[i] ? place(said.boundary[i][2]) - v : 0)),
+          arrayminus: known.map((v, i) => (v !== null && open[i] ? v - place(said.boundary[i][0]) : 0)),
+        },
+      });
+    }
+  } else {
+    const row = cells[0];
+    traces.push({
+      type: "scatter", mode: "lines+markers", x: positions(x), y: row.map((cell) => finite(cell.share[0])),
+      text: row.map(hover), hovertemplate: "%{text}<extra></extra>", customdata: row.map((cell) => cell.place.join()),
+      line: {color: c.accent}, marker: {size: 10},
+      error_y: {
+        type: "data", symmetric: false, color: c.accent,
+        array: row.map((cell) => cell.share[2] - cell.share[0]), arrayminus: row.map((cell) => cell.share[0] - cell.share[1]),
+      },
+    });
+  }
+  const shapes = [];
+  if (selected && y) {
+    const at = said.axes.map((axis, i) => [axis, selected.place[i]]);
+    const xi = at.find(([axis]) => axis.name === said.x)[1], yi = at.find(([axis]) => axis.name === said.y)[1];
+    if (placeOf(xi, yi) === selected.place.join()) {
+      const [left, right] = edges(positions(x), xi), [bottom, top] = edges(positions(y), yi);
+      shapes.push({type: "rect", x0: left, x1: right, y0: bottom, y1: top, line: {color: "#e4572e", width: 3}});
+    }
+  }
+  const map = byId("map");
+  Plotly.react(map, traces, layout({
+    shapes, xaxis: ticks(x), yaxis: y ? ticks(y) : {title: {text: "share"}, range: [-0.02, 1.02]},
+    margin: {l: 56, r: 8, t: 8, b: 48},
+  }), options);
+  if (!map.listens) {
+    map.listens = true;
+    map.on("plotly_click", (event) => {
+      const point = event.points.find((p) => p.customdata !== undefined);
+      if (point) select(cellAt.get(point.customdata));
+    });
+  }
+}
+function edges(at, i) {
+  const sorted = [...at].sort((a, b) => a - b), k = sorted.indexOf(at[i]), n = sorted.length;
+  const left = k > 0 ? (sorted[k - 1] + sorted[k]) / 2 : n > 1 ? sorted[0] - (sorted[1] - sorted[0]) / 2 : at[i] - 0.5;
+  const right = k < n - 1 ? (sorted[k] + sorted[k + 1]) / 2 : n > 1 ? sorted[n - 1] + (sorted[n - 1] - sorted[n - 2]) / 2 : at[i] + 0.5;
+  return [left, right];
+}
+
+function drawSelectors() {
+  const box = byId("selectors");
+  Object.keys(fixed).forEach((name) => {
+    const axis = axisOf(name), label = document.createElement("label"), choice = document.createElement("select");
+    label.append(`${axis.longName} `, choice);
+    axis.values.forEach((value, i) => choice.append(new Option(text(value), i)));
+    choice.addEventListener("change", () => { fixed[name] = Number(choice.value); drawMap(); });
+    box.append(label);
+  });
+}
+
+function element(tag, content) {
+  const made = document.createElement(tag);
+  made.textContent = content;
+  return made;
+}
+
+function drawCell() {
+  const cell = selected, c = colours();
+  byId("cell-heading").textContent = labels(cell).join(", ") || "The one cell";
+  const numbers = byId("numbers");
+  numbers.replaceChildren();
+  const rows = [
+    [`share with ${said.threshold}`, interval(cell.share)], ["seeds", cell.seeds],
+    ["ended", Object.entries(cell.status).map(([name, count]) => `${count} ${name}`).join(", ")],
+    ["median convergence time (steps)", interval(cell.time)], ["never converges", interval(cell.never)],
+    ...Object.entries(cell.medians).map(([name, v]) => [`median ${name}`, interval(v)]),
+  ];
+  if (cell.certified) rows.push(["certified global minimum", interval(cell.certified)]);
+  rows.forEach(([name, value]) => numbers.append(element("dt", name), element("dd", value)));
+
+  const steps = said.steps.map((s) => Math.max(s, 0.5)), palette = [c.accent, "#e4572e"];
+  const traces = [];
+  said.curves.forEach((name, i) => {
+    const bands = cell.trajectories[name];
+    if (!bands) return;
+    const y = bands.map((row) => row.map((v) => (finite(v) !== null && v > 0 ? v : null)));
+    traces.push(
+      {type: "scatter", mode: "lines", x: steps, y: y[0], line: {width: 0}, hoverinfo: "skip", showlegend: false},
+      {type: "scatter", mode: "lines", x: steps, y: y[2], line: {width: 0}, fill: "tonexty", fillcolor: `${palette[i]}33`, hoverinfo: "skip", showlegend: false},
+      {type: "scatter", mode: "lines", x: steps, y: y[1], line: {color: palette[i]}, name: escaped(name), hovertemplate: "%{y:.3g} at step %{x}"},
+    );
+  });
+  byId("trajectory-caption").textContent = traces.length ? "median and 10–90% of seeds, by step" : "no history was recorded";
+  Plotly.react(byId("trajectory"), traces, layout({
+    showlegend: true, legend: {x: 0, y: 0, bgcolor: "rgba(0,0,0,0)"},
+    xaxis: {type: "log", title: {text: "descent steps"}}, yaxis: {type: "log", exponentformat: "power"},
+  }), options);
+
+  const at = said.survivalSteps || steps, values = cell.survival;
+  byId("survival-caption").textContent = "share not converged (Kaplan–Meier, 95% interval), by step";
+  const step = {shape: "hv"};
+  Plotly.react(byId("survival"), [
+    {type: "scatter", mode: "lines", x: at, y: values._low, line: {...step, width: 0}, hoverinfo: "skip"},
+    {type: "scatter", mode: "lines", x: at, y: values._high, line: {...step, width: 0}, fill: "tonexty", fillcolor: `${c.accent}33`, hoverinfo: "skip"},
+    {type: "scatter", mode: "lines", x: at, y: values.value, line: {...step, color: c.accent}, hovertemplate: "%{y:.3g} at step %{x}<extra></extra>"},
+  ], layout({xaxis: {type: "log", title: {text: "descent steps"}}, yaxis: {range: [-0.02, 1.02]}}), options);
+
+  drawFamilies(cell);
+  drawNeurons(cell, c);
+}
+
+function drawFamilies(cell) {
+  const table = byId("families");
+  table.replaceChildren();
+  if (!cell.families) { table.append(element("caption", "needs stored weights: store_weights = true")); return; }
+  const ray = cell.families.some((f) => f.antiAligned !== null);
+  const head = table.createTHead().insertRow();
+  ["loss", "members", "share", ...(ray ? ["anti-aligned"] : []), "active", "lowest eigenvalue", "highest", "kind"].forEach(
+    (name) => head.append(element("th", name)));
+  const body = table.createTBody();
+  cell.families.forEach((f) => {
+    const row = body.insertRow();
+    [text(f.loss), f.count, interval(f.share), ...(ray ? [f.antiAligned] : []), f.active, text(f.lowest), text(f.highest), f.kind]
+      .forEach((value) => { row.insertCell().textContent = value; });
+  });
+}
+
+function drawNeurons(cell, c) {
+  const found = cell.neurons, box = byId("neurons"), caption = byId("neuron-caption");
+  box.hidden = !found;
+  if (!found) { caption.textContent = "needs stored weights and a teacher that spans a plane"; Plotly.purge(box); return; }
+  caption.textContent = `seed ${found.seed}: every neuron |a| w from its start (grey) to its end, in the plane of two teacher neurons (stars)`;
+  const traces = [], more = {margin: {l: 48, r: 8, t: 8, b: 44}};
+  found.views.forEach((view, i) => {
+    const n = i ? String(i + 1) : "", axes = {xaxis: `x${n}`, yaxis: `y${n}`};
+    const both = (k) => view.begin.flatMap((p, j) => [p[k], view.end[j][k], null]);
+    const sizes = view.end.map((p) => Math.hypot(...p)), most = Math.max(...sizes, 1e-12);
+    traces.push(
+      {type: "scatter", mode: "lines", x: both(0), y: both(1), line: {color: c.quiet, width: 1}, hoverinfo: "skip", ...axes},
+      {type: "scatter", mode: "markers", x: view.begin.map((p) => p[0]), y: view.begin.map((p) => p[1]), marker: {color: c.quiet, size: 4}, hoverinfo: "skip", ...axes},
+      {type: "scatter", mode: "markers", x: view.end.map((p) => p[0]), y: view.end.map((p) => p[1]), ...axes,
+        marker: {size: sizes.map((s) => 4 + 10 * s / most), color: found.sign.map((s) => (s < 0 ? "#e4572e" : c.accent)), opacity: 0.8},
+        text: view.end.map((_, j) => `neuron ${j}`), hovertemplate: "%{text}<extra></extra>"},
+      {type: "scatter", mode: "markers", x: view.teacher.map((p) => p[0]), y: view.teacher.map((p) => p[1]), ...axes,
+        marker: {symbol: "star-open", size: 14, color: c.ink}, text: view.teacher.map((_, j) => `teacher ${j}`), hovertemplate: "%{text}<extra></extra>"},
+    );
+    const left = i * 0.55, right = found.views.length > 1 ? left + 0.45 : 1;
+    more[`xaxis${n}`] = {domain: [left, right], title: {text: `along teacher ${view.first}`}, anchor: `y${n}`};
+    more[`yaxis${n}`] = {anchor: `x${n}`, scaleanchor: `x${n}`, title: {text: `across, to ${view.second}`, standoff: 4}};
+  });
+  Plotly.react(box, traces, layout(more), options);
+}
+
+// The table of cells: sorted by any column, chosen by click, Enter or Space.
+const columns = [
+  ...said.axes.map((axis, i) => ({name: axis.name, of: (cell) => axis.values[cell.place[i]]})),
+  {name: "seeds", of: (cell) => cell.seeds}, {name: "share", of: (cell) => cell.share[0], show: (cell) => interval(cell.share)},
+  {name: "median time", of: (cell) => cell.time[0], show: (cell) => interval(cell.time)},
+  {name: "never", of: (cell) => cell.never[0], show: (cell) => interval(cell.never)},
+  ...Object.keys(said.cells[0]?.medians || {}).map((name) => ({name: `median ${name}`, of: (cell) => cell.medians[name][0]})),
+  ...(said.cells.some((cell) => cell.certified) ? [{name: "certified", of: (cell) => cell.certified[0], show: (cell) => interval(cell.certified)}] : []),
+];
+let sorting = {column: -1, up: true};
+function key(v) {
+  if (v === null || v === undefined) return Infinity;
+  return typeof v === "string" ? infinite[v] ?? v : v;
+}
+function drawTable() {
+  const table = byId("cells");
+  table.replaceChildren();
+  const head = table.createTHead().insertRow();
+  columns.forEach((column, i) => {
+    const cell = element("th", ""), button = element("button", column.name);
+    button.type = "button";
+    cell.setAttribute("aria-sort", sorting.column !== i ? "none" : sorting.up ? "ascending" : "descending");
+    if (sorting.column === i) button.append(sorting.up ? " ▲" : " ▼");
+    button.addEventListener("click", () => {
+      sorting = {column: i, up: sorting.column === i ? !sorting.up : true};
+      drawTable();
+      byId("cells").querySelectorAll("th button")[i].focus();
+    });
+    cell.append(button);
+    head.append(cell);
+  });
+  let cells = [...said.cells];
+  if (sorting.column >= 0) {
+    const of = columns[sorting.column].of;
+    cells.sort((a, b) => { const [p, q] = [key(of(a)), key(of(b))]; return (p < q ? -1 : p > q ? 1 : 0) * (sorting.up ? 1 : -1); });
+  }
+  const body = table.createTBody();
+  cells.forEach((cell) => {
+    const row = body.insertRow();
+    row.tabIndex = 0;
+    row.dataset.place = cell.place.join();
+    columns.forEach((column) => { row.insertCell().textContent = column.show ? column.show(cell) : text(column.of(cell)); });
+    row.addEventListener("click", () => select(cell));
+    row.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" || event.key === " ") { event.preventDefault(); select(cell); }
+    });
+  });
+  markRow();
+}
+function markRow() {
+  byId("cells").querySelectorAll("tbody tr").forEach((row) =>
+    row.setAttribute("aria-selected", String(selected !== null && row.dataset.place === selected.place.join())));
+}
+
+function select(cell) {
+  selected = cell;
+  drawCell();
+  drawMap();
+  markRow();
+}
+
+function setTheme(name) {
+  document.documentElement.dataset.theme = name;
+  byId("theme").textContent = name === "dark" ? "light" : "dark";
+  drawMap();
+  if (selected) drawCell();
+}
+
+byId("title").textContent = said.title;
+byId("question").textContent = said.question;
+byId("status").textContent = said.status + (said.complete ? "" : " — some members of the grid were not run");
+byId("map-caption").textContent = `share of seeds with ${said.threshold}${said.boundary ? "; line: 50%, with its 95% band" : ""}`;
+byId("command").textContent = said.command;
+const provenance = byId("provenance").createTBody();
+Object.entries(said.provenance).forEach(([name, value]) => {
+  const row = provenance.insertRow();
+  row.append(element("th", name), element("td", value));
+});
+byId("copy").addEventListener("click", async () => {
+  let done = true;
+  try {
+    await navigator.clipboard.writeText(said.command);
+  } catch {  // no permission, or a file opened without a server
+    const area = document.createElement("textarea");
+    area.value = said.command;
+    document.body.append(area);
+    area.select();
+    done = document.execCommand("copy");
+    area.remove();
+  }
+  byId("copied").textContent = done ? "copied" : "could not copy: open it below";
+});
+byId("theme").addEventListener("click", () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
+drawSelectors();
+drawTable();
+const seeded = said.cells.filter((cell) => cell.seeds);
+selected = seeded.reduce((best, cell) => (best === null || key(cell.share[0]) > key(best.share[0]) ? cell : best), null);
+setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+markRow();
+document.documentElement.dataset.ready = "yes";

@@ -1,0 +1,48 @@
+"""The page: content, style, script and plotly in one HTML file."""
+
+import html
+import json
+from importlib.resources import files
+from pathlib import Path
+
+import xarray as xr
+from plotly.offline import get_plotlyjs
+
+from .content import content
+
+_HERE = files("analysis.report")
+
+
+def page(ds: xr.Dataset, measure: str, value: float, x: str | None = None, y: str | None = None) -> str:
+    """The page of a dataset as HTML.
+
+    **Arguments:** `measure` < `value` is what the map counts; `x`, `y`: its axes, by default the study's two longest.
+
+    **Raises:** `ValueError` for a measure or an axis that is not there.
+    """
+    said = content(ds, measure, value, x, y)
+    parts = {
+        "title": html.escape(said["title"]),
+        "style": _text("page.css"),
+        "plotly": get_plotlyjs().replace("</script", "<\\/script"),
+        # Inside a script element nothing but "<" could end it or begin a comment.
+        "content": json.dumps(said, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c"),
+        "script": _text("page.js"),
+    }
+    text = _text("page.html")
+    for name, part in parts.items():
+        text = text.replace(f"/*{{{name}}}*/", part, 1)
+    return text
+
+
+def write_page(
+    ds: xr.Dataset, path: Path, measure: str, value: float, x: str | None = None, y: str | None = None
+) -> None:
+    """Writes the page of a dataset; arguments and errors are those of `page`."""
+    text = page(ds, measure, value, x, y)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def _text(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")
