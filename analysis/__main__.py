@@ -1,8 +1,8 @@
-"""The command line of the analysis: `summary`, `phase` and `minima` of a run directory."""
+"""The command line of the analysis: tables, pictures and the page of a run directory."""
 
 import json
-import math
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,78 +10,90 @@ import numpy as np
 import typer
 import xarray as xr
 from rich.console import Console
-from rich.table import Table
 
-from ensemble import StoreError, open_dataset
-from ensemble.store.schema import status_line
+import analysis
+from ensemble import StoreError, TwoLayer, open_dataset
 
-from . import minima as find_minima
-from . import phase as make_phase
-from . import summary as make_summary
-from .members import axes
-from .phase import marginal
-from .plots import phase_picture, save
+from .console import each_cell, interval, label, number, say, say_log_rank, say_marginal, say_status, say_table
+from .members import axes, cells, finished, one_member, select
+from .minima import listed
+from .plots import save
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
-console = Console()
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="run directory, or a netCDF file of one")]
 Measure = Annotated[str, typer.Option(help="probe, such as max_angle or loss")]
 Below = Annotated[float, typer.Option(help="threshold in the probe's units")]
+Picture = Annotated[Path, typer.Option(help="picture to write (.png, .pdf, .svg); the dataset goes beside it")]
+At = Annotated[list[str] | None, typer.Option(metavar="AXIS=VALUE", help="value of an axis; may be repeated")]
+X = Annotated[str, typer.Option(help="axis to the right")]
+Y = Annotated[str, typer.Option(help="axis upwards")]
+
+_CERTIFIED = 1e-6
 
 
 @app.command()
 def summary(directory: Directory, measure: Measure = "max_angle", below: Below = 0.02) -> None:
     """Per cell: shares of each status, quantiles of loss and angles, convergence times; 95% intervals."""
     ds = open_dataset(directory)
-    result = make_summary(ds, measure, below).load()
-    names = axes(ds)
+    result = analysis.summary(ds, measure, below).load()
     columns = [m for m in ("loss", "mean_angle", "max_angle") if m in result]
-    table = Table(*names, "seeds", "converged", "diverged", *(f"median {m}" for m in columns), "median time", "never")
-    for index in np.ndindex(*(ds.sizes[a] for a in names)):
-        cell = result.isel(dict(zip(names, index, strict=True)))
+    rows = []
+    for labels, cell in each_cell(ds, result):
         middle = cell.sel(quantile=0.5)
-        table.add_row(
-            *(_value(cell[a].item()) for a in names),
-            str(int(cell["seeds"])),
-            *(_interval(cell.sel(outcome=o), "status_share", "{:.2f}") for o in ("converged", "diverged")),
-            *(_interval(middle, m, "{:.2g}") for m in columns),
-            _interval(middle, "time", "{:.0f}"),
-            _interval(cell, "censored", "{:.2f}"),
+        rows.append(
+            [
+                *labels,
+                str(int(cell["seeds"])),
+                *(interval(cell.sel(outcome=o), "status_share", "{:.2f}") for o in ("converged", "diverged")),
+                *(interval(middle, m, "{:.2g}") for m in columns),
+                interval(middle, "time", "{:.0f}"),
+                interval(cell, "censored", "{:.2f}"),
+            ]
         )
-    _wide(console).print(table)
-    _say_status(ds)
-    _say(f"time: {result['time'].attrs['long_name']}; brackets: 95% intervals over seeds")
+    medians = [f"median {m}" for m in columns]
+    say_table([*axes(ds), "seeds", "converged", "diverged", *medians, "median time", "never"], rows)
+    say_status(ds)
+    say(f"time: {result['time'].attrs['long_name']}; brackets: 95% intervals over seeds")
 
 
 @app.command()
 def phase(
     directory: Directory,
-    x: Annotated[str, typer.Option(help="axis to the right")],
-    y: Annotated[str, typer.Option(help="axis upwards")],
+    x: X,
+    y: Y,
     measure: Measure,
     below: Below,
-    out: Annotated[Path, typer.Option(help="picture to write (.png, .pdf, .svg); the dataset goes beside it")],
-    at: Annotated[list[str] | None, typer.Option(metavar="AXIS=VALUE", help="value of another axis")] = None,
+    out: Picture,
+    at: At = None,
+    over: Annotated[str | None, typer.Option(help="third axis, for small multiples")] = None,
 ) -> None:
-    """Share of members with MEASURE below VALUE over two axes, as a picture and as a dataset."""
+    """Share of members with MEASURE below VALUE over two axes, with its boundary, as a picture and as a dataset."""
     ds = open_dataset(directory)
-    chosen = dict(_parse_at(text) for text in at or [])
-    result = make_phase(ds, x, y, measure, below, chosen).load()
-    save(phase_picture(result), out)
+    chosen = _chosen(at)
+    result = analysis.phase(ds, x, y, measure, below, chosen, over=over).load()
+    numeric = ds[y].dtype.kind in "fiu" and ds.sizes[y] > 1 and ds.sizes["seed"] > 1
+    boundary = analysis.boundary(ds, x, y, measure, below, chosen) if numeric and over is None else None
+    save(analysis.phase_picture(result, boundary), out)
     numbers = out.with_suffix(".nc")
     result.to_netcdf(numbers, engine="netcdf4")
-    _say_status(ds)
+    say_status(ds)
     units = ds[measure].attrs["units"]
     what = f"{measure} < {below:g}{'' if units == '1' else ' ' + units}"
     if not chosen:
-        _say_marginal(ds, x, measure, below, what)
+        say_marginal(analysis.marginal(ds, x, measure, below).load(), x, what)
+    if boundary is not None:
+        say(f"{y} at which half of the seeds have {what}, with its 95% band over seeds:")
+        for i in range(boundary.sizes[x]):
+            row = boundary.isel({x: i})
+            ends = [number(float(row[name]), "{:.4g}") for name in ("boundary", "low", "high")]
+            say(f"  {x} = {label(row[x].item())}: {ends[0]} [{ends[1]}, {ends[2]}]")
     share = result["share"]
-    _say(
+    say(
         f"cells in which most seeds have {what}: {int((share > 0.5).sum())} of {share.size}; "
         f"largest half-width of a 95% interval: {float(result['half_width'].max()):.2f}"
     )
-    _say(f"picture: {out}\nnumbers: {numbers}")
+    say(f"picture: {out}\nnumbers: {numbers}")
 
 
 @app.command()
@@ -93,100 +105,277 @@ def minima(
 ) -> None:
     """Families of final losses per cell, each with its share and Wilson interval."""
     ds = open_dataset(directory)
-    result = find_minima(ds, relative, absolute)
-    cells = [_cell_families(result, ds, index) for index in np.ndindex(*(ds.sizes[a] for a in axes(ds)))]
+    result = analysis.minima(ds, relative, absolute)
+    found = listed(result)
     if as_json:
-        print(json.dumps({"relative": relative, "absolute": absolute, "cells": cells}, indent=1))
+        print(json.dumps({"relative": relative, "absolute": absolute, "cells": found}, indent=1))
         return
-    table = Table(*axes(ds), "seeds", "family", "loss", "spread", "members", "share", "95% interval")
-    for cell in cells:
+    rows = []
+    for cell in found:
         for i, family in enumerate(cell["families"]):
-            labels = [_value(v) for v in cell["at"].values()]
-            table.add_row(
-                *(labels if i == 0 else [""] * len(labels)),
-                str(cell["seeds"]) if i == 0 else "",
-                "global" if family["is_global"] else str(i),
-                f"{family['loss']:.6g}",
-                f"{family['spread']:.1e}",
-                str(family["count"]),
-                f"{family['share']:.4f}",
-                f"[{family['low']:.4f}, {family['high']:.4f}]",
-                end_section=i == len(cell["families"]) - 1,
+            first = [*(label(v) for v in cell["at"].values()), str(cell["seeds"])]
+            rows.append(
+                [
+                    *(first if i == 0 else [""] * len(first)),
+                    "global" if family["is_global"] else str(i),
+                    f"{family['loss']:.6g}",
+                    f"{family['spread']:.1e}",
+                    str(family["count"]),
+                    f"{family['share']:.4f} [{family['low']:.4f}, {family['high']:.4f}]",
+                ]
             )
-    _wide(console).print(table)
-    _say_status(ds)
-    _say(f"a family: losses without a gap above max({absolute:g}, {relative:g} × loss); global: loss ≤ {absolute:g}")
+    say_table([*axes(ds), "seeds", "family", "loss", "spread", "members", "share [95% interval]"], rows, sections=True)
+    say_status(ds)
+    say(f"a family: losses without a gap above max({absolute:g}, {relative:g} × loss); global: loss ≤ {absolute:g}")
 
 
-def _cell_families(result: xr.Dataset, ds: xr.Dataset, index: tuple[int, ...]) -> dict:
-    cell = result.isel(dict(zip(axes(ds), index, strict=True)))
-    families = [
-        {
-            "loss": float(cell["loss"][i]),
-            "spread": float(cell["spread"][i]),
-            "count": int(cell["count"][i]),
-            "share": float(cell["share"][i]),
-            "low": float(cell["low"][i]),
-            "high": float(cell["high"][i]),
-            "is_global": bool(cell["is_global"][i]),
-        }
-        for i in range(cell.sizes["family"])
-        if int(cell["count"][i])
+@app.command()
+def families(
+    directory: Directory,
+    tolerance: Annotated[float, typer.Option(help="relative, of the numbers that are compared")] = 1e-4,
+    at: At = None,
+) -> None:
+    """Families of final weights up to symmetry, with Hessian eigenvalues: minima, saddles or flat; needs weights."""
+    ds = select(open_dataset(directory), _chosen(at))
+    result = analysis.families(ds, tolerance=tolerance, most=12)
+    rows = []
+    for labels, cell in each_cell(ds, result):
+        for i in np.flatnonzero(cell["count"].values):
+            one = cell.isel(family=int(i))
+            first = [*labels, str(int(cell["seeds"]))]
+            ends = f"{float(one['low']):.4f}, {float(one['high']):.4f}"
+            rows.append(
+                [
+                    *(first if i == 0 else [""] * len(first)),
+                    f"{float(one['loss']):.6g}",
+                    str(int(one["count"])),
+                    f"{float(one['share']):.4f} [{ends}]",
+                    str(int(one["anti_aligned"])),
+                    str(int(one["active"])),
+                    f"{float(one['lowest']):.2e}",
+                    f"{float(one['highest']):.3g}",
+                    str(one["kind"].item()),
+                    str(int(one["seed"])),
+                ]
+            )
+    names = [
+        "loss",
+        "members",
+        "share [95% interval]",
+        "anti-aligned",
+        "active",
+        "lowest",
+        "highest",
+        "kind",
+        "such as seed",
     ]
-    return {
-        "at": {a: cell[a].item() for a in axes(ds)},
-        "seeds": int(cell["seeds"]),
-        "unconverged": int(cell["unconverged"]),
-        "families": families,
-    }
+    say_table([*axes(ds), "seeds", *names], rows, sections=True)
+    say_status(ds)
+    others = int(result["others"].sum())
+    say(
+        "lowest, highest: eigenvalues of the Hessian over the layers that move"
+        + (f"; {others:,} members in rarer families" if others else "")
+    )
 
 
-def _say(text: str) -> None:
-    """Plain text, never wrapped: lines stay whole in logs."""
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+@app.command()
+def survival(
+    directory: Directory,
+    measure: Annotated[str | None, typer.Option(help="probe; without it, convergence is that of the stop rule")] = None,
+    below: Annotated[float | None, typer.Option(help="tolerance in the probe's units")] = None,
+    at: At = None,
+    along: Annotated[str | None, typer.Option(help="axis to compare cells along, by the log-rank test")] = None,
+    out: Annotated[Path | None, typer.Option(help="picture of the curves; needs one open axis at most")] = None,
+) -> None:
+    """Convergence times as censored data: medians, restricted means and the share that never converges, per cell."""
+    ds = select(open_dataset(directory), _chosen(at))
+    result = analysis.survival(ds, measure, below=below).load()
+    rows = [
+        [
+            *labels,
+            *(str(int(cell[name])) for name in ("seeds", "events", "censored")),
+            interval(cell, "median", "{:.0f}"),
+            number(float(cell["median_after"]), "{:.0f}"),
+            interval(cell, "mean", "{:.0f}"),
+            interval(cell, "never", "{:.2f}"),
+        ]
+        for labels, cell in each_cell(ds, result)
+    ]
+    names = ["seeds", "converged", "censored", "median", "but after", "restricted mean", "never"]
+    say_table([*axes(ds), *names], rows)
+    say_status(ds)
+    say(f"converged: {result.attrs['event']}; steps; restricted to {result.attrs['horizon']:.0f}; 95% intervals")
+    if along is not None:
+        say_log_rank(analysis.log_rank(ds, along, measure, below=below).load())
+    if out is not None:
+        save(analysis.survival_picture(result, along), out)
+        say(f"picture: {out}")
 
 
-def _say_status(ds: xr.Dataset) -> None:
-    partial = "" if ds.attrs["complete"] else " — a partial dataset: some members of the grid were not run"
-    _say(f"{ds.attrs['title']}, {status_line(ds)}{partial}")
+@app.command()
+def certificate(directory: Directory, at: At = None) -> None:
+    """Duality gaps: how many members are certified global minima over all widths; needs weights or the probe `gap`."""
+    ds = select(open_dataset(directory), _chosen(at))
+    result = analysis.certificates(ds)
+    sure = (result["gap"] <= _CERTIFIED * result["risk"]) & (result["weight_decay_used"] > 0)
+    shares = analysis.share(sure, among=finished(ds)).rename(low="share_low", high="share_high")
+    gap = analysis.quantiles(result["gap"], (0.5,), finished(ds)).isel(quantile=0, drop=True)
+    largest = result["certificate_max"].max("seed")
+    table = shares.assign(gap=gap["value"], gap_low=gap["low"], gap_high=gap["high"], largest=largest).load()
+    rows = [
+        [
+            *labels,
+            str(int(cell["seeds"])),
+            interval(cell, "share", "{:.2f}"),
+            interval(cell, "gap", "{:.2g}"),
+            number(float(cell["largest"]), "{:.10g}"),
+        ]
+        for labels, cell in each_cell(ds, table)
+    ]
+    say_table([*axes(ds), "seeds", "certified", "median gap", "largest |η|"], rows)
+    say_status(ds)
+    bad = int(result["contradiction"].sum())
+    say(
+        f"certified: gap ≤ {_CERTIFIED:g} × risk, λ > 0 that of the last step; |η| is found from below"
+        + (f"; {bad} cells contradict themselves: a risk is below another member's bound" if bad else "")
+    )
 
 
-def _say_marginal(ds: xr.Dataset, x: str, measure: str, below: float, what: str) -> None:
-    pooled = marginal(ds, x, measure, below).load()
-    _say(f"share of members with {what}, by {x} (all other axes pooled):")
-    for i in range(pooled.sizes[x]):
-        row = pooled.isel({x: i})
-        _say(
-            f"  {x} = {_value(row[x].item())}: {float(row['share']):.0%} of {int(row['seeds'])} "
-            f"[{float(row['low']):.0%}, {float(row['high']):.0%}]"
-        )
+@app.command()
+def scaling(
+    directory: Directory,
+    under: Annotated[float, typer.Option(help="records with a smaller gap ζ are fitted")] = np.inf,
+    ratio: Annotated[float, typer.Option(help="records with ζ of at least so many λ² are fitted")] = 0.0,
+    at: At = None,
+) -> None:
+    """Exponents of squared angles and gradient norm against the optimality gap ζ (theory.md §5, v), per cell."""
+    ds = select(open_dataset(directory), _chosen(at))
+    result = analysis.scaling(ds, under=under, ratio=ratio)
+    rows = [
+        [
+            *labels,
+            str(int(np.nan_to_num(cell["records"]))),
+            interval(cell, "angle_exponent", "{:.3f}"),
+            number(float(cell["angle_constant"]), "{:.3g}"),
+            interval(cell, "gradient_exponent", "{:.3f}"),
+            number(float(cell["gradient_constant"]), "{:.3g}"),
+        ]
+        for labels, cell in each_cell(ds, result)
+    ]
+    say_table([*axes(ds), "records", "p: θ² ~ (ζ/λ)^p", "max θ²λ/ζ", "p: ‖∇‖² ~ ζ^p", "min ‖∇‖²λ²/ζ⁴"], rows)
+    say("the bounds θ² = O(ζ/λ) and ‖∇‖² = Ω(ζ⁴/λ²) hold as ζ → 0 where the first p ≥ 1 and the second ≤ 4")
 
 
-def _interval(cell: xr.Dataset, name: str, form: str) -> str:
-    value, low, high = (float(cell[name + s]) for s in ("", "_low", "_high"))
-    return f"{_form(value, form)} [{_form(low, form)}, {_form(high, form)}]"
+@app.command()
+def difference(
+    directory: Directory,
+    other: Annotated[Path, typer.Argument(metavar="OTHER", help="run directory with the same axes and seeds")],
+    measure: Measure,
+    below: Below,
+    x: X,
+    y: Y,
+    out: Picture,
+) -> None:
+    """How the share with MEASURE below VALUE differs between two studies, seed by seed."""
+    ds = open_dataset(directory)
+    result = analysis.difference(ds, open_dataset(other), measure, below).load()
+    save(analysis.difference_picture(result, x, y), out)
+    rows = [
+        [
+            *labels,
+            str(int(cell["pairs"])),
+            f"{float(cell['difference']):+.3f} [{float(cell['low']):+.3f}, {float(cell['high']):+.3f}]",
+            f"{float(cell['p_value']):.2g}",
+        ]
+        for labels, cell in each_cell(result.assign(status=result["pairs"]), result)
+    ]
+    say_table([*(str(d) for d in result["pairs"].dims), "pairs", "difference", "p-value"], rows)
+    say(f"picture: {out}")
 
 
-def _form(value: float, form: str) -> str:
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    return form.format(value)
+class Kind(StrEnum):
+    """What `picture` draws."""
+
+    trajectories = "trajectories"
+    angles = "angles"
+    order = "order"
+    overlaps = "overlaps"
+    neurons = "neurons"
+    certificate = "certificate"
 
 
-def _value(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+@app.command()
+def picture(
+    kind: Annotated[Kind, typer.Argument(help="what to draw")],
+    directory: Directory,
+    out: Annotated[Path, typer.Option(help="picture to write (.png, .pdf, .svg)")],
+    measure: Measure = "max_angle",
+    at: At = None,
+    along: Annotated[str | None, typer.Option(help="axis with a curve for each of its values")] = None,
+    x: Annotated[str | None, typer.Option(help="axis to the right, of `order`")] = None,
+    y: Annotated[str | None, typer.Option(help="axis upwards, of `order`")] = None,
+    seed: Annotated[int | None, typer.Option(help="the member of `overlaps`, `neurons`, `certificate`")] = None,
+) -> None:
+    """Trajectories, angles, order parameters of cells; overlaps, neurons, certificate of one member."""
+    ds = select(open_dataset(directory), _chosen(at))
+    if seed is not None:
+        if seed not in ds["seed"].values:
+            raise ValueError(f"seed: got {seed}; the dataset has seeds 0 to {int(ds['seed'].max())}")
+        ds = ds.sel(seed=[seed])
+    match kind:
+        case Kind.trajectories:
+            figure = analysis.trajectory_picture(ds, measure, along)
+        case Kind.angles:
+            figure = analysis.angle_picture(ds, along)
+        case Kind.order:
+            if x is None or y is None:
+                raise ValueError(f"x, y: a map needs two axes; the axes are {', '.join(axes(ds)) or 'none'}")
+            figure = analysis.order_picture(analysis.order_parameter(ds, x, y, measure))
+        case Kind.overlaps:
+            figure = analysis.overlap_picture(ds)
+        case Kind.neurons:
+            figure = analysis.neuron_picture(ds)
+        case Kind.certificate:
+            figure = _certificate_picture(ds)
+    save(figure, out)
+    say(f"picture: {out}")
 
 
-def _wide(console: Console) -> Console:
-    """Tables keep their columns when output is no terminal."""
-    return console if console.is_terminal else Console(width=280)
+@app.command()
+def report(
+    directory: Directory,
+    out: Annotated[Path | None, typer.Option(help="HTML file; by default report.html in the directory")] = None,
+    measure: Measure = "max_angle",
+    below: Below = 0.02,
+    x: Annotated[str | None, typer.Option(help="axis to the right; by default one of the study's two longest")] = None,
+    y: Annotated[str | None, typer.Option(help="axis upwards")] = None,
+) -> None:
+    """One HTML page of a run: map, curves, families, neurons, tables and provenance; opens without a network."""
+    from .report import write_page  # plotly is read only where it is used
+
+    file = out or (directory if directory.is_dir() else directory.parent) / "report.html"
+    write_page(open_dataset(directory), file, measure, below, x, y)
+    say(f"page: {file} ({file.stat().st_size / 2**20:.1f} MiB)")
 
 
-def _parse_at(text: str) -> tuple[str, object]:
-    name, separator, value = text.partition("=")
-    if not separator:
-        raise ValueError(f"--at: got {text!r}; write AXIS=VALUE")
-    return name, value
+def _certificate_picture(ds: xr.Dataset):
+    member, _ = one_member(ds)
+    sigma = cells(ds).flat[0].teacher.sigma
+    student, teacher = (
+        TwoLayer(member[a].values, member[W].values, sigma) for a, W in (("a", "W"), ("teacher_a", "teacher_W"))
+    )
+    decay = float(analysis.final_decay(ds).values.flat[0])
+    return analysis.profile_picture(analysis.profile(student, teacher, weight_decay=decay))
+
+
+def _chosen(at: list[str] | None) -> dict[str, object]:
+    chosen = {}
+    for text in at or []:
+        name, separator, value = text.partition("=")
+        if not separator:
+            raise ValueError(f"--at: got {text!r}; write AXIS=VALUE")
+        chosen[name] = value
+    return chosen
 
 
 def main() -> None:

@@ -1,5 +1,7 @@
 """Families of final losses: members that ended at the same value, within a stated tolerance."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
@@ -69,6 +71,24 @@ def minima(ds: xr.Dataset, relative: float = RELATIVE, absolute: float = ABSOLUT
         "study_hash": ds.attrs["study_hash"],
     }
     return xr.Dataset(data, coords=coords, attrs=attributes)
+
+
+def listed(result: xr.Dataset) -> list[dict[str, Any]]:
+    """The dataset of `minima` as plain values: one object a cell, one a family in it."""
+    names = [str(d) for d in result["seeds"].dims]
+    cells = []
+    for place in np.ndindex(*result["seeds"].shape):
+        cell = result.isel(dict(zip(names, place, strict=True)))
+        some = np.flatnonzero(cell["count"].values)
+        families = [{key: cell[key].values[i].item() for key in _LISTED} for i in some]
+        at = {name: cell[name].item() for name in names}
+        cells.append(
+            {"at": at, "seeds": int(cell["seeds"]), "unconverged": int(cell["unconverged"]), "families": families}
+        )
+    return cells
+
+
+_LISTED = ("loss", "spread", "count", "share", "low", "high", "is_global")
 
 
 def spurious(ds: xr.Dataset, absolute: float = ABSOLUTE) -> xr.Dataset:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
+import tomli_w
 from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from . import protocols
@@ -270,6 +271,10 @@ class Study(Spec):
     def resolved(self) -> dict[str, Any]:
         """The study as a table with every default filled in; `Study.from_json` reads it back."""
         return self.model_dump(mode="json", exclude_none=True)
+
+    def to_toml(self) -> str:
+        """The resolved study as a study file, which `from_toml` reads back as this very study."""
+        return tomli_w.dumps(self.resolved())
 
     @cached_property
     def hash(self) -> str:

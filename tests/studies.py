@@ -1,6 +1,5 @@
 """Small studies that the tests share."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -56,16 +55,8 @@ def long_study(seeds: int = 6000) -> ens.Study:
 
 
 def written(study: ens.Study, path: Path) -> Path:
-    """A study file of a study (JSON values are TOML values here)."""
-
-    def toml(value) -> str:
-        if isinstance(value, dict):
-            return "{" + ", ".join(f"{json.dumps(k)} = {toml(v)}" for k, v in value.items()) + "}"
-        if isinstance(value, list):
-            return "[" + ", ".join(map(toml, value)) + "]"
-        return json.dumps(value)
-
-    path.write_text("\n".join(f"{k} = {toml(v)}" for k, v in study.resolved().items()) + "\n")
+    """A study file of a study."""
+    path.write_text(study.to_toml())
     assert ens.Study.from_toml(path).hash == study.hash
     return path
 

@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 import numpy as np
-import tomli_w
 import xarray as xr
 
 from ensemble import STATUS, Study
@@ -37,7 +36,7 @@ def content(ds: xr.Dataset, measure: str, value: float, x: str | None = None, y:
     names = axes(ds)
     x, y = _map_axes(ds, x, y)
     study = Study.from_json(ds.attrs["study"])
-    toml = tomli_w.dumps(study.resolved())
+    toml = study.to_toml()
     units = ds[measure].attrs["units"]
     cells_said, survival_steps = _cells(ds, measure, value)
     return {
