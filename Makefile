@@ -19,9 +19,12 @@ MEASURE ?= max_angle
 BELOW ?= 0.02
 PICTURE ?= $(DATA)/phase.png
 FILE ?= $(OUT).nc
+PAGE ?= $(DATA)/report.html
+BUDGET ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run ensemble status collect phase summary minima test validate lint types bench lock clean
+.PHONY: help setup run ensemble refine status collect phase summary survival minima families certificate report tutorial \
+	test validate browser lint types bench lock clean
 
 help: ## list the targets
 	@echo "gd-atlas: make TARGET [NAME=value …]"
@@ -38,13 +41,17 @@ $(STAMP): requirements.lock pyproject.toml
 	$(if $(ACCEL),@$(PY) -m pip install --quiet --disable-pip-version-check --constraint requirements.lock "jax[$(EXTRA)]==$(JAX)")
 	@touch $@
 
-run: setup ## the main job: run studies/recovery.toml, draw its phase diagram
+run: setup ## the main job: run studies/recovery.toml, draw its phase diagram, write its page
 	@$(PY) -m ensemble run studies/recovery.toml --out data/recovery
 	@$(PY) -m analysis phase data/recovery --x weight_decay --y separation --measure max_angle --below 0.02 \
 		--out data/recovery/phase.png
+	@$(PY) -m analysis report data/recovery
 
 ensemble: setup ## run any study: STUDY=studies/x.toml [OUT=data/x] [SEEDS=n] [DASK=address|local|slurm]
 	@$(PY) -m ensemble run $(STUDY) --out $(OUT) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(DASK),--dask $(DASK))
+
+refine: setup ## members where a boundary is uncertain: STUDY=… OUT=data/x X=axis Y=axis MEASURE=probe BELOW=value BUDGET=members
+	@$(PY) -m ensemble refine $(STUDY) --out $(OUT) --x $(X) --y $(Y) --measure $(MEASURE) --below $(BELOW) --budget $(BUDGET)
 
 status: setup ## how far a run is: OUT=data/x
 	@$(PY) -m ensemble status $(OUT)
@@ -58,6 +65,18 @@ phase: setup ## draw a phase diagram: DATA=data/x X=axis Y=axis MEASURE=probe [B
 summary: setup ## statistics of every cell: DATA=data/x
 	@$(PY) -m analysis summary $(DATA)
 
+survival: setup ## convergence times as censored data: DATA=data/x MEASURE=probe BELOW=tolerance
+	@$(PY) -m analysis survival $(DATA) --measure $(MEASURE) --below $(BELOW)
+
+report: setup ## one HTML page of a run: DATA=data/x [MEASURE=probe] [BELOW=value] [PAGE=file]
+	@$(PY) -m analysis report $(DATA) --measure $(MEASURE) --below $(BELOW) --out $(PAGE)
+
+families: setup ## families of minima up to symmetry: DATA=data/x (with stored weights)
+	@$(PY) -m analysis families $(DATA)
+
+certificate: setup ## members that are certified global minima: DATA=data/x
+	@$(PY) -m analysis certificate $(DATA)
+
 minima: setup ## families of final losses: DATA=data/x
 	@$(PY) -m analysis minima $(DATA)
 
@@ -66,6 +85,15 @@ test: setup ## run the tests (minutes)
 
 validate: setup ## run the slow scientific checks (tens of minutes)
 	@$(PY) -m pytest tests/validation
+
+browser: ## install Debian's chromium, for the tests of the page (they skip without one)
+	@command -v chromium >/dev/null 2>&1 || { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && apt-get update -qq >/dev/null 2>&1 \
+		&& apt-get install -y -qq --no-install-recommends chromium >/dev/null 2>&1; } \
+		|| echo "no chromium installed (needs root and apt): the tests of the page in a browser will skip"
+
+tutorial: setup ## execute docs/tutorial.ipynb from top to bottom
+	@$(PY) docs/execute.py docs/tutorial.ipynb
 
 lint: setup ## ruff: style and formatting
 	@$(PY) -m ruff check .

@@ -65,7 +65,7 @@ def boundary(
 
     def back(values):
         with np.errstate(over="ignore"):
-            return 10.0**values if logarithmic else values
+            return np.where(np.isinf(values), values, 10.0**values) if logarithmic else values
 
     units, name = ds[y].attrs["units"], ds[y].attrs["long_name"]
     own = f"log10({units})" if logarithmic else units

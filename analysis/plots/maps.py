@@ -1,7 +1,6 @@
 """Maps over two axes: phase diagrams with their boundaries, order parameters, differences of two studies."""
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -26,9 +25,8 @@ def phase_picture(result: xr.Dataset, boundary: xr.Dataset | None = None) -> Fig
     seeds = result["seeds"].values
     counted = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()}–{seeds.max()}"
     with mpl.rc_context(STYLE):
-        figure, (left, right) = plt.subplots(
-            1, 2, figsize=(TEXT, 3.1), width_ratios=(1.25, 1.0), layout="constrained", sharey=True
-        )
+        figure = Figure(figsize=(TEXT, 3.1), layout="constrained")
+        left, right = figure.subplots(1, 2, width_ratios=(1.25, 1.0), sharey=True)
         mesh = _draw_map(left, result["share"], x, y, vmin=0.0, vmax=1.0, cmap="cividis")
         _annotate(left, result["share"], x, y, "{:.2f}")
         if boundary is None:
@@ -119,7 +117,8 @@ def _draw_boundary(ax: Axes, boundary: xr.Dataset, result: xr.Dataset, x: str, y
     def place(name: str) -> np.ndarray:
         values = boundary[name].values
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.clip(np.log10(values) if logarithmic else values, edges[0], edges[-1])
+            at = np.where(values == -np.inf, -np.inf, np.log10(values)) if logarithmic else values
+        return np.clip(at, edges[0], edges[-1])
 
     line = np.where(np.isfinite(boundary["boundary"].values), place("boundary"), np.nan)
     inside = boundary["low"].values < boundary["high"].values

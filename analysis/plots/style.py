@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -85,7 +84,9 @@ def panels(count: int, width: float, height: float, columns: int | None = None) 
     """A figure of `count` panels in rows of `columns` that share nothing but their style."""
     columns = min(count, columns or count)
     rows = -(-count // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(width, height * rows), layout="constrained", squeeze=False)
+    # No figure of pyplot's own: a notebook would show it twice, and nobody would close it.
+    figure = Figure(figsize=(width, height * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
     flat = list(axes.flat)
     for unused in flat[count:]:
         unused.set_visible(False)
@@ -105,11 +106,9 @@ def said_at(at: Mapping[str, Any]) -> str:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes a figure in the format that the name's ending says, and closes it."""
+    """Writes a figure in the format that the name's ending says."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         figure.savefig(path)
     except ValueError as error:
         raise ValueError(f"out: got {path.name!r}: {error}") from None
-    finally:
-        plt.close(figure)
