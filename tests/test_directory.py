@@ -15,7 +15,7 @@ import xarray as xr
 import ensemble as ens
 import ensemble.launch.local as local
 from ensemble.launch import reproduce, status
-from ensemble.store import Box, RunDirectory, StoreError
+from ensemble.store import Box, RunDirectory, StoreError, reading
 from ensemble.store import directory as directory_module
 from ensemble.store.boxes import cut, regions_beyond
 from ensemble.store.files import write_checked, write_netcdf
@@ -59,11 +59,14 @@ def test_an_extension_adds_exactly_the_new_members():
 # -- writing and reading -----------------------------------------------------------------------------
 
 
-def test_shards_are_read_as_one_dataset(whole, tmp_path):
+@pytest.mark.parametrize(("small_bytes", "chunks"), [(2**24, ((2,), (3,), (3,))), (0, ((1, 1), (1, 1, 1), (3,)))])
+def test_shards_are_read_as_one_dataset(whole, tmp_path, monkeypatch, small_bytes, chunks):
+    """Small variables are one chunk, which is read once; those of large ones are the shards."""
+    monkeypatch.setattr(reading, "_SMALL_BYTES", small_bytes)
     ds = ens.run(small(), out=tmp_path)
     assert len(shards(tmp_path)) == 6
     assert_identical(ds, whole)
-    assert ds["loss"].chunks == ((1, 1), (1, 1, 1), (3,))
+    assert ds["loss"].chunks == chunks
     # Any selection: integers, slices, lists, outer products, along every dimension.
     for choice in ({"separation": 1}, {"seed": [2, 0], "weight_decay": slice(1, 2)}, {"seed": -1, "record": [3, 1]}):
         got, expected = ds["loss_history"].isel(choice), whole["loss_history"].isel(choice)

@@ -1,7 +1,9 @@
 """Reading: a run directory's shards as one labelled dataset, lazily."""
 
+import math
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +79,9 @@ def _open_directory(directory: RunDirectory) -> xr.Dataset:
         dtype = np.dtype(variable.dtype or study.precision)
         lazy = indexing.LazilyIndexedArray(_ShardedArray(shards, name, variable, shape, dtype))
         dims = (*study.axes, "seed", *variable.dims)
-        arrays[name] = xr.Variable(dims, lazy).chunk(edges | dict.fromkeys(variable.dims, -1)).data
+        small = math.prod(shape) * dtype.itemsize <= _SMALL_BYTES
+        chunks = dict.fromkeys(dims, -1) if small else edges | dict.fromkeys(variable.dims, -1)
+        arrays[name] = xr.Variable(dims, lazy).chunk(chunks).data
     complete = directory.covers_grid and len(found.stored) == len(directory.boxes)
     return labelled(study, Box.whole(study), arrays, complete, of_sessions(directory.sessions))
 
@@ -106,6 +110,11 @@ def _chunks(study: Study) -> dict[str, tuple[int, ...]]:
     return chunks
 
 
+_SMALL_BYTES = 16 * 2**20
+"""Variables of at most so much are one chunk and read once: reductions ask for them again and again."""
+_KEPT_BYTES = 128 * 2**20
+
+
 class _Shards:
     """Where every member of a study is stored."""
 
@@ -116,6 +125,30 @@ class _Shards:
         for number, box in self.boxes.items():
             self.owner[np.ix_(*box.indices)] = number
         self.token = tuple(sorted((number, path.name) for number, path in paths.items()))
+        self._forget()
+
+    def _forget(self) -> None:
+        self.kept: dict[str, np.ndarray] = {}
+        self.room = _KEPT_BYTES
+        self.reading = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What goes to another process: where members are, not what was read of them."""
+        return {"paths": self.paths, "boxes": self.boxes, "owner": self.owner, "token": self.token}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        self._forget()
+
+    def whole(self, name: str, size: int, read: Callable[[], np.ndarray]) -> np.ndarray | None:
+        """A variable of all shards, kept for as long as the dataset is; None where it is too large for that."""
+        if name not in self.kept and size > min(_SMALL_BYTES, self.room):
+            return None
+        with self.reading:
+            if name not in self.kept and size <= self.room:
+                self.kept[name] = read()
+                self.room -= size
+        return self.kept.get(name)
 
     def read(self, number: int, name: str, indices: tuple[np.ndarray, ...]) -> np.ndarray:
         """A variable of a shard at indices of the shard, whole in its other dimensions."""
@@ -168,6 +201,12 @@ class _ShardedArray(BackendArray):
         return (type(self).__name__, self.name, self.shape, self.shards.token)
 
     def _outer(self, key: tuple[Any, ...]) -> np.ndarray:
+        size = math.prod(self.shape) * self.dtype.itemsize
+        everything = tuple(slice(None) for _ in self.shape)
+        whole = self.shards.whole(self.name, size, lambda: self._read(everything))
+        return self._read(key) if whole is None else _chosen(whole, key)
+
+    def _read(self, key: tuple[Any, ...]) -> np.ndarray:
         shards = self.shards
         ranks = len(shards.owner.shape)
         wanted = tuple(np.atleast_1d(np.arange(n)[k]) for k, n in zip(key[:ranks], self.shape, strict=False))
@@ -182,10 +221,14 @@ class _ShardedArray(BackendArray):
             padded[tuple(map(slice, values.shape))] = values
             found[np.ix_(*(np.flatnonzero(p >= 0) for p in places))] = padded
         rest = [0 if isinstance(k, int | np.integer) else slice(None) for k in key[:ranks]]
-        # One dimension after the other, the last first: several arrays choose an outer product.
-        for axis, k in reversed([*enumerate([*rest, *key[ranks:]])]):
-            found = found[(slice(None),) * axis + (k,)]
-        return found
+        return _chosen(found, (*rest, *key[ranks:]))
+
+
+def _chosen(values: np.ndarray, key: tuple[Any, ...]) -> np.ndarray:
+    """An outer product of choices: one dimension after the other, the last first."""
+    for axis, k in reversed([*enumerate(key)]):
+        values = values[(slice(None),) * axis + (k,)]
+    return values
 
 
 def status_counts(directory: RunDirectory, paths: Mapping[int, Path]) -> np.ndarray:
