@@ -5,6 +5,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from ..alignment import trajectory
 from ..members import axes, finished, open_axis, probe
@@ -31,8 +32,7 @@ def trajectory_picture(ds: xr.Dataset, measure: str, along: str | None = None) -
             ax.annotate(
                 name, (step, 1.0), xycoords=("data", "axes fraction"), rotation=90, size=6, va="top", ha="right"
             )
-        ax.set_xscale("symlog", linthresh=1.0)
-        ax.set_xlim(0, steps[-1])
+        _log_steps(ax, 0.0, float(steps[-1]))
         if (bands["value"] > 0).any():
             ax.set_yscale("log")
         ax.set_xlabel("descent steps (log scale)")
@@ -55,10 +55,9 @@ def survival_picture(result: xr.Dataset, along: str | None = None) -> Figure:
             ax.step(steps, one["survival"].values, where="post", color=colour, label=label)
             ends = one["survival_low"].values, one["survival_high"].values
             ax.fill_between(steps, *ends, step="post", color=colour, alpha=0.15, linewidth=0)
-        ax.set_xscale("symlog", linthresh=1.0)
         below = np.flatnonzero((result["survival"] < 1).any([*names]).values)
         first = max(0, below[0] - 1) if len(below) else 0
-        ax.set_xlim(result["step"].values[first], result["step"].values[-1])
+        _log_steps(ax, float(result["step"].values[first]), float(result["step"].values[-1]))
         ax.set_ylim(-0.02, 1.02)
         ax.set_xlabel("descent steps (log scale)")
         ax.set_ylabel("share not converged")
@@ -115,6 +114,16 @@ def profile_picture(profile: xr.DataArray) -> Figure:
         lines[-1].set_xlabel("angle from the first teacher neuron (rad)")
         figure.suptitle(f"dual certificate, λ = {profile.attrs['weight_decay']:g}; |η| ≤ 1: optimal", size=8)
     return figure
+
+
+def _log_steps(ax: Axes, first: float, last: float) -> None:
+    """Steps on a logarithmic axis, with 0 in its place where it is shown."""
+    ax.set_xscale("symlog" if first <= 0 else "log", **({"linthresh": 1.0} if first <= 0 else {}))
+    if 0 < first and last < 50 * first:
+        ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_xlim(first, last)
 
 
 def _band(ax: Axes, steps: np.ndarray, values: np.ndarray, colour, label: str) -> None:

@@ -123,7 +123,7 @@ def _draw_boundary(ax: Axes, boundary: xr.Dataset, result: xr.Dataset, x: str, y
     line = np.where(np.isfinite(boundary["boundary"].values), place("boundary"), np.nan)
     inside = boundary["low"].values < boundary["high"].values
     low, high = (np.where(inside, place(name), np.nan) for name in ("low", "high"))
-    ax.fill_between(centres, low, high, color="white", alpha=0.35, linewidth=0)
+    ax.fill_between(centres, low, high, color="white", alpha=0.25, linewidth=0)
     ax.vlines(centres, low, high, color="black", linewidth=0.8)
     ax.plot(centres, line, "o-", color="black", markersize=2.5, linewidth=1.2)
 
