@@ -12,12 +12,13 @@ import xarray as xr
 from rich.console import Console
 
 import analysis
-from ensemble import StoreError, TwoLayer, open_dataset
+from ensemble import StoreError, open_dataset
 
 from .console import each_cell, interval, label, number, say, say_log_rank, say_marginal, say_status, say_table
-from .members import axes, cells, finished, one_member, select
+from .members import axes, finished, select
 from .minima import listed
 from .plots import save
+from .plots.neurons import certificate_picture
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 
@@ -205,6 +206,8 @@ def survival(
     say_table([*axes(ds), *names], rows)
     say_status(ds)
     say(f"converged: {result.attrs['event']}; steps; restricted to {result.attrs['horizon']:.0f}; 95% intervals")
+    if not int(result["events"].sum()):
+        say(_never_reached(ds, measure, below))
     if along is not None:
         say_log_rank(analysis.log_rank(ds, along, measure, below=below).load())
     if out is not None:
@@ -336,7 +339,7 @@ def picture(
         case Kind.neurons:
             figure = analysis.neuron_picture(ds)
         case Kind.certificate:
-            figure = _certificate_picture(ds)
+            figure = certificate_picture(ds)
     save(figure, out)
     say(f"picture: {out}")
 
@@ -358,14 +361,12 @@ def report(
     say(f"page: {file} ({file.stat().st_size / 2**20:.1f} MiB)")
 
 
-def _certificate_picture(ds: xr.Dataset):
-    member, _ = one_member(ds)
-    sigma = cells(ds).flat[0].teacher.sigma
-    student, teacher = (
-        TwoLayer(member[a].values, member[W].values, sigma) for a, W in (("a", "W"), ("teacher_a", "teacher_W"))
-    )
-    decay = float(analysis.final_decay(ds).values.flat[0])
-    return analysis.profile_picture(analysis.profile(student, teacher, weight_decay=decay))
+def _never_reached(ds: xr.Dataset, measure: str | None, below: float | None) -> str:
+    """What there is where no member converges."""
+    if measure is None or below is None:
+        return "no member was ended by a stop rule: the protocol has none, or none was met; try --measure and --below"
+    least = float(ds[measure].where(finished(ds)).min())
+    return f"no member reaches {measure} ≤ {below:g}: the smallest at the end is {least:.4g}; take a tolerance above it"
 
 
 def _chosen(at: list[str] | None) -> dict[str, object]:

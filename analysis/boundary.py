@@ -11,8 +11,11 @@ says only that the boundary lies between these, and its place is drawn uniformly
 than the grid can tell.
 """
 
+from typing import Any, NamedTuple, Self
+
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 from scipy.stats import norm
 from scipy.stats import t as student
 
@@ -59,28 +62,44 @@ def boundary(
     counted = finished(ds).transpose(x, y, "seed").values[:, order]
     inside = (below(ds, measure, value).transpose(x, y, "seed").values[:, order]) & counted
     heights = heights[order].astype(float)
-    logarithmic = bool(heights[0] > 0) and is_log_spaced(heights)
-    positions = np.log10(heights) if logarithmic else heights
-    fit = fit_columns(positions, inside, counted, level, resamples)
-
-    def back(values):
-        with np.errstate(over="ignore"):
-            return np.where(np.isinf(values), values, 10.0**values) if logarithmic else values
-
+    scale = Scale.of(heights)
+    fit = fit_columns(scale.positions(heights), inside, counted, level, resamples)
     units, name = ds[y].attrs["units"], ds[y].attrs["long_name"]
-    own = f"log10({units})" if logarithmic else units
+    own = f"log10({units})" if scale.logarithmic else units
     said = {
-        "boundary": (back(fit["place"]), units, f"{name} at which half of the seeds have {measure} < {value:g}"),
-        "low": (back(fit["low"]), units, f"lower end of the boundary's {level:.0%} bootstrap band"),
-        "high": (back(fit["high"]), units, f"upper end of the boundary's {level:.0%} bootstrap band"),
+        "boundary": (scale.value(fit["place"]), units, f"{name} at which half of the seeds have {measure} < {value:g}"),
+        "low": (scale.value(fit["low"]), units, f"lower end of the boundary's {level:.0%} bootstrap band"),
+        "high": (scale.value(fit["high"]), units, f"upper end of the boundary's {level:.0%} bootstrap band"),
         "width": (_width(fit["low"], fit["high"]), own, "width of the band; 0 where all of it is beyond the grid"),
         "slope": (fit["slope"], f"1/{own}", "slope β of the logistic curve"),
         "seeds": (counted.sum(axis=(1, 2)), "1", "members counted"),
     }
     data = {k: (x, values, {"units": u, "long_name": text}) for k, (values, u, text) in said.items()}
-    attributes = {"measure": measure, "below": value, "y": y, "scale": "log" if logarithmic else "linear"}
+    attributes = {"measure": measure, "below": value, "y": y, "scale": "log" if scale.logarithmic else "linear"}
     attributes |= {"level": level, "resamples": resamples, "study": ds.attrs["study"]}
     return xr.Dataset(data, coords={x: ds[x]}, attrs=attributes | {"study_hash": ds.attrs["study_hash"]})
+
+
+class Scale(NamedTuple):
+    """Positions along y: the values, or their log₁₀ where they are positive and log-spaced."""
+
+    logarithmic: bool
+
+    @classmethod
+    def of(cls, values: ArrayLike) -> Self:
+        """The scale of an axis's values."""
+        values = np.asarray(values, float)
+        return cls(bool(values.min() > 0) and is_log_spaced(values))
+
+    def positions(self, values: np.ndarray) -> np.ndarray:
+        return np.log10(values) if self.logarithmic else np.asarray(values, float)
+
+    def value(self, position: Any) -> Any:
+        """The values at positions; infinite ones stay what they are."""
+        if not self.logarithmic:
+            return position
+        with np.errstate(over="ignore"):
+            return np.where(np.isinf(position), position, 10.0**position)
 
 
 def _width(low: np.ndarray, high: np.ndarray) -> np.ndarray:

@@ -23,7 +23,8 @@ def final_decay(ds: xr.Dataset) -> xr.DataArray:
             mine = ended == s
             begin = at[mine, s - 1] if s else 0
             used[(*place, mine)] = _decay(stage, np.maximum(at[mine, s] - begin - 1, 0))
-    return xr.DataArray(used, dims=dims, attrs={"units": "1", "long_name": "λ of the last step"})
+    coords = {name: ds[name] for name in dims if name in ds.coords}
+    return xr.DataArray(used, coords, dims, attrs={"units": "1", "long_name": "λ of the last step"})
 
 
 def decay_history(ds: xr.Dataset) -> xr.DataArray:

@@ -245,13 +245,3 @@ def _labelled(ds: xr.Dataset, found: dict, seeds: np.ndarray, most: int) -> xr.D
     data["seeds"] = (names, seeds, {"units": "1", "long_name": "finished members of the cell"})
     attributes = {"study_hash": ds.attrs["study_hash"], "study": ds.attrs["study"]}
     return xr.Dataset(data, coords={name: ds[name] for name in names}, attrs=attributes)
-
-
-def name_of(row: xr.Dataset, sigma: AbstractActivation) -> str:
-    """A family in words: `global`, or by its anti-aligned neurons, with its kind."""
-    if not int(row["count"]):
-        return ""
-    said = "loss 0" if abs(float(row["loss"])) <= 1e-12 else f"loss {float(row['loss']):.4g}"
-    if sigma.symmetry == "ray":
-        said += f", {int(row['anti_aligned'])} anti-aligned"
-    return f"{said}{', ' + str(row['kind'].item()) if str(row['kind'].item()) else ''}"

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from .boundary import expanded_tail, fit_columns
-from .members import below, finished, is_log_spaced
+from .boundary import Scale, expanded_tail, fit_columns
+from .members import below, finished
 from .statistics import LEVEL
 
 FIRST_CELLS, FIRST_SEEDS = 5, 2
@@ -84,27 +84,13 @@ def additions(
         rows = _rounded(drawn, lattice, max(widths[column], width))
         next_seed = int(np.flatnonzero(begun[column]).max(initial=-1)) + 1
         for place, times in zip(*np.unique(rows, return_counts=True), strict=True):
-            found.append(Addition(ds[x].values[column].item(), scale.value(place), range(next_seed, next_seed + times)))
+            found.append(
+                Addition(
+                    ds[x].values[column].item(), _six_digits(scale.value(place)), range(next_seed, next_seed + times)
+                )
+            )
             next_seed += int(times)
     return found
-
-
-class Scale(NamedTuple):
-    """Positions along y: the values, or their log₁₀ where the grid is log-spaced."""
-
-    logarithmic: bool
-
-    @classmethod
-    def of(cls, grid: list[float]) -> "Scale":
-        values = np.array(grid, float)
-        return cls(bool(values.min() > 0) and is_log_spaced(values))
-
-    def positions(self, values: np.ndarray) -> np.ndarray:
-        return np.log10(values) if self.logarithmic else np.asarray(values, float)
-
-    def value(self, position: float) -> float:
-        """A y of six digits."""
-        return float(f"{10.0**position if self.logarithmic else position:.6g}")
 
 
 def _rounded(drawn: np.ndarray, lattice: np.ndarray, width: float) -> np.ndarray:
@@ -114,3 +100,8 @@ def _rounded(drawn: np.ndarray, lattice: np.ndarray, width: float) -> np.ndarray
     inner = np.linspace(0, len(lattice) - 1, (len(lattice) - 1) * 2**halvings + 1)
     points = np.interp(inner, np.arange(len(lattice)), lattice)
     return points[np.argmin(np.abs(drawn[:, None] - points[None, :]), axis=1)]
+
+
+def _six_digits(value: float) -> float:
+    """A value that a study file can show."""
+    return float(f"{value:.6g}")

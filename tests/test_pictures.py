@@ -138,6 +138,13 @@ def test_commands(directory, tmp_path, name):
         assert all(path.stat().st_size > 1000 for path in tmp_path.iterdir()) and list(tmp_path.iterdir())
 
 
+def test_a_tolerance_that_nobody_reaches_is_said(directory):
+    done = CliRunner().invoke(app, ["survival", str(directory), "--measure", "loss", "--below", "1e-9"])
+    assert done.exit_code == 0 and "no member reaches loss ≤ 1e-09: the smallest at the end is" in done.output
+    done = CliRunner().invoke(app, ["survival", str(directory)])
+    assert "no member was ended by a stop rule" in done.output
+
+
 def test_difference_of_two_directories(directory, tmp_path):
     axes = ["--x", "weight_decay", "--y", "separation", "--measure", "loss", "--below", "0.02"]
     call = ["difference", str(directory), str(directory), *axes, "--out", str(tmp_path / "d.png")]

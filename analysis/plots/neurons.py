@@ -7,9 +7,14 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from ensemble import TwoLayer
+
+from ..certificate import profile
+from ..decay import final_decay
 from ..families import pattern
 from ..members import cells, one_member
 from ..paths import neuron_paths
+from .curves import profile_picture
 from .style import COLUMN, STYLE, panels, said_at, wrapped
 
 
@@ -78,3 +83,14 @@ def neuron_picture(ds: xr.Dataset) -> Figure:
         views[0].legend(loc="best")
         figure.suptitle(wrapped(f"neurons from start to end, {said_at(paths.labels)}", width), size=8)
     return figure
+
+
+def certificate_picture(ds: xr.Dataset) -> Figure:
+    """`profile_picture` of one member with stored weights, at the λ of its last step; errors as `overlap_picture`."""
+    member, _ = one_member(ds)
+    sigma = cells(ds).flat[0].teacher.sigma
+    student, teacher = (
+        TwoLayer(member[a].values, member[W].values, sigma) for a, W in (("a", "W"), ("teacher_a", "teacher_W"))
+    )
+    decay = float(final_decay(ds).sel(seed=member["seed"].item()).values.flat[0])
+    return profile_picture(profile(student, teacher, weight_decay=decay))
