@@ -150,11 +150,13 @@ def _scalars(ds: xr.Dataset, measure: str) -> list[str]:
 
 
 def _certified(ds: xr.Dataset, detailed: bool) -> xr.Dataset | None:
-    """The share of members whose gap is within 1e-6 of their risk; None where that cannot be said."""
+    """The share of members whose gap is within 1e-6 of their risk; None where λ = 0 or it cannot be said."""
     sigmas = {cell.teacher.sigma for cell in cells(ds).flat}
     if len(sigmas) > 1 or not all(sigma.homogeneous for sigma in sigmas) or not (detailed or "gap" in ds):
         return None
     found = certificates(ds)
+    if not bool((found["weight_decay_used"] > 0).any()):
+        return None
     return share(
         (found["gap"] <= _CERTIFIED * found["risk"]) & (found["weight_decay_used"] > 0), among=finished(ds)
     ).load()

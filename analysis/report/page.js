@@ -51,7 +51,10 @@ function positions(axis) {
   return axis.values.map((v) => (v > 0 ? Math.log10(v) : logs[0] - 1.5 * step));
 }
 const onAxis = (axis, value) => (axis.log ? Math.log10(value) : value);
-const ticks = (axis) => ({title: {text: axisTitle(axis)}, tickvals: positions(axis), ticktext: axis.values.map((v) => escaped(text(v)))});
+function ticks(axis) {  // a dozen at most
+  const every = Math.ceil(axis.values.length / 12), some = (_, i) => i % every === 0;
+  return {title: {text: axisTitle(axis)}, tickvals: positions(axis).filter(some), ticktext: axis.values.map((v) => escaped(text(v))).filter(some)};
+}
 
 function hover(cell) {
   return [...labels(cell), `share ${interval(cell.share)}`, `${cell.seeds} seeds`,
@@ -70,7 +73,7 @@ function drawMap() {
       type: "heatmap", x: positions(x), y: positions(y), zmin: 0, zmax: 1, colorscale: "Cividis",
       z: cells.map((row) => row.map((cell) => cell.share[0])), text: cells.map((row) => row.map(hover)),
       hovertemplate: "%{text}<extra></extra>", colorbar: {title: {text: "share", side: "right"}, thickness: 12},
-      customdata: cells.map((row) => row.map((cell) => cell.place.join())), hoverongaps: false, xgap: 1, ygap: 1,
+      customdata: cells.map((row) => row.map((cell) => cell.place.join())), hoverongaps: false, xgap: columns.length > 20 ? 0 : 1, ygap: rows.length > 20 ? 0 : 1,
     });
     if (said.boundary) {
       const limits = positions(y), low = Math.min(...limits), high = Math.max(...limits);
@@ -90,7 +93,7 @@ function drawMap() {
   } else {
     const row = cells[0];
     traces.push({
-      type: "scatter", mode: "lines+markers", x: positions(x), y: row.map((cell) => finite(cell.share[0])),
+      type: "scatter", mode: x.numbers ? "lines+markers" : "markers", x: positions(x), y: row.map((cell) => finite(cell.share[0])),
       text: row.map(hover), hovertemplate: "%{text}<extra></extra>", customdata: row.map((cell) => cell.place.join()),
       line: {color: c.accent}, marker: {size: 10},
       error_y: {
@@ -171,8 +174,9 @@ function drawCell() {
       {type: "scatter", mode: "lines", x: steps, y: y[1], line: {color: palette[i]}, name: escaped(name), hovertemplate: "%{y:.3g} at step %{x}"},
     );
   });
+  byId("trajectory").hidden = !traces.length;
   byId("trajectory-caption").textContent = traces.length ? "median and 10–90% of seeds, by step" : "no history was recorded";
-  Plotly.react(byId("trajectory"), traces, layout({
+  if (traces.length) Plotly.react(byId("trajectory"), traces, layout({
     showlegend: true, legend: {x: 0, y: 0, bgcolor: "rgba(0,0,0,0)"},
     xaxis: {type: "log", title: {text: "descent steps"}}, yaxis: {type: "log", exponentformat: "power"},
   }), options);
