@@ -17,7 +17,7 @@ from .boundary import Scale, expanded_tail, fit_columns
 from .members import below, finished
 from .statistics import LEVEL
 
-FIRST_CELLS, FIRST_SEEDS = 5, 2
+FIRST_CELLS, FIRST_SEEDS = 3, 2
 """Every column begins with so many cells, evenly spaced over y, of so many seeds."""
 _RESAMPLES = 300
 _FINEST = 6

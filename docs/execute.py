@@ -8,9 +8,11 @@ from nbclient import NotebookClient
 
 
 def main(path: Path, write: bool) -> None:
-    """Runs every cell from the project's root; with `write` keeps the outputs in the file."""
+    """Runs every cell in the notebook's folder, as Jupyter does; with `write` keeps the outputs in the file."""
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": "."}}).execute()
+    NotebookClient(
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
+    ).execute()
     if write:
         for cell in notebook.cells:
             cell.metadata.pop("execution", None)
