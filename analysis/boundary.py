@@ -199,7 +199,8 @@ def logistic(at: np.ndarray, wins: np.ndarray, trials: np.ndarray) -> tuple[np.n
         p = 1.0 / (1.0 + np.exp(-np.clip(b0[:, None] + b1[:, None] * at, -40.0, 40.0)))
         weight = trials * p * (1.0 - p)
         i00, i01, i11 = weight.sum(axis=1), weight @ at, weight @ (at * at)
-        det = np.maximum(i00 * i11 - i01 * i01, 1e-200)
+        # Where one y carries all the weight, the slope is unknown to rounding: a bounded step.
+        det = np.maximum(i00 * i11 - i01 * i01, 1e-12 * i00 * i11 + 1e-100)
         leverage = weight * (i11[:, None] - 2.0 * i01[:, None] * at + i00[:, None] * at * at) / det[:, None]
         residual = wins - trials * p + leverage * (0.5 - p)
         u0, u1 = residual.sum(axis=1), residual @ at

@@ -45,9 +45,9 @@ def decay_history(ds: xr.Dataset) -> xr.DataArray:
             end = np.where(at[:, s] >= 0, at[:, s], stop[place])
             seed, record = np.nonzero((steps >= begin[:, None]) & (steps < end[:, None]) & (begin[:, None] >= 0))
             used[place][seed, record] = _decay(stage, steps[record] - begin[seed])
-    return xr.DataArray(
-        used, dims=(*dims, "record"), attrs={"units": "1", "long_name": "λ of the step after the record"}
-    )
+    coords = {name: ds[name] for name in (*dims, "step") if name in ds.coords}
+    said = {"units": "1", "long_name": "λ of the step after the record"}
+    return xr.DataArray(used, coords, (*dims, "record"), attrs=said)
 
 
 def _columns(ds: xr.Dataset, stages: tuple[Stage, ...]) -> list[int]:

@@ -57,6 +57,24 @@ def test_optimality_gap_of_records(ds):
     np.testing.assert_array_equal(analysis.decay_history(ds).isel(record=-1), analysis.final_decay(ds))
 
 
+def test_decay_history_of_a_protocol_of_stages():
+    # R_λ − L = (λ/2)(‖a‖² + ‖W‖²): with the right λ the norms follow, at the start those of the draw.
+    protocol = {"kind": "zhou_ge", "weight_decay": 0.05, "epochs": 3, "epoch_steps": 20}
+    staged = ens.run(small(seeds=2, protocol=protocol, axes={"weight_decay": [0.02, 0.05]}, records=30))
+    decay = analysis.decay_history(staged)
+    assert np.unique(decay.sel(weight_decay=0.05)).size >= 4  # the early step's own, and three epochs
+    squares = 2 * (staged["risk_history"] - staged["loss_history"]) / decay
+    for label in (0.02, 0.05):
+        student, _ = ens.initial(ens.Study.from_json(staged.attrs["study"]), 1, weight_decay=label)
+        start = float(np.sum(np.square(student.a)) + np.sum(np.square(student.W)))
+        one = squares.sel(weight_decay=label, seed=1)
+        assert float(one[0]) == pytest.approx(start, rel=1e-9)
+        end = staged.sel(weight_decay=label, seed=1)
+        assert float(one[-1]) == pytest.approx(float((end["a"] ** 2).sum() + (end["W"] ** 2).sum()), rel=1e-9)
+        # Nothing jumps within the last stage: a λ of the wrong epoch would be off by a factor of two.
+        assert np.all(np.abs(np.diff(np.log(one[3:]))) < 0.3)
+
+
 def test_scaling_of_a_dataset(ds):
     found = analysis.scaling(ds, under=1.0)
     assert np.isnan(found["angle_exponent"].sel(weight_decay=0.0)).all()  # no ζ/λ without λ
