@@ -88,8 +88,8 @@ validate: setup ## run the slow scientific checks (tens of minutes)
 
 browser: ## install Debian's chromium, for the tests of the page (they skip without one)
 	@command -v chromium >/dev/null 2>&1 || { \
-		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && apt-get update -qq >/dev/null 2>&1 \
-		&& apt-get install -y -qq --no-install-recommends chromium >/dev/null 2>&1; } \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && timeout 120 apt-get update -qq >/dev/null 2>&1 \
+		&& timeout 300 apt-get install -y -qq --no-install-recommends chromium >/dev/null 2>&1; } \
 		|| echo "no chromium installed (needs root and apt): the tests of the page in a browser will skip"
 
 tutorial: setup ## execute docs/tutorial.ipynb from top to bottom
