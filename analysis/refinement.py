@@ -75,6 +75,7 @@ def additions(
     counts = np.minimum(np.floor(share + generator.random(len(share))).astype(int), members)
     while counts.sum() > members:
         counts[np.argmax(counts)] -= 1
+    known = np.unique([*ds[y].values, *grid])
     begun = np.asarray((ds["status"] > 0).transpose(x, y, "seed").any(y))
     found = []
     for column, count in enumerate(counts):
@@ -86,7 +87,9 @@ def additions(
         for place, times in zip(*np.unique(rows, return_counts=True), strict=True):
             found.append(
                 Addition(
-                    ds[x].values[column].item(), _six_digits(scale.value(place)), range(next_seed, next_seed + times)
+                    ds[x].values[column].item(),
+                    _shown(float(scale.value(place)), known),
+                    range(next_seed, next_seed + times),
                 )
             )
             next_seed += int(times)
@@ -102,6 +105,7 @@ def _rounded(drawn: np.ndarray, lattice: np.ndarray, width: float) -> np.ndarray
     return points[np.argmin(np.abs(drawn[:, None] - points[None, :]), axis=1)]
 
 
-def _six_digits(value: float) -> float:
-    """A value that a study file can show."""
-    return float(f"{value:.6g}")
+def _shown(value: float, known: np.ndarray) -> float:
+    """A y that a study file can show: one that is there already, or six digits."""
+    nearest = float(known[np.argmin(np.abs(known - value))])
+    return nearest if np.isclose(nearest, value, rtol=1e-5, atol=0.0) else float(f"{value:.6g}")

@@ -56,6 +56,13 @@ def test_lattice_is_finer_than_half_the_band():
     assert set(_rounded(np.linspace(0, 2, 50), lattice, 1.0)) == {0.0, 0.5, 1.0, 1.5, 2.0}
 
 
+def test_grid_values_of_many_digits_are_not_doubled():
+    grid = [0.4, 0.812345678901, 1.2]
+    ds = synthetic([0.0, 0.05], grid, 6, 0.8, width=0.3)
+    found = additions(ds, "weight_decay", "separation", "loss", 1.0, grid, 60)
+    assert {a.y for a in found if abs(a.y - 0.8123) < 1e-3} == {0.812345678901}
+
+
 def test_first_members_span_every_column():
     found = first_additions([1.0, 2.0], list(np.linspace(0, 1, 9)))
     assert [a.y for a in found if a.x == 1.0] == [0.0, 0.5, 1.0]
