@@ -79,6 +79,15 @@ def test_shards_are_read_as_one_dataset(whole, tmp_path, monkeypatch, small_byte
         assert shard.attrs["engine"] == "simd"
 
 
+def test_values_that_a_reader_changes_are_its_own(tmp_path):
+    """What is read once and kept must not be what is handed out."""
+    ds = ens.run(small(), out=tmp_path)
+    before = ds["loss"].values.copy()
+    loaded = ds["loss"].compute()
+    loaded.values[:] = -1.0
+    np.testing.assert_array_equal(ds["loss"].values, before)
+
+
 def test_extending_computes_only_what_is_new(tmp_path):
     ens.run(small(), out=tmp_path)
     before = {p: p.stat().st_mtime_ns for p in shards(tmp_path)}

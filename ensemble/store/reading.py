@@ -204,7 +204,8 @@ class _ShardedArray(BackendArray):
         size = math.prod(self.shape) * self.dtype.itemsize
         everything = tuple(slice(None) for _ in self.shape)
         whole = self.shards.whole(self.name, size, lambda: self._read(everything))
-        return self._read(key) if whole is None else _chosen(whole, key)
+        # A copy: slices share the memory of what is kept, and a reader may write into what it was given.
+        return self._read(key) if whole is None else _chosen(whole, key).copy()
 
     def _read(self, key: tuple[Any, ...]) -> np.ndarray:
         shards = self.shards
