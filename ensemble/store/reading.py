@@ -147,6 +147,8 @@ class _Shards:
         with self.reading:
             if name not in self.kept and size <= self.room:
                 self.kept[name] = read()
+                # Slices share this memory: xarray copies what it hands out, and nothing else may write here.
+                self.kept[name].setflags(write=False)
                 self.room -= size
         return self.kept.get(name)
 
@@ -204,8 +206,7 @@ class _ShardedArray(BackendArray):
         size = math.prod(self.shape) * self.dtype.itemsize
         everything = tuple(slice(None) for _ in self.shape)
         whole = self.shards.whole(self.name, size, lambda: self._read(everything))
-        # A copy: slices share the memory of what is kept, and a reader may write into what it was given.
-        return self._read(key) if whole is None else _chosen(whole, key).copy()
+        return self._read(key) if whole is None else _chosen(whole, key)
 
     def _read(self, key: tuple[Any, ...]) -> np.ndarray:
         shards = self.shards
