@@ -14,8 +14,9 @@ from rich.console import Console
 import analysis
 from ensemble import StoreError, open_dataset
 
+from .certificate import CERTIFIED, certified
 from .console import each_cell, interval, label, number, say, say_log_rank, say_marginal, say_status, say_table
-from .members import axes, finished, select
+from .members import axes, finished, select, with_units
 from .minima import listed
 from .plots import save
 from .plots.neurons import certificate_picture
@@ -29,8 +30,6 @@ Picture = Annotated[Path, typer.Option(help="picture to write (.png, .pdf, .svg)
 At = Annotated[list[str] | None, typer.Option(metavar="AXIS=VALUE", help="value of an axis; may be repeated")]
 X = Annotated[str, typer.Option(help="axis to the right")]
 Y = Annotated[str, typer.Option(help="axis upwards")]
-
-_CERTIFIED = 1e-6
 
 
 @app.command()
@@ -79,8 +78,7 @@ def phase(
     numbers = out.with_suffix(".nc")
     result.to_netcdf(numbers, engine="netcdf4")
     say_status(ds)
-    units = ds[measure].attrs["units"]
-    what = f"{measure} < {below:g}{'' if units == '1' else ' ' + units}"
+    what = f"{measure} < {with_units(below, ds[measure].attrs['units'])}"
     if not chosen:
         say_marginal(analysis.marginal(ds, x, measure, below).load(), x, what)
     if boundary is not None:
@@ -220,8 +218,7 @@ def certificate(directory: Directory, at: At = None) -> None:
     """Duality gaps: how many members are certified global minima over all widths; needs weights or the probe `gap`."""
     ds = select(open_dataset(directory), _chosen(at))
     result = analysis.certificates(ds)
-    sure = (result["gap"] <= _CERTIFIED * result["risk"]) & (result["weight_decay_used"] > 0)
-    shares = analysis.share(sure, among=finished(ds)).rename(low="share_low", high="share_high")
+    shares = analysis.share(certified(result), among=finished(ds)).rename(low="share_low", high="share_high")
     gap = analysis.quantiles(result["gap"], (0.5,), finished(ds)).isel(quantile=0, drop=True)
     largest = result["certificate_max"].max("seed")
     table = shares.assign(gap=gap["value"], gap_low=gap["low"], gap_high=gap["high"], largest=largest).load()
@@ -239,7 +236,7 @@ def certificate(directory: Directory, at: At = None) -> None:
     say_status(ds)
     bad = int(result["contradiction"].sum())
     say(
-        f"certified: gap ≤ {_CERTIFIED:g} × risk, λ > 0 that of the last step; |η| is found from below"
+        f"certified: gap ≤ {CERTIFIED:g} × risk, λ > 0 that of the last step; |η| is found from below"
         + (f"; {bad} cells contradict themselves: a risk is below another member's bound" if bad else "")
     )
 

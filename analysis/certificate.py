@@ -14,7 +14,7 @@ import xarray as xr
 
 from ensemble import ACTIVATIONS, TwoLayer, duality_gap
 from ensemble.activations import AbstractActivation
-from ensemble.certificate import Certificate, correlation
+from ensemble.certificate import Certificate, correlation, residual
 
 from .decay import final_decay
 from .members import axes, cells, finished, shared_teacher
@@ -63,6 +63,15 @@ def certificates(ds: xr.Dataset, weight_decay: float | None = None) -> xr.Datase
     made = xr.Dataset(data, coords={name: ds[name] for name in dims if name in ds.coords})
     made["contradiction"] = _contradiction(made, ds)
     return made
+
+
+CERTIFIED = 1e-6
+"""A member is certified where its gap is at most this share of its risk."""
+
+
+def certified(found: xr.Dataset) -> xr.DataArray:
+    """Which members of the dataset of `certificates` are global minima within `CERTIFIED`, at a λ > 0."""
+    return (found["gap"] <= CERTIFIED * found["risk"]) & (found["weight_decay_used"] > 0)
 
 
 def _of_probes(ds: xr.Dataset) -> xr.Dataset:
@@ -138,7 +147,7 @@ def profile(student: TwoLayer, teacher: TwoLayer, *, weight_decay: float, points
     sigma = student.activation
     if not sigma.homogeneous:
         raise ValueError(f"activation: got {sigma.name}; a certificate needs a 1-homogeneous one")
-    residual = TwoLayer(jnp.concatenate([teacher.a, -student.a]), jnp.concatenate([teacher.W, student.W]), sigma)
+    difference = residual(student, teacher)
     rows = np.asarray(teacher.W) / np.linalg.norm(teacher.W, axis=1, keepdims=True)
     angle = np.linspace(-np.pi, np.pi, points)
     labels, apart, values = [], [], []
@@ -149,7 +158,7 @@ def profile(student: TwoLayer, teacher: TwoLayer, *, weight_decay: float, points
             if size < 1e-12:
                 continue
             circle = np.cos(angle)[:, None] * rows[i] + np.sin(angle)[:, None] * (side / size)
-            values.append(np.asarray(correlation(residual, jnp.asarray(circle))) / weight_decay)
+            values.append(np.asarray(correlation(difference, jnp.asarray(circle))) / weight_decay)
             labels.append(f"{i}–{j}")
             apart.append(float(np.arctan2(size, rows[i] @ rows[j])))
     if not labels:

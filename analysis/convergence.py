@@ -10,7 +10,7 @@ import xarray as xr
 
 from ensemble import STATUS
 
-from .members import finished, history
+from .members import finished, history, largest
 from .statistics import quantiles
 
 
@@ -27,10 +27,7 @@ def convergence_time(ds: xr.Dataset, measure: str, below: float) -> xr.Dataset:
     """
     if not below > 0:
         raise ValueError(f"below: got {below}; a tolerance must be positive")
-    values = history(ds, measure)
-    for dim in ("teacher_neuron", "neuron"):
-        if dim in values.dims:
-            values = values.max(dim)
+    values = largest(history(ds, measure))
     inside = values <= below
     # Counted from the end: how many last records are all inside.
     stays = inside.isel(record=slice(None, None, -1)).astype(int).cumprod("record").sum("record")

@@ -89,7 +89,7 @@ def families(
         rows = []
         for group in sorted(groups.members, key=lambda g: (-len(g), loss[place][members[g[0]]])):
             best = group[np.argmin(rank[place][members[group]])]
-            row = _described(arrays, groups.pattern, best, cell.teacher.sigma)
+            row = _described(groups.pattern, best)
             if eigenvalues and len(rows) < most:
                 row |= _kind(arrays, best, cell.teacher.sigma, float(decay[place][members[best]]), layers)
             losses = loss[place][members[group]]
@@ -147,7 +147,7 @@ def _groups(arrays: dict[str, np.ndarray], sigma: AbstractActivation, loss: np.n
     return _Groups(found, seen)
 
 
-def _described(arrays: dict[str, np.ndarray], seen: Pattern, member: int, sigma: AbstractActivation) -> dict:
+def _described(seen: Pattern, member: int) -> dict:
     """The pattern of one member, largest overlaps on the diagonal."""
     mass, overlap = seen.mass[member], seen.overlap[member]
     weight = np.abs(mass)[:, None] * np.abs(overlap)

@@ -52,9 +52,26 @@ def below(ds: xr.Dataset, measure: str, value: float) -> xr.DataArray:
     return inside & (ds["status"] != STATUS["diverged"])
 
 
+def largest(values: xr.DataArray) -> xr.DataArray:
+    """A value a member: of a probe of every teacher neuron or neuron, the largest of them."""
+    many = [dim for dim in ("teacher_neuron", "neuron") if dim in values.dims]
+    return values.max(many, keep_attrs=True) if many else values
+
+
 def axes(ds: xr.Dataset) -> tuple[str, ...]:
     """The dataset's grid axes."""
     return tuple(str(d) for d in ds["status"].dims if d != "seed")
+
+
+def require_axis(ds: xr.Dataset, argument: str, axis: str) -> None:
+    """**Raises:** `ValueError` that lists the axes where `axis`, the value of an argument, is none."""
+    if axis not in axes(ds):
+        raise ValueError(f"{argument}: got {axis!r}, which is no axis; the axes are {', '.join(axes(ds)) or 'none'}")
+
+
+def with_units(value: float, units: str) -> str:
+    """A number in words."""
+    return f"{value:g}{'' if units == '1' else f' {units}'}"
 
 
 def cells(ds: xr.Dataset) -> np.ndarray:
@@ -104,8 +121,7 @@ def only_axes(
     """
     named = {"x": x, "y": y} | ({} if over is None else {"over": over})
     for name, axis in named.items():
-        if axis not in axes(ds):
-            raise ValueError(f"{name}: got {axis!r}, which is no axis; the axes are {', '.join(axes(ds)) or 'none'}")
+        require_axis(ds, name, axis)
     for name in ("y", "over"):
         if name in named and list(named.values()).count(named[name]) > 1:
             raise ValueError(f"{name}: got {named[name]!r} for two of {', '.join(named)}; take different ones")
@@ -122,8 +138,8 @@ def open_axis(ds: xr.Dataset, along: str | None = None) -> str | None:
 
     **Raises:** `ValueError` for an axis that is not there, and where another one is open.
     """
-    if along is not None and along not in axes(ds):
-        raise ValueError(f"along: got {along!r}, which is no axis; the axes are {', '.join(axes(ds)) or 'none'}")
+    if along is not None:
+        require_axis(ds, "along", along)
     rest = [name for name in axes(ds) if name != along and ds.sizes[name] > 1]
     if along is None and len(rest) == 1:
         return rest[0]

@@ -6,7 +6,7 @@ from scipy.stats import binomtest
 
 from ensemble import STATUS
 
-from .members import axes, below, finished, only_axes, probe
+from .members import axes, below, finished, largest, only_axes, probe
 from .statistics import LEVEL, paired_difference, quantiles, share
 
 
@@ -55,14 +55,10 @@ def order_parameter(
     """
     if not 0 < q < 1:
         raise ValueError(f"q: got {q}; a quantile lies between 0 and 1")
-    values = probe(ds, measure)
+    probe(ds, measure)
     ds = only_axes(ds, x, y, at, over)
-    attributes = values.attrs
-    values = ds[measure]
-    for dim in ("teacher_neuron", "neuron"):
-        if dim in values.dims:
-            values = values.max(dim)
-    values = values.where(ds["status"] != STATUS["diverged"], np.inf).assign_attrs(attributes)
+    values = largest(ds[measure])
+    values = values.where(ds["status"] != STATUS["diverged"], np.inf)
     result = quantiles(values, (q,), finished(ds)).isel(quantile=0, drop=True).transpose(*_order(x, y, over))
     result.attrs = {"quantile": q, **_says(ds, measure)}
     return result

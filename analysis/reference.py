@@ -16,7 +16,7 @@ import xarray as xr
 from scipy.optimize import minimize
 
 from ensemble import TwoLayer, duality_gap, population_gradient
-from ensemble.certificate import correlation
+from ensemble.certificate import correlation, residual
 from ensemble.network import row_norms
 from ensemble.risks import PopulationRisk
 
@@ -73,7 +73,7 @@ def reference_optimum(teacher: TwoLayer, *, weight_decay: float, tolerance: floa
             break
         best = max(float(found.certificate_max) - 1.0, 0.0) * weight_decay / square
         direction = np.asarray(found.direction)
-        sign = float(np.sign(_correlation(network, teacher, direction)))
+        sign = float(np.sign(correlation(residual(network, teacher), found.direction[None])[0]))
         a[used], W[used] = sign * np.sqrt(best), np.sqrt(best) * direction
     return Reference(least, bound, TwoLayer(a[a != 0], W[a != 0], sigma))
 
@@ -104,14 +104,6 @@ def _value_and_slope(a, W, teacher: TwoLayer, decay):
 @eqx.filter_jit
 def _certified(network: TwoLayer, teacher: TwoLayer, decay):
     return duality_gap(network, teacher, weight_decay=decay)
-
-
-def _correlation(network: TwoLayer, teacher: TwoLayer, direction: np.ndarray) -> float:
-    """c(u) = E (f* − f)(x) σ(uᵀx)."""
-    residual = TwoLayer(
-        jnp.concatenate([teacher.a, -network.a]), jnp.concatenate([teacher.W, network.W]), teacher.activation
-    )
-    return float(correlation(residual, jnp.asarray(direction)[None])[0])
 
 
 def optimality_gap(ds: xr.Dataset, *, tolerance: float = 1e-10) -> xr.Dataset:

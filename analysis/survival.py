@@ -20,7 +20,7 @@ from scipy.stats import t as student
 from ensemble import STATUS
 
 from .convergence import convergence_time, stopping_time
-from .members import axes, finished
+from .members import finished, require_axis, with_units
 from .statistics import LEVEL, wilson
 
 
@@ -51,8 +51,7 @@ def times_of(ds: xr.Dataset, measure: str | None, below: float | None) -> Times:
     else:
         found = convergence_time(ds, measure, below)
         by, after, reached = found["by"], found["after"], found["converged"]
-        units = ds[measure].attrs["units"]
-        what = f"{measure} ≤ {below:g}{'' if units == '1' else ' ' + units} for good"
+        what = f"{measure} ≤ {with_units(below, ds[measure].attrs['units'])} for good"
     censored = ~reached & (ds["status"] == STATUS["max_steps"])
     after = xr.where(reached, after, xr.where(censored, stop, np.inf))
     return Times(after, xr.where(censored, stop, by), ~censored, counted, what)
@@ -161,8 +160,7 @@ def log_rank(ds: xr.Dataset, along: str, measure: str | None = None, *, below: f
 
     **Raises:** `ValueError` for an axis that is not there, or has one value; and as `survival`.
     """
-    if along not in axes(ds):
-        raise ValueError(f"along: got {along!r}, which is no axis; the axes are {', '.join(axes(ds)) or 'none'}")
+    require_axis(ds, "along", along)
     if ds.sizes[along] < 2:
         raise ValueError(f"along: got {along!r}, which has one value; a test needs two cells to compare")
     times = times_of(ds, measure, below)

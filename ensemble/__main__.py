@@ -65,9 +65,7 @@ def run_command(
                     ds = run_on_cluster(resolved, out, client, on_progress=show.update, say=_say, overwrite=overwrite)
         except KeyboardInterrupt:
             show.close()
-            _say(f"interrupted: {_kept(out)}")
-            _say("the same command goes on from there")
-            raise typer.Exit(130) from None
+            raise _interrupted(out) from None
     if not show.reports:
         _say(f"{out} holds this study's complete dataset already; nothing was run")
     with ds:
@@ -75,12 +73,15 @@ def run_command(
     _say(f"dataset: {out}")
 
 
-def _kept(out: Path) -> str:
+def _interrupted(out: Path) -> typer.Exit:
+    """Says what is kept of a run that was stopped; the exit of a command that was."""
     counts = status(out).counts.sum(axis=0)
-    return (
-        f"{counts[FINISHED:].sum():,} of {counts.sum():,} members are finished and kept in {out}, "
+    _say(
+        f"interrupted: {counts[FINISHED:].sum():,} of {counts.sum():,} members are finished and kept in {out}, "
         f"{counts[STATUS['running']]:,} in flight"
     )
+    _say("the same command goes on from there")
+    return typer.Exit(130)
 
 
 @app.command("refine")
@@ -105,12 +106,11 @@ def refine_command(
     resolved = _load(study, None, only)
     _say(f"{resolved.name}: boundary of {measure} < {below:g} in {y}, over {x}")
 
-    def boundary(ds):
-        chosen = {name: ds[name].values[0].item() for name in resolved.axes if name not in (x, y)}
-        return analysis.boundary(ds, x, y, measure, below, chosen)
+    others = {name: 0 for name in resolved.axes if name not in (x, y)}  # of one value each
 
     def propose(ds, members: int):
-        widths = boundary(ds)["width"]
+        ds = ds.isel(others)
+        widths = analysis.boundary(ds, x, y, measure, below)["width"]
         count = int((ds["status"] >= FINISHED).sum())
         open_bands = int(np.isinf(widths).sum())
         known = widths.where(np.isfinite(widths))
@@ -118,9 +118,8 @@ def refine_command(
             f"{count:,} members: widest band {float(known.max()):.3g}, mean {float(known.mean()):.3g}"
             + (f"; {open_bands} of {widths.size} reach beyond the grid" if open_bands else "")
         )
-        chosen = {name: 0 for name in resolved.axes if name not in (x, y)}
         grid = [float(v) for v in resolved.axes[y].values]
-        return additions(ds.isel(chosen), x, y, measure, below, grid, members, width)
+        return additions(ds, x, y, measure, below, grid, members, width)
 
     if measure not in resolved.probes:
         _fail(StudyError(f"measure: got {measure!r}; the study stores {', '.join(resolved.probes)}"))
@@ -133,10 +132,8 @@ def refine_command(
             )
         except KeyboardInterrupt:
             show.close()
-            _say(f"interrupted: {_kept(out)}")
-            _say("the same command goes on from there")
-            raise typer.Exit(130) from None
-    found = boundary(ds)
+            raise _interrupted(out) from None
+    found = analysis.boundary(ds.isel(others), x, y, measure, below)
     table = Table(x, f"boundary in {y}", "95% band", "width", "members")
     for i in range(found.sizes[x]):
         row = found.isel({x: i})

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .network import TwoLayer, row_norms
+from .network import TwoLayer, row_norms, unit_rows
 from .risks import PopulationRisk, kernel
 
 RANDOM_STARTS = 32
@@ -62,11 +62,11 @@ def duality_gap(
             "needs relu, abs, relu_even, abs_centred or linear"
         )
     decay = jnp.asarray(weight_decay, student.a.dtype)
-    residual = TwoLayer(jnp.concatenate([teacher.a, -student.a]), jnp.concatenate([teacher.W, student.W]), sigma)
-    largest, direction = largest_correlation(residual, random_starts)
+    difference = residual(student, teacher)
+    largest, direction = largest_correlation(difference, random_starts)
     loss = PopulationRisk().loss(student, teacher)
     risk = loss + 0.5 * decay * (jnp.sum(student.a**2) + jnp.sum(student.W**2))
-    with_target = residual.a @ kernel(sigma, residual.W, teacher.W) @ teacher.a
+    with_target = difference.a @ kernel(sigma, difference.W, teacher.W) @ teacher.a
     square = jnp.maximum(2.0 * loss, 0.0)
     best = jnp.where(square > 0.0, with_target / jnp.where(square > 0.0, square, 1.0), 0.0)
     allowed = jnp.where(largest > 0.0, decay / jnp.where(largest > 0.0, largest, 1.0), jnp.inf)
@@ -74,6 +74,12 @@ def duality_gap(
     bound = scale * with_target - 0.5 * scale**2 * square
     certificate_max = jnp.where(decay > 0.0, largest / jnp.where(decay > 0.0, decay, 1.0), jnp.inf)
     return Certificate(risk - bound, certificate_max, risk, bound, direction)
+
+
+def residual(student: TwoLayer, teacher: TwoLayer) -> TwoLayer:
+    """f* − f, which is a two-layer network itself: the teacher's neurons, and the student's with opposite sign."""
+    a, W = jnp.concatenate([teacher.a, -student.a]), jnp.concatenate([teacher.W, student.W])
+    return TwoLayer(a, W, student.activation)
 
 
 def correlation(residual: TwoLayer, directions: Float[Array, "points input"]) -> Float[Array, " points"]:
@@ -86,14 +92,13 @@ def largest_correlation(residual: TwoLayer, random_starts: int = RANDOM_STARTS) 
     rows = residual.W
     coefficients = jax.random.normal(jax.random.key(0), (random_starts, len(rows)), rows.dtype)
     # Combinations of unit rows: random points of the span, whatever the sizes of the neurons.
-    starts = _unit(jnp.concatenate([rows, -rows, coefficients @ _unit(rows)]))
+    starts = unit_rows(jnp.concatenate([rows, -rows, coefficients @ unit_rows(rows)]))
     exists = row_norms(starts) > 0.0
-    value, _ = _values_and_slopes(residual, starts)
+    value, slope = _values_and_slopes(residual, starts)
     sign = jnp.where(value < 0.0, -1.0, 1.0)
     scale = jnp.sum(row_norms(rows) * jnp.abs(residual.a))
     length = jnp.full(len(starts), 1.0) / jnp.where(scale > 0.0, scale, 1.0)
-    height, slope = _values_and_slopes(residual, starts, sign)
-    climbers = _Climbers(starts, height, slope, length, sign)
+    climbers = _Climbers(starts, sign * value, sign[:, None] * slope, length, sign)
     climbers = jax.lax.fori_loop(0, _FIRST_STEPS, lambda _, c: _climb(residual, c), climbers)
     # Most starts climb to the same few tops.
     _, best = jax.lax.top_k(jnp.where(exists, climbers.height, -jnp.inf), min(_KEPT, len(starts)))
@@ -116,8 +121,9 @@ class _Climbers(NamedTuple):
 
 def _climb(residual: TwoLayer, at: _Climbers) -> _Climbers:
     tangent = at.slope - jnp.sum(at.slope * at.points, axis=1, keepdims=True) * at.points
-    tried = _unit(at.points + at.length[:, None] * tangent)
-    height, slope = _values_and_slopes(residual, tried, at.sign)
+    tried = unit_rows(at.points + at.length[:, None] * tangent)
+    value, slope = _values_and_slopes(residual, tried)
+    height, slope = at.sign * value, at.sign[:, None] * slope
     better = height > at.height
     choose = better[:, None]
     return _Climbers(
@@ -130,18 +136,11 @@ def _climb(residual: TwoLayer, at: _Climbers) -> _Climbers:
     )
 
 
-def _values_and_slopes(residual: TwoLayer, points: Array, sign: Array | float = 1.0) -> tuple[Array, Array]:
-    """sign · c at unit vectors, and the gradient of its 1-homogeneous extension there."""
+def _values_and_slopes(residual: TwoLayer, points: Array) -> tuple[Array, Array]:
+    """c at unit vectors, and the gradient of its 1-homogeneous extension there."""
     sigma = residual.activation
     gram = points @ residual.W.T
     norm_u, norm_v = row_norms(points)[:, None], row_norms(residual.W)[None, :]
     value = sigma.dual(gram, norm_u, norm_v) @ residual.a
     radial, along = sigma.dual_slopes(gram, norm_u, norm_v)
-    slope = (radial @ residual.a)[:, None] * points + (along * residual.a[None, :]) @ residual.W
-    sign = jnp.broadcast_to(jnp.asarray(sign, value.dtype), value.shape)
-    return sign * value, sign[:, None] * slope
-
-
-def _unit(rows: Array) -> Array:
-    norms = row_norms(rows)[:, None]
-    return jnp.where(norms > 0.0, rows / jnp.where(norms > 0.0, norms, 1.0), 0.0)
+    return value, (radial @ residual.a)[:, None] * points + (along * residual.a[None, :]) @ residual.W

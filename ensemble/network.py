@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from .activations import AbstractActivation, activation
-from .activations.base import safe_norm
+from .activations.base import safe_divide, safe_norm
 
 
 class TwoLayer(eqx.Module):
@@ -56,6 +56,11 @@ def _as_float(values: ArrayLike | Sequence) -> jax.Array:
 def row_norms(W: Float[Array, "... neuron input"]) -> Float[Array, "... neuron"]:
     """‖w_i‖ of every row; differentiable at a zero row (with derivative 0)."""
     return safe_norm(jnp.sum(W * W, axis=-1))
+
+
+def unit_rows(W: Float[Array, "neuron input"]) -> Float[Array, "neuron input"]:
+    """w_i/‖w_i‖; a zero row stays zero."""
+    return safe_divide(W, row_norms(W)[:, None])
 
 
 def masses(a: Float[Array, "... neuron"], W: Float[Array, "... neuron input"]) -> Float[Array, "... neuron"]:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .activations.base import Symmetry, safe_divide, safe_norm
 from .certificate import duality_gap
-from .network import TwoLayer, masses, row_norms
+from .network import TwoLayer, masses, row_norms, unit_rows
 from .risks import PopulationRisk, population_gradient
 
 Dims = tuple[Literal["teacher_neuron", "neuron"], ...]
@@ -86,11 +86,6 @@ def _angle(u: Float[Array, "*#rows input"], v: Float[Array, "*#rows input"], sym
     if symmetry == "line":
         apart, together = jnp.minimum(apart, together), jnp.maximum(apart, together)
     return 2.0 * jnp.arctan2(apart, together)
-
-
-def unit_rows(W: Float[Array, "neuron input"]) -> Float[Array, "neuron input"]:
-    """w_i/‖w_i‖; a zero row stays zero."""
-    return safe_divide(W, row_norms(W)[:, None])
 
 
 def widest_angle(symmetry: Symmetry) -> float:

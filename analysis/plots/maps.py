@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
+from ..members import with_units
 from .style import COLUMN, STYLE, TEXT, axis_label, axis_positions, panels, said_at, units_label, wrapped
 
 
@@ -81,8 +82,7 @@ def _sorted(result: xr.Dataset, x: str, y: str) -> xr.Dataset:
 
 
 def _threshold(result: xr.Dataset) -> str:
-    units = result.attrs["measure_units"]
-    return f"{result.attrs['measure']} < {result.attrs['below']:g}{'' if units == '1' else f' {units}'}"
+    return f"{result.attrs['measure']} < {with_units(result.attrs['below'], result.attrs['measure_units'])}"
 
 
 def _one(values: xr.DataArray, x: str, y: str, title: str, label: str, **style) -> Figure:

@@ -11,9 +11,9 @@ from ensemble.store.schema import status_line
 
 from ..alignment import trajectory
 from ..boundary import boundary
-from ..certificate import certificates
+from ..certificate import certificates, certified
 from ..families import families
-from ..members import axes, below, cells, finished, history, is_log_spaced, probe
+from ..members import axes, below, cells, finished, history, is_log_spaced, probe, require_axis, with_units
 from ..paths import neuron_paths
 from ..statistics import quantiles, share
 from ..survival import survival
@@ -21,8 +21,6 @@ from ..survival import survival
 _MOST_DETAILED = 400
 """Cells that get families and neurons: each costs tens of milliseconds and a kilobyte."""
 _MOST_FAMILIES = 8
-_CERTIFIED = 1e-6
-"""A member counts as certified where its gap is at most this share of its risk."""
 
 
 def content(ds: xr.Dataset, measure: str, value: float, x: str | None = None, y: str | None = None) -> dict[str, Any]:
@@ -37,7 +35,6 @@ def content(ds: xr.Dataset, measure: str, value: float, x: str | None = None, y:
     x, y = _map_axes(ds, x, y)
     study = Study.from_json(ds.attrs["study"])
     toml = study.to_toml()
-    units = ds[measure].attrs["units"]
     cells_said, survival_steps = _cells(ds, measure, value)
     return {
         "title": str(ds.attrs["title"]),
@@ -46,7 +43,7 @@ def content(ds: xr.Dataset, measure: str, value: float, x: str | None = None, y:
         "complete": bool(ds.attrs["complete"]),
         "measure": measure,
         "measureName": ds[measure].attrs["long_name"],
-        "threshold": f"{measure} < {value:g}{'' if units == '1' else ' ' + units}",
+        "threshold": f"{measure} < {with_units(value, ds[measure].attrs['units'])}",
         "x": x,
         "y": y,
         "axes": [_axis(ds[name]) for name in names],
@@ -64,8 +61,8 @@ def content(ds: xr.Dataset, measure: str, value: float, x: str | None = None, y:
 def _map_axes(ds: xr.Dataset, x: str | None, y: str | None) -> tuple[str | None, str | None]:
     names = axes(ds)
     for name, axis in (("x", x), ("y", y)):
-        if axis is not None and axis not in names:
-            raise ValueError(f"{name}: got {axis!r}, which is no axis; the axes are {', '.join(names) or 'none'}")
+        if axis is not None:
+            require_axis(ds, name, axis)
     left = [name for name in sorted(names, key=lambda name: -ds.sizes[name]) if name not in (x, y)]
     order = [name for name in names if name in left[: (x is None) + (y is None)]]
     x = x if x is not None else (order.pop(0) if order else None)
@@ -150,16 +147,14 @@ def _scalars(ds: xr.Dataset, measure: str) -> list[str]:
 
 
 def _certified(ds: xr.Dataset, detailed: bool) -> xr.Dataset | None:
-    """The share of members whose gap is within 1e-6 of their risk; None where λ = 0 or it cannot be said."""
+    """The share of members that are certified; None where λ = 0 or it cannot be said."""
     sigmas = {cell.teacher.sigma for cell in cells(ds).flat}
     if len(sigmas) > 1 or not all(sigma.homogeneous for sigma in sigmas) or not (detailed or "gap" in ds):
         return None
     found = certificates(ds)
     if not bool((found["weight_decay_used"] > 0).any()):
         return None
-    return share(
-        (found["gap"] <= _CERTIFIED * found["risk"]) & (found["weight_decay_used"] > 0), among=finished(ds)
-    ).load()
+    return share(certified(found), among=finished(ds)).load()
 
 
 def _families(found: xr.Dataset, ray: bool) -> list[dict[str, Any]]:
