@@ -13,8 +13,9 @@ from ..alignment import trajectory
 from ..boundary import boundary
 from ..certificate import certificates, certified
 from ..families import families
-from ..members import axes, below, cells, finished, history, is_log_spaced, probe, require_axis, with_units
+from ..members import axes, below, cells, finished, history, probe, require_axis, with_units
 from ..paths import neuron_paths
+from ..plots.style import axis_positions
 from ..statistics import quantiles, share
 from ..survival import survival
 
@@ -71,14 +72,15 @@ def _map_axes(ds: xr.Dataset, x: str | None, y: str | None) -> tuple[str | None,
 
 
 def _axis(coordinate: xr.DataArray) -> dict[str, Any]:
-    numbers = coordinate.dtype.kind in "fiu"
+    positions, _, logarithmic = axis_positions(coordinate)
     return {
         "name": str(coordinate.name),
         "longName": coordinate.attrs["long_name"],
         "units": coordinate.attrs["units"],
         "values": coordinate.values.tolist(),
-        "numbers": numbers,
-        "log": bool(numbers and is_log_spaced(coordinate.values.astype(float))),
+        "positions": positions.tolist(),
+        "numbers": coordinate.dtype.kind in "fiu",
+        "log": logarithmic,
     }
 
 

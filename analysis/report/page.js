@@ -41,19 +41,11 @@ function layout(more) {
 }
 const options = {responsive: true, displayModeBar: false};
 
-// Positions of an axis on the map: numbers by log10 where log-spaced, with a zero one and a half steps left of the rest.
-function positions(axis) {
-  if (!axis.numbers) return axis.values.map((_, i) => i);
-  if (!axis.log) return axis.values;
-  const logs = axis.values.filter((v) => v > 0).map(Math.log10).sort((a, b) => a - b);
-  const steps = logs.slice(1).map((v, i) => v - logs[i]).sort((a, b) => a - b);
-  const step = steps.length ? steps[Math.floor(steps.length / 2)] : 1;
-  return axis.values.map((v) => (v > 0 ? Math.log10(v) : logs[0] - 1.5 * step));
-}
+// An axis's positions are those of every picture: log10 where log-spaced, texts one apart.
 const onAxis = (axis, value) => (axis.log ? Math.log10(value) : value);
 function ticks(axis) {  // a dozen at most
   const every = Math.ceil(axis.values.length / 12), some = (_, i) => i % every === 0;
-  return {title: {text: axisTitle(axis)}, tickvals: positions(axis).filter(some), ticktext: axis.values.map((v) => escaped(text(v))).filter(some)};
+  return {title: {text: axisTitle(axis)}, tickvals: axis.positions.filter(some), ticktext: axis.values.map((v) => escaped(text(v))).filter(some)};
 }
 
 function hover(cell) {
@@ -70,18 +62,18 @@ function drawMap() {
   const traces = [];
   if (y) {
     traces.push({
-      type: "heatmap", x: positions(x), y: positions(y), zmin: 0, zmax: 1, colorscale: "Cividis",
+      type: "heatmap", x: x.positions, y: y.positions, zmin: 0, zmax: 1, colorscale: "Cividis",
       z: cells.map((row) => row.map((cell) => cell.share[0])), text: cells.map((row) => row.map(hover)),
       hovertemplate: "%{text}<extra></extra>", colorbar: {title: {text: "share", side: "right"}, thickness: 12},
       customdata: cells.map((row) => row.map((cell) => cell.place.join())), hoverongaps: false, xgap: columns.length > 20 ? 0 : 1, ygap: rows.length > 20 ? 0 : 1,
     });
     if (said.boundary) {
-      const limits = positions(y), low = Math.min(...limits), high = Math.max(...limits);
+      const limits = y.positions, low = Math.min(...limits), high = Math.max(...limits);
       const place = (v) => Math.min(high, Math.max(low, typeof v === "number" ? onAxis(y, v) : infinite[v] ?? NaN));
       const known = said.boundary.map((b) => (typeof b[1] === "number" ? onAxis(y, b[1]) : null));
       const open = said.boundary.map((b) => b[0] !== b[2]);
       traces.push({
-        type: "scatter", mode: "lines+markers", x: positions(x), y: known, hoverinfo: "skip",
+        type: "scatter", mode: "lines+markers", x: x.positions, y: known, hoverinfo: "skip",
         line: {color: "#000", width: 2}, marker: {color: "#fff", size: 7, line: {color: "#000", width: 1.5}},
         error_y: {
           type: "data", symmetric: false, color: "#000", thickness: 1.5, width: 4,
@@ -93,7 +85,7 @@ function drawMap() {
   } else {
     const row = cells[0];
     traces.push({
-      type: "scatter", mode: x.numbers ? "lines+markers" : "markers", x: positions(x), y: row.map((cell) => finite(cell.share[0])),
+      type: "scatter", mode: x.numbers ? "lines+markers" : "markers", x: x.positions, y: row.map((cell) => finite(cell.share[0])),
       text: row.map(hover), hovertemplate: "%{text}<extra></extra>", customdata: row.map((cell) => cell.place.join()),
       line: {color: c.accent}, marker: {size: 10},
       error_y: {
@@ -107,7 +99,7 @@ function drawMap() {
     const at = said.axes.map((axis, i) => [axis, selected.place[i]]);
     const xi = at.find(([axis]) => axis.name === said.x)[1], yi = at.find(([axis]) => axis.name === said.y)[1];
     if (placeOf(xi, yi) === selected.place.join()) {
-      const [left, right] = edges(positions(x), xi), [bottom, top] = edges(positions(y), yi);
+      const [left, right] = edges(x.positions, xi), [bottom, top] = edges(y.positions, yi);
       shapes.push({type: "rect", x0: left, x1: right, y0: bottom, y1: top, line: {color: "#e4572e", width: 3}});
     }
   }
