@@ -15,10 +15,10 @@ from rich.table import Table
 from . import Study, StudyError, collect, run
 from .engine import EngineError
 from .launch import SECONDS_BETWEEN_KEEPS, refine, reproduce, status
-from .members import groups
+from .plan import groups
 from .progress import ProgressShow
 from .store import FINISHED, STATUS, SchemaError, StoreError, status_line
-from .study import Scalar, StudyWarning
+from .study.study import Scalar, StudyWarning
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 console = Console()

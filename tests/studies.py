@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 import ensemble as ens
-from ensemble.probes import CERTIFICATE
+from ensemble.probes.alignment import CERTIFICATE
 
 
 def small(**changes) -> ens.Study:

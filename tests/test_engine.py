@@ -13,10 +13,10 @@ import xarray as xr
 import ensemble as ens
 import ensemble.engine.backends as backends
 from ensemble.engine import TRACES, EngineError, Watch, places, run_workloads
-from ensemble.engine.descent import DUALS, advance_blocks
+from ensemble.engine.kernels.descent import DUALS, advance_blocks
 from ensemble.engine.lanes import empty_lanes
 from ensemble.engine.stream import Stream
-from ensemble.members import groups, workload
+from ensemble.plan.members import groups, workload
 from ensemble.store import FINISHED, Box, Collection, Results
 from tests.helpers import assert_same_members
 from tests.studies import descend, heavy_tailed, small

@@ -11,10 +11,10 @@ import pytest
 
 import ensemble as ens
 from ensemble.engine import EngineError, backends, places
-from ensemble.engine.fused import advance_members
+from ensemble.engine.kernels.fused import advance_members
 from ensemble.engine.lanes import NEVER, empty_lanes
 from ensemble.engine.stream import Stream
-from ensemble.members import groups
+from ensemble.plan.members import groups
 from tests.helpers import assert_same_members
 from tests.studies import heavy_tailed, small
 

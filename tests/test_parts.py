@@ -10,11 +10,11 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 import ensemble as ens
-from ensemble.draws import full_space, member_key, normal_rows
-from ensemble.probes import angles, separation
-from ensemble.schedules import halving_factor
-from ensemble.starts import Start
-from ensemble.teachers import Teacher
+from ensemble.problem.draws import full_space, member_key, normal_rows
+from ensemble.probes.alignment import angles, separation
+from ensemble.dynamics.schedules import halving_factor
+from ensemble.problem.starts import Start
+from ensemble.problem.teachers import Teacher
 
 KEY = jax.random.key(7)
 SPACE = full_space(6)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import ensemble as ens
-from ensemble.activations import ACTIVATIONS
-from ensemble.probes import PROBES, Setting, angles, frame, measure, subspace_basis
+from ensemble.problem.activations import ACTIVATIONS
+from ensemble.probes.alignment import PROBES, Setting, angles, frame, measure, subspace_basis
 
 _measure = eqx.filter_jit(measure)
 

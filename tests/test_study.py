@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import ensemble as ens
-from ensemble.study import StudyError
+from ensemble.study.study import StudyError
 from tests.studies import small
 
 STUDIES = sorted(Path("studies").glob("*.toml"))
@@ -162,7 +162,7 @@ def test_step_size_beyond_the_stability_bound_warns(tmp_path):
 
 def test_stability_bound_is_where_descent_leaves_the_teacher():
     # Orthonormal relu teacher, first layer: the bound is 2/((k−1)/4 + 1/2), and the sharpness is at least that.
-    from ensemble.stability import largest_stable_step
+    from ensemble.dynamics.stability import largest_stable_step
 
     study = ens.Study.from_toml("studies/spurious_minima.toml").only(k=[8], extra_neurons=[0])
     limit = largest_stable_step(study.points[0].cell.teacher, "first", 0.0)

@@ -223,7 +223,7 @@ def compute_shard(study: str, runs: list, number: int, token: str) -> Done:
     with _ONE_AT_A_TIME:
         parsed = _study(study)
         results, work = run_box(parsed, Box.from_runs(runs))
-        facts = provenance(parsed) | {"engine": ", ".join(sorted(work.backends))}
+        facts = provenance(parsed) | {"engine": ", ".join(sorted(work.kernels))}
         ended = tuple(np.bincount(results.status, minlength=len(STATUS)).tolist())
         if os.path.exists(token):
             path = write_shard(Path(token).parent / "shards", number, results, facts)

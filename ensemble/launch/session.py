@@ -152,7 +152,7 @@ def session_facts(facts: Mapping[str, str | int | float], work: Work, seconds: f
     return {
         **facts,
         "wall_time": round(seconds, 3),
-        "engine": ", ".join(sorted(work.backends)),
+        "engine": ", ".join(sorted(work.kernels)),
         "member_steps": work.member_steps,
         "lane_steps": work.lane_steps,
     }

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from ..errors import StudyError
 from ..study import Study
+from ..study.errors import StudyError
 
 
 def obstacles(old: Study, new: Study) -> list[str]:

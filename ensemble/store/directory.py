@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-import xarray as xr
 
 from ..engine import Flights
-from ..errors import StudyError
 from ..study import Study
+from ..study.errors import StudyError
 from .boxes import Box, cut, regions_beyond
 from .changes import obstacles
 from .files import (
@@ -34,6 +33,7 @@ from .files import (
     write_checked,
     write_netcdf,
 )
+from .flights import flights_dataset, read_flights
 from .results import Results
 from .schema import StoreError, sizes, variables
 
@@ -241,7 +241,7 @@ class RunDirectory:
         for number, results in open_results.items():
             kept = write_shard(self.partial, number, results, provenance)
             self._drop_partial(f"{number:06}", kept)
-        table = _flights_dataset(self.study, flights)
+        table = flights_dataset(self.study, flights)
         kept = write_checked(self.partial, "flights", lambda temporary: write_netcdf(table, temporary))
         self._drop_partial("flights", kept)
 
@@ -260,12 +260,11 @@ class RunDirectory:
     def write_progress(self, progress: Mapping[str, Any]) -> None:
         replace_file(self.path / PROGRESS, text_writer(json.dumps(progress)))
 
-    def read_flights(self, path: Path | None) -> Flights | None:
-        """The members in flight that a run kept; None where there are none, or they are those of an earlier study."""
+    def read_flights(self, path: Path | None) -> tuple[Flights, ...]:
+        """The members in flight that a run kept; none where they are those of an earlier study."""
         if path is None or attributes(path)["study_hash"] != self.study.hash:
-            return None
-        with xr.open_dataset(path, engine="netcdf4") as table:
-            return Flights(*(table[name].values for name in Flights._fields))
+            return ()
+        return read_flights(path)
 
 
 def write_shard(folder: Path, number: int, results: Results, provenance: Mapping[str, Any]) -> Path:
@@ -315,23 +314,3 @@ def _foreign(path: Path, number: int, hashes: set[str]) -> str | None:
     except (OSError, KeyError, ValueError) as error:
         return f"it is no shard: {error}"
     return None
-
-
-def _flights_dataset(study: Study, flights: list[Flights]) -> xr.Dataset:
-    """Members in flight as one table; neurons and inputs that a member does not have are zeros."""
-    size = sizes(study)
-    count = sum(len(f.members) for f in flights)
-    precision = np.dtype(study.precision)
-    arrays: dict[str, np.ndarray] = {name: np.zeros(count, np.int64) for name in Flights._fields[:5]}
-    arrays["a"] = np.zeros((count, size["neuron"]), precision)
-    arrays["W"] = np.zeros((count, size["neuron"], size["input"]), precision)
-    begin = 0
-    for one in flights:
-        rows = slice(begin, begin + len(one.members))
-        for name, values in one._asdict().items():
-            arrays[name][(rows, *(slice(0, n) for n in values.shape[1:]))] = values
-        begin += len(one.members)
-    dims = ("member", "neuron", "input")
-    return xr.Dataset(
-        {name: (dims[: array.ndim], array) for name, array in arrays.items()}, attrs={"study_hash": study.hash}
-    )

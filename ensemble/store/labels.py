@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ..problem.students import AbstractSizedStudent
 from ..study import Study
 from .boxes import Box
 from .schema import SCHEMA_VERSION, STATUS, variables
@@ -41,12 +42,17 @@ def labelled(
 
 def _cell_sizes(study: Study, box: Box) -> dict[str, tuple[np.ndarray, str]]:
     cells = [study.points[n].cell for n in np.unique(box.members(study) // study.seeds)]
-    shapes = np.array([(c.student.width, *c.teacher.shape(), study.space(c).columns) for c in cells], np.int64)
+    said: dict[str, list[tuple[int, str]]] = {}
+    for cell in cells:
+        student, space = cell.student, study.space(cell)
+        if isinstance(student, AbstractSizedStudent) and space is not None:
+            for name, value in student.described(cell.teacher, space).items():
+                said.setdefault(name, []).append(value)
+    # A size that only some of the cells have is none of the dataset's.
     return {
-        "student_neurons": (shapes[:, 0], "student neurons m of the cell; neurons beyond are stored as 0"),
-        "teacher_neurons": (shapes[:, 1], "teacher neurons m* of the cell; neurons beyond are stored as 0"),
-        "inputs": (shapes[:, 2], "dimension d of the input x"),
-        "coordinates": (shapes[:, 3], "coordinates that rows of W are written in: d, or at most m + r of a basis"),
+        name: (np.array([value for value, _ in values], np.int64), values[0][1])
+        for name, values in said.items()
+        if len(values) == len(cells)
     }
 
 

@@ -11,12 +11,14 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from ..plan import member_sizes, stored_arrays
 from ..probes import PROBES
 from ..study import Study
 from .boxes import Box
 
-SCHEMA_VERSION = 2
-"""1: every file holds a whole study. 2: a file may hold a box of one, which its attribute `box` says."""
+SCHEMA_VERSION = 3
+"""1: every file holds a whole study. 2: a file may hold a box of one, which its attribute `box` says. 3: λ and η of every
+record, stage end and end are stored."""
 
 STATUS = {"not_run": 0, "running": 1, "converged": 2, "max_steps": 3, "diverged": 4}
 """`running` is a member that was in flight when a run was interrupted; `converged`: the last stage ended by a
@@ -63,12 +65,11 @@ def variables(study: Study) -> dict[str, Variable]:
             ("stage",), "int32", NEVER_ENDED, "step", "step at which the stage ended; −1: never"
         ),
     }
-    for name in study.probes:
+    for name in study.stored_probes:
         probe = PROBES[name]
-        whole = name in ("active", "owner")
-        dtype, fill = ("int32", -1) if whole else (None, np.nan)
+        dtype, fill = (None, np.nan) if probe.dtype == "float" else (probe.dtype, -1)
         found[name] = Variable(probe.dims, dtype, fill, probe.units, probe.long_name)
-        if "neuron" in probe.dims:
+        if probe.when == "end":
             continue
         found[f"{name}_stage"] = Variable(
             ("stage", *probe.dims), dtype, fill, probe.units, f"{probe.long_name}, at the end of each stage"
@@ -78,25 +79,19 @@ def variables(study: Study) -> dict[str, Variable]:
                 ("record", *probe.dims), dtype, fill, probe.units, f"{probe.long_name}, at records"
             )
     if study.store_weights:
-        found["a"] = Variable(("neuron",), None, np.nan, "1", "final output weights")
-        found["W"] = Variable(("neuron", "input"), None, np.nan, "1", "final first-layer weights")
-        found["teacher_a"] = Variable(("teacher_neuron",), None, np.nan, "1", "teacher output weights")
-        found["teacher_W"] = Variable(("teacher_neuron", "input"), None, np.nan, "1", "teacher first-layer weights")
+        for name, stored in stored_arrays(study).items():
+            found[name] = Variable(stored.dims, None, np.nan, "1", stored.long_name)
     return found
 
 
 def sizes(study: Study) -> dict[str, int]:
     """Every dimension's size, in the dataset's order of dimensions."""
-    points = [(p.cell.student.width, p.cell.teacher.shape()[0], study.space(p.cell).columns) for p in study.points]
-    width, teacher_neurons, inputs = (max(column) for column in zip(*points, strict=True))
     return {
         **{name: len(axis.values) for name, axis in study.axes.items()},
         "seed": study.seeds,
         "record": len(study.record_steps),
         "stage": len(study.stage_names),
-        "neuron": width,
-        "teacher_neuron": teacher_neurons,
-        "input": inputs,
+        **member_sizes(study),
     }
 
 

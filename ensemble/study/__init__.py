@@ -1,0 +1,7 @@
+"""What is asked: a study, its grid of axes × seeds, and what is said of one that cannot be run."""
+
+from .axes import Axis, Scalar
+from .errors import StudyError, StudyWarning
+from .study import Cell, Point, Study
+
+__all__ = ["Axis", "Cell", "Point", "Scalar", "Study", "StudyError", "StudyWarning"]
