@@ -7,6 +7,7 @@ over one compiles nothing. All else is its structure, which chooses the program.
 """
 
 import abc
+import difflib
 import functools
 import hashlib
 import inspect
@@ -86,7 +87,7 @@ def register(part: Registered) -> Registered:
     """
     cls: Any = part if inspect.isclass(part) else type(part)
     role = getattr(cls, "role", None)
-    if role is None or inspect.isabstract(cls):
+    if role is None or getattr(cls, "__abstractmethods__", None):
         missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
         raise TypeError(
             f"register: got {cls.__name__}, which is no concrete part"
@@ -117,7 +118,7 @@ def lookup(role: str, name: Any) -> Any:
     """
     known = REGISTRY.get(role, {})
     if not isinstance(name, str) or name not in known:
-        raise ValueError(f"got {name!r}; {_plural(role)} are {', '.join(known)}{_nearest(name, known)}")
+        raise ValueError(f"got {name!r}; known {_plural(role)} are {', '.join(known)}{_nearest(name, known)}")
     return known[name]
 
 
@@ -126,8 +127,6 @@ def _plural(role: str) -> str:
 
 
 def _nearest(name: Any, known: Mapping[str, Any]) -> str:
-    import difflib
-
     close = difflib.get_close_matches(str(name), known, n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 import ensemble as ens
-from ensemble.probes.alignment import CERTIFICATE
+from ensemble.probes import ALWAYS, CERTIFICATE
 
 
 def small(**changes) -> ens.Study:
@@ -15,7 +15,7 @@ def small(**changes) -> ens.Study:
         "seeds": 3,
         "records": 8,
         "store_weights": True,
-        "probes": [name for name in ens.PROBES if name not in CERTIFICATE],
+        "probes": [name for name in ens.PROBES if name not in (*CERTIFICATE, *ALWAYS)],
         "teacher": {
             "kind": "separated_pairs",
             "activation": "abs_centred",

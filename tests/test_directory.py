@@ -19,7 +19,7 @@ from ensemble.store import Box, RunDirectory, StoreError, reading
 from ensemble.store import directory as directory_module
 from ensemble.store.boxes import cut, regions_beyond
 from ensemble.store.files import write_checked, write_netcdf
-from ensemble.study.study import StudyError
+from ensemble.study import StudyError
 from tests.helpers import assert_identical, shards, wait_for
 from tests.studies import heavy_tailed, long_study, small, written
 

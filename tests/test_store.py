@@ -11,7 +11,7 @@ import xarray as xr
 
 import ensemble as ens
 from ensemble.store import check
-from ensemble.study.study import StudyError
+from ensemble.study import StudyError
 from tests.studies import heavy_tailed, small
 
 

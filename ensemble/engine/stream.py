@@ -112,7 +112,9 @@ class Stream:
                 end_step=end_step(rows, plan.steps[cells], self.work.max_steps[cells]).astype(np.int32)
             )
             if not plan.keeps_state:
-                state = () if plan.enter is None else plan.enter(moving.model, rows)
+                # Without leaves, the structure alone is the state.
+                state = self.work.pools[plan.pool].like.moving.state
+                state = state if plan.enter is None else plan.enter(moving.model, rows)
                 moving = moving._replace(state=state)
         moving = moving._replace(code=np.full(len(cells), ACTIVE, np.int32))
         return members._replace(lanes=members.lanes._replace(moving=moving, stage=rows))

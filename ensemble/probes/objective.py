@@ -18,7 +18,7 @@ class Loss(AbstractPlainProbe):
     """L, what is fitted."""
 
     name: ClassVar[str] = "loss"
-    long_name: ClassVar[str] = "population loss ½E(f−f*)²"
+    long_name: ClassVar[str] = "loss L: ½E(f−f*)² of the population, or the value of the risk of one's own"
     default: ClassVar[bool] = True
 
     def __call__(self, at):
@@ -29,7 +29,7 @@ class Risk(AbstractPlainProbe):
     """L + λP at the λ of the step."""
 
     name: ClassVar[str] = "risk"
-    long_name: ClassVar[str] = "regularised risk L + (λ/2)(‖a‖²+‖W‖²), λ of the step"
+    long_name: ClassVar[str] = "regularised risk L + λP, P = (‖a‖²+‖W‖²)/2 by default, λ of the step"
     default: ClassVar[bool] = True
 
     def __call__(self, at):
@@ -40,7 +40,7 @@ class GradNorm(AbstractPlainProbe):
     """‖∇(L + λP)‖ on the leaves that move."""
 
     name: ClassVar[str] = "grad_norm"
-    long_name: ClassVar[str] = "norm of the gradient of the regularised risk on the moving layers"
+    long_name: ClassVar[str] = "norm of the gradient of the regularised risk on the weights that move"
     default: ClassVar[bool] = True
 
     def __call__(self, at):

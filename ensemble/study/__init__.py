@@ -1,7 +1,8 @@
 """What is asked: a study, its grid of axes × seeds, and what is said of one that cannot be run."""
 
 from .axes import Axis, Scalar
+from .cells import Cell, Point
 from .errors import StudyError, StudyWarning
-from .study import Cell, Point, Study
+from .study import Study
 
 __all__ = ["Axis", "Cell", "Point", "Scalar", "Study", "StudyError", "StudyWarning"]

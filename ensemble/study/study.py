@@ -21,74 +21,26 @@ import warnings
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import tomli_w
 from pydantic import Field, PositiveInt, ValidationError, model_validator
 
-from ..dynamics.protocols import resolve
 from ..dynamics.stability import largest_stable_step
 from ..dynamics.stages import Protocol
-from ..dynamics.updates import AbstractInstantUpdate
-from ..parts import REGISTRY, Spec, chosen
-from ..probes import ALWAYS, PROBES, AbstractCertificateProbe, AbstractProbe
+from ..parts import Spec
+from ..probes import ALWAYS, PROBES
 from ..problem.draws import Space
-from ..problem.students import AbstractSizedStudent, AbstractStudent
-from ..problem.teachers import AbstractTeacher
-from .axes import DEFAULT_STUDENT, RESERVED, Axis, Scalar, as_table, axis_table, set_field
+from ..problem.students import AbstractSizedStudent
+from .axes import RESERVED, Axis, Scalar, as_table, axis_table, set_field
+from .cells import Cell, Point, Student, Teacher, resolved_protocol
+from .checks import check_coordinates, check_probes, usual_probes
 from .errors import StudyError, StudyWarning, messages, suggestion
 from .sources import PartSource, load, used
 
-Teacher = chosen(AbstractTeacher)
-Student = chosen(AbstractStudent, DEFAULT_STUDENT)
-
-
-class Cell(Spec):
-    """One grid point, resolved: what all its members share."""
-
-    teacher: Teacher  # pyright: ignore[reportInvalidTypeForm]
-    student: Student  # pyright: ignore[reportInvalidTypeForm]
-    protocol: dict[str, Any]
-
-    @cached_property
-    def stages(self) -> Protocol:
-        return resolve(self.protocol)[0]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _resolve_protocol(cls, data: Any):
-        if isinstance(data, dict) and "protocol" in data:
-            data = data | {"protocol": _resolved_protocol(data["protocol"])}
-        return data
-
-    @model_validator(mode="after")
-    def _check(self):
-        if isinstance(self.student, AbstractSizedStudent):
-            self.student.check(self.teacher)
-        for stage in self.stages.stages:
-            if isinstance(stage.update, AbstractInstantUpdate):
-                stage.update.check(self.student, self.teacher)
-            for rule in stage.slow_rules:
-                if not isinstance(self.student, PROBES[rule].of):
-                    raise ValueError(
-                        f"protocol.{rule}: got a rule in the stage {stage.name!r} that a {self.student.kind} student "
-                        "cannot meet; end it by grad_norm, loss or steps"
-                    )
-            if stage.layers != "both" and not isinstance(self.student, AbstractSizedStudent):
-                raise ValueError(
-                    f"protocol.layers: got {stage.layers!r} in the stage {stage.name!r} for a {self.student.kind} student, all of whose "
-                    "weights move; leave layers out"
-                )
-        return self
-
-
-class Point(NamedTuple):
-    """A cell and where it lies on the grid."""
-
-    place: tuple[int, ...]
-    labels: dict[str, Scalar]
-    cell: Cell
+NO_STEP = 2**31 - 1
+"""A step that no member's clock reaches."""
 
 
 class Study(Spec):
@@ -337,20 +289,15 @@ class Study(Spec):
             return data
         data = dict(data)
         if isinstance(data.get("protocol"), Protocol | dict):
-            data["protocol"] = _resolved_protocol(as_table(data["protocol"]))
+            data["protocol"] = resolved_protocol(as_table(data["protocol"]))
         if data.get("probes") is None:
-            data["probes"] = _usual_probes(data.get("student"))
+            data["probes"] = usual_probes(data.get("student"))
         if isinstance(data.get("axes"), dict):
             data["axes"] = {name: axis_table(name, axis, data) for name, axis in data["axes"].items()}
         return data
 
     @model_validator(mode="after")
     def _check(self):
-        self._check_probes()
-        self._check_coordinates()
-        # Frozen fields are set here alone, before anyone can have looked: which own parts a study has is known last.
-        own = used(self._parts(), self.parts)
-        object.__setattr__(self, "parts", tuple(own))
         for name in self.axes:
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or name in RESERVED:
                 raise ValueError(
@@ -360,6 +307,16 @@ class Study(Spec):
         for point in self.points:
             if not isinstance(self.records, tuple) and self.member_cap(point.cell) < 1:
                 raise ValueError("protocol: got no descent stage; a member needs at least one step")
+            if self.member_cap(point.cell) >= NO_STEP:
+                raise ValueError(
+                    f"protocol: got {self.member_cap(point.cell):,} steps; a member's clock counts up to {NO_STEP - 1:,}: lower "
+                    "the steps or set max_steps"
+                )
+        check_probes(self)
+        check_coordinates(self)
+        # Frozen fields are set here alone, before anyone can have looked: which own parts a study has is known last.
+        own = used(self._parts(), self.parts)
+        object.__setattr__(self, "parts", tuple(own))
         return self
 
     def _parts(self) -> Iterator[Any]:
@@ -371,60 +328,3 @@ class Study(Spec):
                 yield sigma
             for stage in point.cell.stages.stages:
                 yield from (stage.update, stage.penalty, stage.step_size_schedule, stage.weight_decay_schedule)
-
-    def _check_probes(self) -> None:
-        for name in self.probes:
-            if name not in PROBES:
-                raise ValueError(f"probes: got {name!r}{suggestion(name, list(PROBES))}")
-            for point in self.points:
-                if reason := _refusal(PROBES[name], point.cell):
-                    raise ValueError(f"probes: got {name!r} {reason}; leave this probe out")
-
-    def _check_coordinates(self) -> None:
-        for point in self.points if self.coordinates == "reduced" else ():
-            if not isinstance(point.cell.student, AbstractSizedStudent):
-                raise ValueError(
-                    f"coordinates: got 'reduced' for a {point.cell.student.kind} student, which has none; leave it out"
-                )
-            for stage in point.cell.stages.stages:
-                if not stage.takes_steps:
-                    continue
-                for part in (stage.update, stage.penalty):
-                    if not getattr(part, "rotation_equivariant", getattr(part, "rotation_invariant", False)):
-                        raise ValueError(
-                            f"coordinates: got 'reduced' with the {part.role} {part.kind!r} in the stage {stage.name!r}, which knows the axes "
-                            'of the input: in other coordinates it is another one; take coordinates = "auto" or "full"'
-                        )
-
-
-def _usual_probes(student: Any) -> list[str]:
-    """The probes of a study that names none."""
-    kind = student.get("kind", DEFAULT_STUDENT) if isinstance(student, dict) else getattr(student, "kind", None)
-    cls = REGISTRY["student"].get(kind, AbstractStudent) if isinstance(kind, str) else AbstractStudent
-    return [name for name, probe in PROBES.items() if probe.default and issubclass(cls, probe.of)]
-
-
-def _refusal(probe: AbstractProbe, cell: Cell) -> str | None:
-    """Why a probe cannot be measured of a cell's members."""
-    if not isinstance(cell.student, probe.of):
-        return f"for a {cell.student.kind} student, of which it is not defined"
-    if isinstance(probe, AbstractCertificateProbe):
-        sigma = cell.teacher.sigma
-        if not sigma.homogeneous:
-            return (
-                f"with activation {sigma.name}, which is not 1-homogeneous: the certificate needs relu, abs, relu_even, "
-                "abs_centred or linear"
-            )
-        other = [s.penalty.kind for s in cell.stages.stages if s.penalty.kind != "l2"]
-        if other:
-            return f"under the penalty {other[0]!r}: the convex problem behind the certificate is that of l2"
-    return None
-
-
-def _resolved_protocol(table: Any) -> dict[str, Any]:
-    try:
-        return as_table(resolve(table)[1])
-    except ValidationError as error:
-        raise ValueError("\n".join(f"protocol.{line}" for line in messages(error))) from None
-    except ValueError as error:
-        raise ValueError(f"protocol.{error}") from None
