@@ -11,7 +11,6 @@ of the three tables can be an axis:
 A cell is one point of the product of all axes; a member is a cell with a seed.
 """
 
-import hashlib
 import itertools
 import json
 import math
@@ -27,7 +26,7 @@ import numpy as np
 import tomli_w
 from pydantic import Field, PositiveInt, ValidationError, model_validator
 
-from . import protocols
+from . import identity, protocols
 from .axes import RESERVED, Axis, Scalar, as_table, axis_table, set_field
 from .draws import Space, full_space
 from .errors import StudyError, StudyWarning, messages, suggestion
@@ -137,8 +136,19 @@ class Study(Spec):
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The study of a dataset's `study` attribute."""
-        return cls._validated(json.loads(text), "study: ", quiet=True)
+        """The study of a dataset's `study` attribute, whose text stays what it is.
+
+        **Raises:** `StudyError` where the text is no study.
+        """
+        try:
+            table = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise StudyError(f"study: is not valid JSON: {error}") from None
+        if not isinstance(table, dict):
+            raise StudyError(f"study: got {text[:40]!r}; the text of a study is a JSON table")
+        study = cls._validated(table, "study: ", quiet=True)
+        study.__dict__["text"] = text
+        return study
 
     @classmethod
     def _validated(cls, data: dict[str, Any], prefix: str, quiet: bool = False) -> Self:
@@ -277,10 +287,14 @@ class Study(Spec):
         return tomli_w.dumps(self.resolved())
 
     @cached_property
+    def text(self) -> str:
+        """The study as JSON: the text that was stored, where it was read from one, else the resolved study."""
+        return identity.text_of(self.resolved())
+
+    @cached_property
     def hash(self) -> str:
-        """SHA-256 of the resolved study."""
-        text = json.dumps(self.resolved(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        """SHA-256 of `text` without the name and the question."""
+        return identity.identity(self.text)
 
     def warn(self) -> None:
         """Warns of step sizes with which descent cannot stay at the teacher."""

@@ -17,6 +17,7 @@ LAYERS = [
     {"members"},
     {"study"},
     {"axes"},
+    {"identity"},
     {"errors"},
     {"engine"},
     {"stability"},

@@ -22,6 +22,7 @@ def labelled(
         for name, v in variables(study).items()
     }
     data["status"].attrs.update(flag_values=np.array(list(STATUS.values()), np.int8), flag_meanings=" ".join(STATUS))
+    data["status"].attrs["comment"] = "probes of diverged members may be infinite or NaN"
     for name, (values, long_name) in _cell_sizes(study, box).items():
         if name not in axes:  # else the coordinate says it
             data[name] = xr.Variable(axes, values.reshape(box.shape[:-1]), _said("1", long_name))
@@ -31,7 +32,7 @@ def labelled(
         "Conventions": "CF-1.11",
         "schema_version": SCHEMA_VERSION,
         "complete": int(complete),
-        "study": study.model_dump_json(exclude_none=True),
+        "study": study.text,
         "study_hash": study.hash,
         "box": json.dumps(box.runs()),
         **provenance,

@@ -1,8 +1,9 @@
 """The dataset's schema: what every variable is called, measured in and may hold; checked on write and read.
 
-NaN never means "missing". A finished member has a finite value of every probe; a member that is `not_run`
-or still `running` has NaN, and its status says so. A stage that a member never ended has
-`stage_end_step` = −1 and NaN; nothing else is NaN.
+NaN never means "missing". A finished member has a value of every probe; a member that is `not_run` or still
+`running` has NaN, and its status says so. A stage that a member never ended has `stage_end_step` = −1 and NaN. A
+member that is `diverged` has the values of networks that left the range of numbers: they may be infinite or NaN.
+Nothing else is NaN.
 """
 
 import json
@@ -11,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from ..identity import is_identity
 from ..probes import PROBES
 from ..study import Study
 from .boxes import Box
@@ -121,9 +123,9 @@ def check(ds: xr.Dataset, values: bool = True) -> None:
         version <= SCHEMA_VERSION,
         f"schema_version: got {version}, this version reads up to {SCHEMA_VERSION}; update gd-atlas",
     )
+    _require(is_identity(ds.attrs["study"], ds.attrs["study_hash"]), "study_hash: does not belong to the stored study")
     study = Study.from_json(ds.attrs["study"])
-    _require(study.hash == ds.attrs["study_hash"], "study_hash: does not belong to the stored study")
-    box = Box.from_runs(json.loads(ds.attrs["box"])) if "box" in ds.attrs else Box.whole(study)
+    box = Box.from_runs(json.loads(ds.attrs["box"]), study) if "box" in ds.attrs else Box.whole(study)
     expected = sizes(study) | dict(zip((*study.axes, "seed"), box.shape, strict=True))
     for name, variable in variables(study).items():
         _require(name in ds, f"variable {name!r} is missing")
@@ -149,10 +151,11 @@ def _check_values(ds: xr.Dataset, study: Study) -> None:
     if ds.attrs["complete"]:
         _require(bool(finished.all()), "complete: says yes, but some members are not finished")
     reached = ds["stage_end_step"] >= 0
+    regular = finished & (status != STATUS["diverged"])
     for name, variable in variables(study).items():
         if variable.dtype is not None:
             continue
-        known = reached & finished if "stage" in variable.dims else finished
+        known = reached & regular if "stage" in variable.dims else regular
         if np.isnan(ds[name].values).any():
             bad = ds[name].isnull() & known
             _require(not bool(bad.any()), f"{name}: is NaN for {int(bad.sum())} values of finished members")
