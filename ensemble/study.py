@@ -147,7 +147,7 @@ class Study(Spec):
         if not isinstance(table, dict):
             raise StudyError(f"study: got {text[:40]!r}; the text of a study is a JSON table")
         study = cls._validated(table, "study: ", quiet=True)
-        study.__dict__["text"] = text
+        object.__setattr__(study, "text", text)  # the cached property's value
         return study
 
     @classmethod

@@ -9,12 +9,14 @@ import shutil
 import socket
 import stat
 from collections.abc import Callable, Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, cast
 
 import h5py
 import numpy as np
 import xarray as xr
+from h5py import h5d, h5l, h5o  # pyright: ignore[reportAttributeAccessIssue]  # compiled, without stubs
 
 from .schema import StoreError
 
@@ -102,7 +104,7 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def open_plain(path: Path, mode: str = "rb") -> IO[Any]:
+def open_plain(path: Path) -> BufferedReader:
     """Opens a plain file for reading, without following a link and without waiting for who writes to a pipe.
 
     **Raises:** `FileNotFoundError`; `OSError` that says what it is where it is no plain file.
@@ -110,7 +112,7 @@ def open_plain(path: Path, mode: str = "rb") -> IO[Any]:
     if not stat.S_ISREG(os.lstat(path).st_mode):
         raise OSError(errno.EINVAL, NOT_PLAIN)
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    return os.fdopen(handle, mode)
+    return os.fdopen(handle, "rb")
 
 
 NOT_PLAIN = "is a link, a folder, a pipe or a device, no plain file"
@@ -176,9 +178,9 @@ def refuse_references(path: Path) -> None:
     with _said_as_os_error(), h5py.File(path, "r") as file:
         for name in file.id:
             link = file.id.links.get_info(name)
-            found = h5py.h5o.open(file.id, name) if link.type == h5py.h5l.TYPE_HARD else None
-            how = found.get_create_plist() if isinstance(found, h5py.h5d.DatasetID) else None
-            if how is None or how.get_external_count() or how.get_layout() == h5py.h5d.VIRTUAL:
+            found = h5o.open(file.id, name) if link.type == h5l.TYPE_HARD else None
+            how: Any = found.get_create_plist() if isinstance(found, h5d.DatasetID) else None
+            if how is None or how.get_external_count() or how.get_layout() == h5d.VIRTUAL:
                 raise OSError(errno.EINVAL, f"the values of {name.decode()} are not in this file")
 
 

@@ -74,7 +74,7 @@ def describe(path: Path) -> str:
 def holder(path: Path) -> dict | None:
     """What the lock file says of its holder; None where it says nothing."""
     try:
-        with open_plain(path, "r") as file:
+        with open_plain(path) as file:
             who = json.loads(file.read())
         return who if isinstance(who, dict) and {"host", "pid", "since"} <= set(who) else None
     except (OSError, ValueError, TypeError):

@@ -43,7 +43,7 @@ class SessionEntry(_Part):
     """What one run of the command cost, and what it ran on."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
-    __pydantic_extra__: dict[str, str | int | float]
+    __pydantic_extra__: dict[str, str | int | float]  # pyright: ignore[reportIncompatibleVariableOverride]  # as pydantic has it
 
     wall_time: float = Field(ge=0)
     engine: str
@@ -84,7 +84,7 @@ class Manifest(_Part):
     @classmethod
     def _read(cls, file: Path) -> Self:
         try:
-            with open_plain(file, "r") as opened:
+            with open_plain(file) as opened:
                 data = json.loads(opened.read())
             version = data["layout_version"]
             if isinstance(version, int) and version > LAYOUT_VERSION:

@@ -80,9 +80,9 @@ class Shards:
 
     def read(self, number: int, name: str, places: tuple[np.ndarray, ...]) -> np.ndarray:
         """A variable of a box at places along its increasing indices, whole in its other dimensions."""
+        if name == "status" and number in self.statuses:
+            return self.statuses[number][np.ix_(*places)]
         for _ in range(_LISTINGS):
-            if name == "status" and number in self.statuses:
-                return self.statuses[number][np.ix_(*places)]
             path, order = self.paths[number], self.orders.get(number)
             indices = places if order is None else tuple(o[p] for o, p in zip(order, places, strict=True))
             try:
@@ -90,7 +90,7 @@ class Shards:
             except FileNotFoundError:
                 with self.listing:
                     self._list_anew(number, path)
-        raise StoreError(f"{path}: changes faster than it can be read; {_REOPEN}")
+        raise StoreError(f"{self.directory}: its files change faster than they can be read; {_REOPEN}")
 
     def _read(self, path: Path, name: str, indices: tuple[np.ndarray, ...]) -> np.ndarray:
         reason = self.reasons.get(path) or damage(path)
@@ -111,11 +111,11 @@ class Shards:
             return  # another thread did
         try:
             directory = RunDirectory.open(self.directory)
-            found = directory.survey(verify=False)
         except FileNotFoundError:
-            found = None
-        newer = found and (found.partial | found.stored).get(number)
-        if found is None or newer is None or directory.study.hash != self.study_hash:
+            raise StoreError(f"{gone}: is gone, and its directory with it; bring it back and {_REOPEN}") from None
+        found = directory.survey(verify=False)
+        newer = (found.partial | found.stored).get(number)
+        if newer is None or directory.study.hash != self.study_hash:
             raise StoreError(f"{gone}: is gone: the run went on since the dataset was opened; {_REOPEN}") from None
         order = _orders(directory, found).get(number)
         if number in self.statuses:
