@@ -165,7 +165,7 @@ def attributes(path: Path, *names: str) -> dict[str, Any]:
 
     **Raises:** `OSError` where it is no such file.
     """
-    with _said_as_os_error(), h5py.File(path, "r") as file:
+    with _said_as_os_error(), _opened(path) as file:
         found = {name: np.asarray(file.attrs[name]).reshape(-1)[0] for name in names if name in file.attrs}
         return {k: v.decode() if isinstance(v, bytes) else v for k, v in found.items()}
 
@@ -175,13 +175,23 @@ def refuse_references(path: Path) -> None:
 
     **Raises:** `OSError`.
     """
-    with _said_as_os_error(), h5py.File(path, "r") as file:
+    with _said_as_os_error(), _opened(path) as file:
         for name in file.id:
             link = file.id.links.get_info(name)
             found = h5o.open(file.id, name) if link.type == h5l.TYPE_HARD else None
             how: Any = found.get_create_plist() if isinstance(found, h5d.DatasetID) else None
             if how is None or how.get_external_count() or how.get_layout() == h5d.VIRTUAL:
                 raise OSError(errno.EINVAL, f"the values of {name.decode()} are not in this file")
+
+
+def _opened(path: Path) -> h5py.File:
+    """**Raises:** `FileNotFoundError` where a file is gone, also where HDF5 was about to open it."""
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        if not os.path.lexists(path):
+            raise FileNotFoundError(errno.ENOENT, "is gone", str(path)) from None
+        raise error
 
 
 @contextlib.contextmanager
@@ -195,5 +205,5 @@ def _said_as_os_error() -> Iterator[None]:
 
 def read_variable(path: Path, name: str, where: Any = ...) -> np.ndarray:
     """Part of a variable of a netCDF4 file. h5py opens a file in a twentieth of the time that netCDF4 takes."""
-    with h5py.File(path, "r") as file:
+    with _opened(path) as file:
         return np.asarray(cast(h5py.Dataset, file[name])[where])

@@ -1,5 +1,6 @@
 """One variable over the shards of a run directory, read lazily and verified before the first of its values."""
 
+import contextlib
 import math
 import threading
 from collections.abc import Callable
@@ -88,7 +89,7 @@ class Shards:
             try:
                 return self._read(path, name, indices)
             except FileNotFoundError:
-                with self.listing:
+                with self.listing, contextlib.suppress(FileNotFoundError):
                     self._list_anew(number, path)
         raise StoreError(f"{self.directory}: its files change faster than they can be read; {_REOPEN}")
 
