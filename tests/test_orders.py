@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import ensemble as ens
-from ensemble.launch import status
+from analysis.refinement import Addition
+from ensemble.launch import refine, status
 from ensemble.store import Box
 from ensemble.store import directory as directory_module
 from ensemble.store.boxes import regions_beyond
@@ -124,3 +125,15 @@ def test_random_orders_interruptions_and_extensions(tmp_path, monkeypatch):
     chance = random.Random(1)
     monkeypatch.setattr(directory_module, "_MOST_MEMBERS", 3)
     assert sum(live(chance, tmp_path / str(i), 3) for i in range(2)) >= 3
+
+
+def test_a_refinement_along_a_descending_axis(tmp_path):
+    """The directory's own values increase; those of the study file do not."""
+    study = tiny(records=0, axes={"weight_decay": [0.05, 0.0], "separation": [1.2, 0.8, 0.4]})
+    first = [Addition(x, y, range(2)) for x in (0.05, 0.0) for y in (1.2, 0.8, 0.4)]
+    more = [[Addition(0.0, 0.6, range(2))], [Addition(0.05, 1.0, range(1, 3))], []]
+    ds = refine(study, tmp_path, "weight_decay", "separation", budget=100, first=first, propose=lambda *_: more.pop(0))
+    assert int((ds["status"] >= 2).sum()) == 16
+    whole = ens.run(study.replace(seeds=3, axes={"weight_decay": [0.05, 0.0], "separation": [0.4, 0.6, 0.8, 1.0, 1.2]}))
+    done = (ds["status"] >= 2).values
+    np.testing.assert_array_equal(ds["loss"].values[done], whole["loss"].values[done])

@@ -220,6 +220,7 @@ class _ClusterRun:
         done: Done = future.result()
         if done.contents is not None:
             adopt_file(self.directory.shards, done.name, done.contents)
+        self.directory.trust(done.name)
         self.ended += np.array(done.ended)
         self.work = self.work.plus(done.work)
 

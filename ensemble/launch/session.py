@@ -82,6 +82,7 @@ def _prepare(
         directory = RunDirectory.open(path)
     except FileNotFoundError:
         return RunDirectory.make(path, study, wanted)
+    directory.make_folders()
     directory.remove_temporaries()
     if directory.damaged_manifest:
         say(f"{directory.damaged_manifest}; its copy is taken")

@@ -8,6 +8,7 @@ verified.json   size and time of change of the files whose checksums a run compu
 lock            who is at work
 """
 
+import contextlib
 import json
 import math
 import os
@@ -96,12 +97,16 @@ class RunDirectory:
         """A new directory for a study, or for some boxes of it; `path` must exist."""
         boxes = _cut([Box.whole(study)] if wanted is None else wanted, study)
         made = cls(path, [Generation(study, boxes, 0)], [])
-        for name in FOLDERS:
-            listed(path / name)
-            (path / name).mkdir(exist_ok=True)
+        made.make_folders()
         remove_temporaries(path)
         made.save()
         return made
+
+    def make_folders(self) -> None:
+        """Makes the folders of a directory where they are missing, as in a copy that left empty ones out."""
+        for name in FOLDERS:
+            listed(self.path / name)
+            (self.path / name).mkdir(exist_ok=True)
 
     def extended(self, study: Study, wanted: Sequence[Box] | None = None) -> Self:
         """This directory for a study that adds seeds or axis values to its own, or for some new boxes of such a study.
@@ -202,6 +207,11 @@ class RunDirectory:
             aside = path.with_name(f"{path.name}.{count}.damaged")
         os.replace(path, aside)
         return aside
+
+    def trust(self, name: str) -> None:
+        """Takes the word of a worker, who computed the checksum of a shard that it wrote."""
+        with contextlib.suppress(FileNotFoundError):  # a file system may show it later
+            written(self.shards / name)
 
     def remember(self) -> None:
         """Leaves word of the files whose checksums this process computed, so that others need not."""

@@ -178,8 +178,9 @@ def refuse_references(path: Path) -> None:
     with _said_as_os_error(), _opened(path) as file:
         for name in file.id:
             link = file.id.links.get_info(name)
-            found = h5o.open(file.id, name) if link.type == h5l.TYPE_HARD else None
-            how: Any = found.get_create_plist() if isinstance(found, h5d.DatasetID) else None
+            found: Any = h5o.open(file.id, name) if link.type == h5l.TYPE_HARD else None
+            own = isinstance(found, h5d.DatasetID)
+            how = found.get_create_plist() if own else None
             if how is None or how.get_external_count() or how.get_layout() == h5d.VIRTUAL:
                 raise OSError(errno.EINVAL, f"the values of {name.decode()} are not in this file")
 

@@ -1,6 +1,7 @@
 """The manifest: what a run directory is to compute, as a typed model with its own checksum, kept twice.
 
-Version 1 had no checksum and no copy; it is checked as far as it can be, and becomes version 2 at the next run.
+Version 1 had no checksum and no copy; it is checked as far as it can be, and becomes version 2 when a
+run next computes something.
 """
 
 import hashlib
