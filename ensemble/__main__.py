@@ -161,8 +161,8 @@ def status_command(directory: RunFolder) -> None:
     for path, reason in found.bad.items():
         _say(f"damaged: {path}: {reason}")
     if now.progress is not None and missing:
-        seconds, share = now.progress["seconds"], now.progress["share"]
-        rate = now.progress["member_steps"] / max(seconds, 1e-9)
+        seconds, share = now.progress.seconds, now.progress.share
+        rate = now.progress.member_steps / max(seconds, 1e-9)
         left = f", about {seconds * (1 - share) / share:,.0f} s left" if share > 0 else ""
         _say(f"this run: {seconds:,.0f} s, {rate:,.0f} member-steps/s{left}")
     table = Table(*study.axes, *STATUS)
@@ -174,10 +174,14 @@ def status_command(directory: RunFolder) -> None:
 
 
 @app.command("collect")
-def collect_command(directory: RunFolder, file: Annotated[Path, typer.Argument(metavar="FILE.nc")]) -> None:
+def collect_command(
+    directory: RunFolder,
+    file: Annotated[Path, typer.Argument(metavar="FILE.nc")],
+    overwrite: Annotated[bool, typer.Option(help="replace a file that this command did not write")] = False,
+) -> None:
     """Write a run directory's dataset as one compressed netCDF4 file."""
     with _errors_said():
-        collect(directory, file)
+        collect(directory, file, overwrite)
     _say(f"dataset: {file} ({file.stat().st_size / 2**20:,.1f} MiB)")
 
 

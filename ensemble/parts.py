@@ -7,12 +7,14 @@ over one compiles nothing. All else is its structure, which chooses the program.
 """
 
 import abc
+import contextlib
 import difflib
 import functools
 import hashlib
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
@@ -139,7 +141,34 @@ def chosen(base: type[P], default: str | None = None) -> Any:
 
     `default` is the kind of a table that says none.
     """
-    return Annotated[SerializeAsAny[base], BeforeValidator(functools.partial(_parsed, base.role, default))]
+    held: Any = SerializeAsAny[base | UnknownPart]  # pyright: ignore[reportOperatorIssue]
+    return Annotated[held, BeforeValidator(functools.partial(_parsed, base.role, default))]
+
+
+_lenient: ContextVar[bool] = ContextVar("lenient", default=False)
+
+
+@contextlib.contextmanager
+def lenient() -> Iterator[None]:
+    """Inside it, a part that is not known is kept as the table that it is: a dataset can be read without its parts."""
+    token = _lenient.set(True)
+    try:
+        yield
+    finally:
+        _lenient.reset(token)
+
+
+def is_lenient() -> bool:
+    """Whether parts that are not known are kept as tables."""
+    return _lenient.get()
+
+
+class UnknownPart(Part):
+    """A part that could not be imported: what it says, and nothing that it does."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: str
 
 
 def _parsed(role: str, default: str | None, value: Any) -> Any:
@@ -154,6 +183,8 @@ def _parsed(role: str, default: str | None, value: Any) -> Any:
     try:
         cls = lookup(role, kind)
     except ValueError as error:
+        if is_lenient() and isinstance(kind, str):
+            return UnknownPart.model_validate(table)
         raise ValueError(f"kind: {error}") from None
     return cls.model_validate(table)
 

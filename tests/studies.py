@@ -31,6 +31,29 @@ def small(**changes) -> ens.Study:
     return study.replace(**changes) if changes else study
 
 
+def tiny(**changes) -> ens.Study:
+    """3 cells of 2 seeds, 20 steps, three probes: for tests of files, which need many directories."""
+    fields = {
+        "name": "tiny",
+        "question": "what is stored?",
+        "seeds": 2,
+        "records": 3,
+        "probes": ["loss", "max_angle", "active"],
+        "teacher": {
+            "kind": "separated_pairs",
+            "activation": "abs_centred",
+            "neurons": 2,
+            "inputs": 4,
+            "separation": 0.8,
+        },
+        "student": {"neurons": 3, "start": "balanced"},
+        "protocol": {"kind": "halving_decay", "weight_decay": 0.05, "epochs": 2, "epoch_steps": 10},
+        "axes": {"weight_decay": [0.0, 0.05, 0.1]},
+    }
+    study = ens.Study.model_validate(fields)
+    return study.replace(**changes) if changes else study
+
+
 def heavy_tailed(**changes) -> ens.Study:
     """Members that end by their gradient norm after very different numbers of steps."""
     fields = {

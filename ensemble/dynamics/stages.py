@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, PrivateAttr
 
-from ..parts import Spec, chosen
+from ..parts import Spec, UnknownPart, chosen
 from ..problem.penalties import L2, AbstractPenalty, AbstractProximalPenalty
 from .schedules import Schedule
 from .updates import AbstractSteppedUpdate, AbstractUpdate, Descent, Proximal
@@ -63,7 +63,7 @@ class Stage(Spec):
 
     @property
     def takes_steps(self) -> bool:
-        return isinstance(self.update, AbstractSteppedUpdate)
+        return isinstance(self.update, AbstractSteppedUpdate | UnknownPart)
 
     @property
     def decoupled(self) -> bool:
@@ -106,7 +106,7 @@ class Protocol(Spec):
     def rotation_equivariant(self) -> bool:
         """Whether no stage knows the axes of the input."""
         return all(
-            stage.penalty.rotation_invariant and stage.update.rotation_equivariant
+            getattr(stage.penalty, "rotation_invariant", False) and getattr(stage.update, "rotation_equivariant", False)
             for stage in self.stages
             if stage.takes_steps
         )

@@ -147,7 +147,7 @@ class _ClusterRun:
 
     def run(self) -> None:
         state = "failed"
-        study = self.directory.study.model_dump_json(exclude_none=True)
+        study = self.directory.study.text
         token = self.directory.path / f".shared.{uuid.uuid4().hex}"
         token.touch()
         running: dict[Future, int] = {}
@@ -165,16 +165,14 @@ class _ClusterRun:
                         key=f"shard-{number}-{uuid.uuid4().hex}",
                     )
                     running[future] = number
-                with contextlib.suppress(TimeoutError):
-                    ended: Any = wait(list(running), timeout=1.0, return_when="FIRST_COMPLETED")
-                    for future in ended.done:
-                        self._take(future, running.pop(future))
+                for future in self._ended(running):
+                    self._take(future, running.pop(future))
                 if self.client.status not in ("running", "connecting"):
                     raise ConnectionError(f"the client is {self.client.status}")
                 self.session.progress(self.ended, self.work, dict)
             self.session.save()
-            for path in self.directory.survey(verify=False).twins:
-                path.unlink(missing_ok=True)
+            if not self.stopped.is_set():
+                self.directory.finish()
             state = "stopped" if self.stopped.is_set() else "complete"
         except (OSError, CancelledError) as error:
             raise StoreError(
@@ -186,6 +184,14 @@ class _ClusterRun:
                 self.client.cancel(list(running), force=True)
             token.unlink(missing_ok=True)
             self.session.note(state, {})
+
+    def _ended(self, running: dict[Future, int]) -> list[Future]:
+        """The tasks that ended, waited for a second at most."""
+        try:
+            ended: Any = wait(list(running), timeout=1.0, return_when="FIRST_COMPLETED")
+        except TimeoutError:
+            return []
+        return list(ended.done)
 
     def _workers(self) -> int:
         return len(self.client.scheduler_info(n_workers=-1)["workers"])
@@ -203,11 +209,18 @@ class _ClusterRun:
                 ) from error
             self.left.append(number)
             return
+        if isinstance(error, OSError | CancelledError):
+            # What a task cannot do on its worker is no sign that the scheduler is gone.
+            raise StoreError(
+                f"shard {number}: failed on a worker: {error!r}; what is stored is safe: mend it there, then run the "
+                "same command again"
+            ) from error
         if error is not None:
             raise error
         done: Done = future.result()
         if done.contents is not None:
             adopt_file(self.directory.shards, done.name, done.contents)
+        self.directory.trust(done.name)
         self.ended += np.array(done.ended)
         self.work = self.work.plus(done.work)
 

@@ -19,13 +19,15 @@ from ..store import (
     Collection,
     Results,
     RunDirectory,
+    StoreError,
     Survey,
     bytes_a_member,
     of_sessions,
+    open_box,
     open_dataset,
     provenance,
 )
-from ..study import Study
+from ..study import Study, StudyError
 from .report import Report, Reporter
 from .session import Session, opened, session_facts
 from .signals import stop_on_signal
@@ -79,6 +81,11 @@ def run(
     **Raises:** `StudyError` where `out` holds another study or the study cannot be run; `StoreError` where `out` cannot
     be written or another run is at work there.
     """
+    for name, given in (("overwrite", overwrite), ("boxes", boxes is not None)):
+        if given and out is None:
+            raise StudyError(
+                f"{name}: got a value without `out`; it is of a run directory: give `out`, or leave it out"
+            )
     kernels = kernels_of(study, engine)
     if out is None:
         return _run_in_memory(study, on_progress, engine)
@@ -203,14 +210,25 @@ class _LocalRun(Watch):
         state = "failed"
         try:
             with ThreadPoolExecutor(1, thread_name_prefix="gd-atlas-writer") as self.writer:
-                run_workloads(self._workloads(), self)
+                try:
+                    run_workloads(self._workloads(), self)
+                except Exception as error:
+                    self._say_failed_writes(error)
+                    raise
                 self._await_writes()
             self.session.save()
-            state = "stopped" if self.stopped.is_set() else "complete"
             if not self.stopped.is_set():
-                self.directory.drop_partial()
+                self.directory.finish()
+            state = "stopped" if self.stopped.is_set() else "complete"
         finally:
             self.session.note(state, {})
+
+    def _say_failed_writes(self, error: Exception) -> None:
+        """Raises what went wrong with a shard that was being written when the engine failed."""
+        for write in self.writes:
+            failed = write.exception()
+            if failed is not None:
+                raise StoreError(f"{failed} (and the computation failed: {error})") from error
 
     def _workloads(self) -> Iterator[Workload]:
         """Boxes in order, so many at a time that their results fit into memory."""
@@ -232,11 +250,10 @@ class _LocalRun(Watch):
         """Takes over the boxes that were kept partly filled; returns the flights whose records these have."""
         flying = []
         for number in numbers:
-            path = self.found.partial.get(number)
-            if path is None:
+            if number not in self.found.partial:
                 continue
             results = Results(self.directory.study, self.collection.boxes[number])
-            with open_dataset(path) as ds:
+            with open_box(self.directory, self.found, number) as ds:
                 results.adopt(ds)
             flying.append(results.members[results.status == STATUS["running"]])
             self.collection.adopt(number, results)

@@ -83,7 +83,7 @@ class GroupSink:
 
     def __init__(self, collection: Collection, stage_numbers: list[int]):
         self.collection, self.stage_numbers = collection, stage_numbers
-        self.probes = collection.study.stored_probes
+        self.probes = set(collection.study.stored_probes)
         self.arrays = stored_arrays(collection.study) if collection.study.store_weights else {}
 
     def start(self, members, risk):
@@ -107,7 +107,7 @@ class GroupSink:
         number = self.stage_numbers[stage]
         for results, rows, mine in self.collection.parts(members):
             results.arrays["stage_end_step"][rows, number] = steps[mine]
-            for name in self.probes:
+            for name in self.probes & results.arrays.keys():
                 results.put(name, (rows,), values[name][mine])
                 if f"{name}_stage" in results.arrays:
                     results.put(f"{name}_stage", (rows, number), values[name][mine])

@@ -1,5 +1,6 @@
 """Members in flight as a file: the leaves of what moves, program by program."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import xarray as xr
 
 from ..engine import Flights
 from ..study import Study
+from .files import attributes
 
 
 def flights_dataset(study: Study, flights: list[Flights]) -> xr.Dataset:
@@ -20,8 +22,10 @@ def flights_dataset(study: Study, flights: list[Flights]) -> xr.Dataset:
     return xr.Dataset(arrays, attrs={"study_hash": study.hash, "programs": len(flights)})
 
 
-def read_flights(path: Path) -> tuple[Flights, ...]:
-    """What `flights_dataset` made a file of."""
+def read_flights(path: Path, hashes: Collection[str]) -> tuple[Flights, ...]:
+    """What `flights_dataset` made a file of; none where it is of another study than one of `hashes`."""
+    if attributes(path, "study_hash").get("study_hash") not in hashes:
+        return ()
     with xr.open_dataset(path, engine="netcdf4") as table:
         values = {str(name): variable.values for name, variable in table.variables.items()}
         programs = table.attrs.get("programs")

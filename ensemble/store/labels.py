@@ -10,7 +10,7 @@ import xarray as xr
 from ..problem.students import AbstractSizedStudent
 from ..study import Study
 from .boxes import Box
-from .schema import SCHEMA_VERSION, STATUS, variables
+from .schema import BEFORE_DECAY, SCHEMA_VERSION, STATUS, variables
 
 
 def labelled(
@@ -21,8 +21,10 @@ def labelled(
     data = {
         name: xr.Variable((*axes, "seed", *v.dims), arrays[name], _said(v.units, v.long_name))
         for name, v in variables(study).items()
+        if name in arrays
     }
     data["status"].attrs.update(flag_values=np.array(list(STATUS.values()), np.int8), flag_meanings=" ".join(STATUS))
+    data["status"].attrs["comment"] = "probes of diverged members may be infinite or NaN"
     for name, (values, long_name) in _cell_sizes(study, box).items():
         if name not in axes:  # else the coordinate says it
             data[name] = xr.Variable(axes, values.reshape(box.shape[:-1]), _said("1", long_name))
@@ -30,9 +32,9 @@ def labelled(
         "title": f"gd-atlas ensemble: {study.name}",
         "question": study.question,
         "Conventions": "CF-1.11",
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": SCHEMA_VERSION if set(variables(study)) <= set(data) else BEFORE_DECAY,
         "complete": int(complete),
-        "study": study.model_dump_json(exclude_none=True),
+        "study": study.text,
         "study_hash": study.hash,
         "box": json.dumps(box.runs()),
         **provenance,
