@@ -15,14 +15,15 @@ _configure()
 from . import protocols  # noqa: E402
 from .activations import ACTIVATIONS, AbstractActivation  # noqa: E402
 from .certificate import duality_gap  # noqa: E402
-from .launch import PartialResult, Report, run  # noqa: E402
+from .engine import places  # noqa: E402
+from .launch import PartialResult, Report, reproduce, run, status  # noqa: E402
 from .members import initial  # noqa: E402
 from .network import TwoLayer  # noqa: E402
 from .probes import PROBES  # noqa: E402
 from .protocol import Protocol, Stage  # noqa: E402
 from .risks import AbstractRisk, PopulationRisk, population_gradient, population_loss  # noqa: E402
 from .schedules import Halving, Optax  # noqa: E402
-from .store import STATUS, SchemaError, StoreError, collect, open_dataset  # noqa: E402
+from .store import STATUS, Box, SchemaError, StoreError, collect, open_dataset  # noqa: E402
 from .study import Axis, Study, StudyError, StudyWarning  # noqa: E402
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "AbstractActivation",
     "AbstractRisk",
     "Axis",
+    "Box",
     "Halving",
     "Optax",
     "PartialResult",
@@ -49,8 +51,11 @@ __all__ = [
     "duality_gap",
     "initial",
     "open_dataset",
+    "places",
     "population_gradient",
     "population_loss",
     "protocols",
+    "reproduce",
     "run",
+    "status",
 ]

@@ -11,7 +11,8 @@ import ensemble
 # A module may import those to its right and itself: __main__ → launch → engine/store → study → … → activations.
 LAYERS = [
     {"__main__"},
-    {"progress"},
+    {"console"},
+    {"progress", "tables"},
     {"launch"},
     {"store"},
     {"members"},
@@ -68,10 +69,19 @@ def test_analysis_knows_no_engine_store_or_launch(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("ensemble"):
             inner = node.module.removeprefix("ensemble").removeprefix(".")
-            assert (
-                inner.split(".")[0] in ("", "network", "activations", "certificate", "risks", "study")
-                or inner == "store.schema"
-            )
+            mathematics = ("", "network", "activations", "certificate", "risks", "study")
+            commands = ("console", "tables", "progress")  # what the commands of both sides have in common
+            takes_in = inner == "__main__" and path == Path("analysis/__main__.py")
+            assert inner.split(".")[0] in mathematics + commands or inner == "store.schema" or takes_in
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if p.parts[0] == "ensemble"], ids=str)
+def test_the_simulator_never_imports_the_analysis(path):
+    """Inside functions neither, nor by absolute name."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+        assert not [name for name in names if name.split(".")[0] == "analysis"]
 
 
 def test_every_module_has_a_layer():

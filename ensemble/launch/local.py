@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -25,7 +26,7 @@ from ..store import (
     open_dataset,
     provenance,
 )
-from ..study import Study
+from ..study import Study, StudyError
 from .report import Report, Reporter
 from .session import Session, opened, session_facts
 from .signals import stop_on_signal
@@ -43,7 +44,7 @@ class PartialResult(UserWarning):
 
 
 def run(
-    study: Study,
+    study: Study | str | Path,
     out: str | Path | None = None,
     *,
     on_progress: Callable[[Report], None] = lambda _: None,
@@ -56,7 +57,7 @@ def run(
 
     **Arguments:**
 
-    - `study`: a `Study`.
+    - `study`: a `Study`, or the path of a study file.
     - `out`: a run directory; without it the dataset stays in memory.
     - `on_progress`: called about once a second with a `Report`.
     - `say`: called with a line of text for each thing that is done with a directory that exists already.
@@ -76,6 +77,7 @@ def run(
     **Raises:** `StudyError` where `out` holds another study or the study cannot be run; `StoreError` where `out` cannot
     be written or another run is at work there.
     """
+    study = _study_of(study)
     for group in groups(study):
         choose(group.shape)
     if out is None:
@@ -87,6 +89,14 @@ def run(
             if stopped.is_set():
                 raise KeyboardInterrupt
     return open_dataset(Path(out))
+
+
+def _study_of(study: Any) -> Study:
+    if isinstance(study, str | Path):
+        return Study.from_toml(study)
+    if not isinstance(study, Study):
+        raise StudyError(f"study: got {study!r:.80}; give a Study, or the path of a study file")
+    return study
 
 
 def run_box(study: Study, box: Box) -> tuple[Results, Work]:
