@@ -9,6 +9,9 @@ MARK = "gd-atlas"
 """Stands with a file's kind, such as `gd-atlas picture`, near the begin or the end of every file that is written."""
 _SEARCHED = 2**20
 _MANIFEST = "manifest.json"
+_OF_A_RUN = ("manifest.json", "manifest.copy.json", "progress.json", "verified.json", "lock")
+_WHO = {".png": "Software", ".pdf": "Creator", ".svg": "Creator", ".eps": "Creator", ".ps": "Creator"}
+"""The field of a picture's own metadata that says who wrote it."""
 
 
 def replace(path: Path, kind: str, write: Callable[[Path], object], overwrite: bool = False) -> None:
@@ -26,8 +29,18 @@ def replace(path: Path, kind: str, write: Callable[[Path], object], overwrite: b
     try:
         write(temporary)
         os.replace(temporary, path)
+    except RuntimeError as error:  # what netCDF4 makes of a full disk
+        raise OSError(f"{path}: cannot be written: {error}; free some space, or take another place") from None
+    except ValueError as error:  # such as an ending that is no format
+        raise ValueError(str(error).replace(temporary.name, path.name)) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def marks(path: Path) -> dict[str, str] | None:
+    """The metadata with which a picture is marked; None for a format that has none for it."""
+    field = _WHO.get(path.suffix.lower())
+    return None if field is None else {field: f"{MARK} picture"}
 
 
 def require_free(path: Path, kind: str, overwrite: bool = False) -> None:
@@ -48,10 +61,7 @@ def require_free(path: Path, kind: str, overwrite: bool = False) -> None:
 def _is_of_a_run(path: Path) -> bool:
     path = path.absolute()
     inner = path.parent.name in ("shards", "partial") and (path.parent.parent / _MANIFEST).exists()
-    own = (path.name.startswith("manifest") or path.name in ("progress.json", "lock")) and (
-        path.parent / _MANIFEST
-    ).exists()
-    return inner or own
+    return inner or (path.name in _OF_A_RUN and (path.parent / _MANIFEST).exists())
 
 
 def _is_marked(path: Path, kind: str) -> bool:

@@ -46,7 +46,13 @@ class Command(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if any(parameter.name == "at" for parameter in self.params):
             args = _in_new_words(args)
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            choice = re.search(r"'([^']*)' is not one of (.+)", error.message)
+            if choice is not None:
+                error.message = error.message.rstrip(".") + like(choice[1], re.findall(r"'([^']*)'", choice[2]))
+            raise
 
     def invoke(self, ctx: Any) -> Any:
         try:

@@ -6,11 +6,14 @@ from typing import Annotated
 
 import typer
 import xarray as xr
+from matplotlib.figure import Figure
 
 from ensemble import open_dataset
 from ensemble.console import Command, texts_at, values_of
 
 from ..members import axes, like, select
+from ..plots import save
+from ..writing import replace
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -20,6 +23,11 @@ Below = Annotated[float, typer.Option(help="threshold in the probe's units")]
 Picture = Annotated[Path, typer.Option(help="picture to write (.png, .pdf, .svg)")]
 X = Annotated[str, typer.Option(help="axis to the right")]
 Y = Annotated[str, typer.Option(help="axis upwards")]
+
+
+def write_picture(figure: Figure, out: Path, overwrite: bool) -> None:
+    """Writes a picture; **raises** as `analysis.writing.replace`."""
+    replace(out, "picture", lambda temporary: save(figure, temporary), overwrite)
 
 
 class Analysis(Command):

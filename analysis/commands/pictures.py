@@ -13,10 +13,9 @@ from ensemble.tables import json_rows
 
 from ..console import Column, Form, console, facts_of, label, number, say, say_status, tell
 from ..members import axes, with_units
-from ..plots import save
 from ..plots.neurons import certificate_picture
 from ..writing import MARK, replace, require_free
-from .options import Analysis, Below, Directory, Measure, Picture, X, Y, app, opened
+from .options import Analysis, Below, Directory, Measure, Picture, X, Y, app, opened, write_picture
 
 
 @app.command(cls=Analysis)
@@ -42,7 +41,7 @@ def phase(
     result = analysis.phase(ds, x, y, measure, below, over=over).load()
     numeric = ds[y].dtype.kind in "fiu" and ds.sizes[y] > 1 and ds.sizes["seed"] > 1
     boundary = analysis.boundary(ds, x, y, measure, below) if numeric and over is None else None
-    save(analysis.phase_picture(result, boundary), out, overwrite=overwrite)
+    write_picture(analysis.phase_picture(result, boundary), out, overwrite)
     marked = result.assign_attrs(written_by=f"{MARK} numbers")
     replace(numbers, "numbers", lambda temporary: marked.to_netcdf(temporary, engine="netcdf4"), overwrite)
     if form is not Form.text:
@@ -103,7 +102,7 @@ def difference(
     require_free(out, "picture", overwrite)
     ds = opened(directory, at)
     result = analysis.difference(ds, opened(other, at), measure, below).load()
-    save(analysis.difference_picture(result, x, y), out, overwrite=overwrite)
+    write_picture(analysis.difference_picture(result, x, y), out, overwrite)
     frame = analysis.table(result).rename(columns={"low": "difference_low", "high": "difference_high"})
     columns = [
         Column("pairs", "pairs"),
@@ -155,7 +154,7 @@ def picture(
             figure = analysis.neuron_picture(ds)
         case Kind.certificate:
             figure = certificate_picture(ds)
-    save(figure, out, overwrite=overwrite)
+    write_picture(figure, out, overwrite)
     say(f"picture: {out}")
 
 

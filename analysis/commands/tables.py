@@ -16,8 +16,7 @@ from ..certificate import CERTIFIED, certified
 from ..console import Column, Form, console, facts_of, say, say_log_rank, say_status, tell
 from ..members import finished
 from ..minima import ABSOLUTE, RELATIVE, listed
-from ..plots import save
-from .options import Analysis, Below, Directory, Measure, app, opened
+from .options import Analysis, Below, Directory, Measure, app, opened, write_picture
 
 _ENDS = {"low": "share_low", "high": "share_high"}
 """The ends of a share's interval, where it is not alone in a table."""
@@ -144,7 +143,7 @@ def survival(
     ds = opened(directory, at)
     result = analysis.survival(ds, measure, below=below).load()
     if out is not None:
-        save(analysis.survival_picture(result, along), out, overwrite=overwrite)
+        write_picture(analysis.survival_picture(result, along), out, overwrite)
     tests = None if along is None else analysis.log_rank(ds, along, measure, below=below).load()
     reached = result.attrs["reached"]
     frame = analysis.table(result.drop_dims("step"))

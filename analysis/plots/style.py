@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..members import is_log_spaced
-from ..writing import MARK, replace
+from ..writing import marks
 
 COLUMN, TEXT = 3.4, 6.8
 """Widths of a paper's column and of its text, in inches."""
@@ -34,10 +34,6 @@ STYLE: dict[Any, Any] = {
     "pdf.fonttype": 42,
 }
 """Sized for a paper's text width; `cividis` reads the same with any colour vision."""
-
-
-_MARKED_BY = {".png": "Software", ".pdf": "Creator", ".svg": "Creator", ".eps": "Creator", ".ps": "Creator"}
-"""The field of a format's own metadata that says who wrote it."""
 
 
 def axis_positions(coordinate: xr.DataArray) -> tuple[np.ndarray, np.ndarray, bool]:
@@ -110,17 +106,10 @@ def said_at(at: Mapping[str, Any]) -> str:
     )
 
 
-def save(figure: Figure, path: Path, *, overwrite: bool = False) -> None:
-    """Writes a figure in the format that the name's ending says.
-
-    **Raises:** `ValueError` for an ending that is no format, and where something stands that is no picture of gd-atlas,
-    unless `overwrite` says to replace it.
-    """
-    field = _MARKED_BY.get(path.suffix.lower())
-    metadata = None if field is None else {field: f"{MARK} picture"}
+def save(figure: Figure, path: Path) -> None:
+    """Writes a figure in the format that the name's ending says."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        replace(path, "picture", lambda temporary: figure.savefig(temporary, metadata=metadata), overwrite)
+        figure.savefig(path, metadata=marks(path))
     except ValueError as error:
-        if str(error).startswith("out: "):
-            raise
         raise ValueError(f"out: got {path.name!r}: {error}") from None
