@@ -44,14 +44,14 @@ $(STAMP): requirements.lock pyproject.toml
 run: setup ## the main job: run studies/recovery.toml, draw its phase diagram, write its page
 	@$(PY) -m ensemble run studies/recovery.toml --out data/recovery
 	@$(PY) -m analysis phase data/recovery --x weight_decay --y separation --measure max_angle --below 0.02 \
-		--out data/recovery/phase.png
-	@$(PY) -m analysis report data/recovery
+		--out data/recovery/phase.png --overwrite
+	@$(PY) -m analysis report data/recovery --overwrite
 
 ensemble: setup ## run any study: STUDY=studies/x.toml [OUT=data/x] [SEEDS=n] [DASK=address|local|slurm]
 	@$(PY) -m ensemble run $(STUDY) --out $(OUT) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(DASK),--dask $(DASK))
 
 refine: setup ## members where a boundary is uncertain: STUDY=… OUT=data/x X=axis Y=axis MEASURE=probe BELOW=value BUDGET=members
-	@$(PY) -m ensemble refine $(STUDY) --out $(OUT) --x $(X) --y $(Y) --measure $(MEASURE) --below $(BELOW) --budget $(BUDGET)
+	@$(PY) -m analysis refine $(STUDY) --out $(OUT) --x $(X) --y $(Y) --measure $(MEASURE) --below $(BELOW) --budget $(BUDGET)
 
 status: setup ## how far a run is: OUT=data/x
 	@$(PY) -m ensemble status $(OUT)

@@ -6,7 +6,7 @@ Functions take the dataset of `ensemble.run` or `ensemble.open_dataset` and retu
 from .alignment import by_stage, recovered, trajectory
 from .boundary import boundary
 from .certificate import certificates, duality_gap, profile
-from .convergence import convergence_time, stopping_time, time_quantiles
+from .convergence import stopping_time, time_below, time_quantiles
 from .decay import decay_history, final_decay
 from .families import families
 from .hessian import hessian_eigenvalues
@@ -26,10 +26,12 @@ from .plots import (
 )
 from .rates import rates
 from .reference import optimality_gap, reference_optimum
+from .refine import refine
 from .scaling import scaling
 from .statistics import quantiles, share, wilson
 from .summary import summary
 from .survival import log_rank, survival
+from .tables import table
 
 __all__ = [
     "angle_picture",
@@ -37,7 +39,6 @@ __all__ = [
     "boundary",
     "by_stage",
     "certificates",
-    "convergence_time",
     "decay_history",
     "difference",
     "difference_picture",
@@ -62,6 +63,7 @@ __all__ = [
     "rates",
     "recovered",
     "reference_optimum",
+    "refine",
     "scaling",
     "share",
     "spurious",
@@ -69,6 +71,8 @@ __all__ = [
     "summary",
     "survival",
     "survival_picture",
+    "table",
+    "time_below",
     "time_quantiles",
     "trajectory",
     "trajectory_picture",

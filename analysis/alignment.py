@@ -2,13 +2,14 @@
 
 import xarray as xr
 
-from .members import below, finished, history, probe
+from .members import below as is_below
+from .members import finished, history, probe
 from .statistics import quantiles, share
 
 
-def recovered(ds: xr.Dataset, angle: float = 0.02) -> xr.Dataset:
-    """The share of seeds whose largest active angle ends below `angle` radians, with Wilson intervals."""
-    return share(below(ds, "max_angle", angle), among=finished(ds))
+def recovered(ds: xr.Dataset, below: float = 0.02) -> xr.Dataset:
+    """The share of seeds whose largest active angle ends below `below` radians, with Wilson intervals."""
+    return share(is_below(ds, "max_angle", below), among=finished(ds))
 
 
 def trajectory(ds: xr.Dataset, measure: str, q: tuple[float, ...] = (0.1, 0.5, 0.9)) -> xr.Dataset:

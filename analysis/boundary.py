@@ -19,7 +19,8 @@ from numpy.typing import ArrayLike
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from .members import below, finished, is_log_spaced, only_axes, probe
+from .members import below as is_below
+from .members import finished, is_log_spaced, only_axes, probe
 from .statistics import LEVEL
 
 RESAMPLES = 1000
@@ -33,13 +34,13 @@ def boundary(
     x: str,
     y: str,
     measure: str,
-    value: float,
+    below: float,
     at: dict[str, object] | None = None,
     *,
     level: float = LEVEL,
     resamples: int = RESAMPLES,
 ) -> xr.Dataset:
-    """The y at which half of the seeds have `measure` < `value`, as a function of x.
+    """The y at which half of the seeds have `measure` < `below`, as a function of x.
 
     **Arguments:** two axes, `y` of numbers; any other axis needs a value in `at`. `resamples` of the seeds make the
     band, from fixed keys. Cells may have different numbers of finished seeds, or none.
@@ -57,17 +58,17 @@ def boundary(
     if heights.dtype.kind not in "fiu" or len(heights) < 2:
         raise ValueError(f"y: got {y!r} with the values {heights.tolist()}; a boundary needs two numbers or more")
     if ds.sizes["seed"] < 2:
-        raise ValueError("seed: got one seed a cell; a band over seeds needs two or more: run with --seeds")
+        raise ValueError("seed: got one seed a cell; a band over seeds needs two or more: run more seeds a cell")
     order = np.argsort(heights)
     counted = finished(ds).transpose(x, y, "seed").values[:, order]
-    inside = (below(ds, measure, value).transpose(x, y, "seed").values[:, order]) & counted
+    inside = (is_below(ds, measure, below).transpose(x, y, "seed").values[:, order]) & counted
     heights = heights[order].astype(float)
     scale = Scale.of(heights)
     fit = fit_columns(scale.positions(heights), inside, counted, level, resamples)
     units, name = ds[y].attrs["units"], ds[y].attrs["long_name"]
     own = f"log10({units})" if scale.logarithmic else units
     said = {
-        "boundary": (scale.value(fit["place"]), units, f"{name} at which half of the seeds have {measure} < {value:g}"),
+        "boundary": (scale.value(fit["place"]), units, f"{name} at which half of the seeds have {measure} < {below:g}"),
         "low": (scale.value(fit["low"]), units, f"lower end of the boundary's {level:.0%} bootstrap band"),
         "high": (scale.value(fit["high"]), units, f"upper end of the boundary's {level:.0%} bootstrap band"),
         "width": (_width(fit["low"], fit["high"]), own, "width of the band; 0 where all of it is beyond the grid"),
@@ -75,7 +76,7 @@ def boundary(
         "seeds": (counted.sum(axis=(1, 2)), "1", "members counted"),
     }
     data = {k: (x, values, {"units": u, "long_name": text}) for k, (values, u, text) in said.items()}
-    attributes = {"measure": measure, "below": value, "y": y, "scale": "log" if scale.logarithmic else "linear"}
+    attributes = {"measure": measure, "below": below, "y": y, "scale": "log" if scale.logarithmic else "linear"}
     attributes |= {"level": level, "resamples": resamples, "study": ds.attrs["study"]}
     return xr.Dataset(data, coords={x: ds[x]}, attrs=attributes | {"study_hash": ds.attrs["study_hash"]})
 

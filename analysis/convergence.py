@@ -1,8 +1,8 @@
-"""Convergence times: when a measure falls below a tolerance for good, known between records, censored at the end.
+"""When members arrive: below a tolerance for good, known between records, or at their stop rule (converged).
 
-The convergence time of a member is the first step at which the measure is ≤ ε and stays so. It is known to lie
-in (`after`, `by`], two neighbouring records; a member that never gets there while it runs is
-right-censored: `converged` is false and `by` is +∞.
+The first step at which a measure is ≤ ε and stays so is known to lie in (`after`, `by`], two neighbouring records; a
+member that never gets there while it runs is right-censored: `below` is false and `by` is +∞. "Converged" is said of
+a member that a stop rule ended, and of nothing else.
 """
 
 import numpy as np
@@ -14,14 +14,13 @@ from .members import finished, history, largest
 from .statistics import quantiles
 
 
-def convergence_time(ds: xr.Dataset, measure: str, below: float) -> xr.Dataset:
+def time_below(ds: xr.Dataset, measure: str, below: float) -> xr.Dataset:
     """When `measure` falls to ≤ `below` and stays there, per member.
 
     **Arguments:** a dataset with a history of `measure`; the tolerance, in the measure's units.
 
-    **Returns:** `by` and `after` (steps; the time lies in (after, by], and is 0 where `by` is 0), `converged`,
-    and `observed`, the step up to which the member was followed. A diverged or unfinished member does not
-    converge.
+    **Returns:** `by` and `after` (steps; the time lies in (after, by], and is 0 where `by` is 0), `below`, whether it
+    got there, and `observed`, the step up to which the member was followed. A diverged or unfinished member does not.
 
     **Raises:** `ValueError` where the measure or its history is not in the dataset.
     """
@@ -32,7 +31,7 @@ def convergence_time(ds: xr.Dataset, measure: str, below: float) -> xr.Dataset:
     # Counted from the end: how many last records are all inside.
     stays = inside.isel(record=slice(None, None, -1)).astype(int).cumprod("record").sum("record")
     count = ds.sizes["record"]
-    converged = (stays > 0) & finished(ds) & (ds["status"] != STATUS["diverged"])
+    arrived = (stays > 0) & finished(ds) & (ds["status"] != STATUS["diverged"])
     first = (count - stays).clip(0, count - 1)
     step = xr.DataArray(ds["step"].values.astype(float), dims="step_index")
     at = step[first.compute()]
@@ -41,9 +40,9 @@ def convergence_time(ds: xr.Dataset, measure: str, below: float) -> xr.Dataset:
     # Records after the stop repeat the final value: the member was there by its stop.
     result = xr.Dataset(
         {
-            "by": xr.where(converged, np.minimum(at, stop), np.inf),
-            "after": xr.where(converged, np.minimum(before, stop), stop),
-            "converged": converged,
+            "by": xr.where(arrived, np.minimum(at, stop), np.inf),
+            "after": xr.where(arrived, np.minimum(before, stop), stop),
+            "below": arrived,
             "observed": stop,
         }
     )
@@ -54,7 +53,7 @@ def convergence_time(ds: xr.Dataset, measure: str, below: float) -> xr.Dataset:
         "long_name": f"first record from which on {threshold}; ∞: not reached",
     }
     result["after"].attrs = {"units": "step", "long_name": f"last record at which not yet {threshold}"}
-    result["converged"].attrs = {"units": "1", "long_name": f"whether {threshold} was reached for good"}
+    result["below"].attrs = {"units": "1", "long_name": f"whether {threshold} was reached for good"}
     result["observed"].attrs = {"units": "step", "long_name": "steps up to which the member was followed"}
     return result
 
@@ -70,6 +69,6 @@ def time_quantiles(times: xr.DataArray, among: xr.DataArray, q: tuple[float, ...
     """Quantiles of times in which +∞ stands for "not within the run", with order-statistic intervals.
 
     Exact for members that are all followed to the end of the same protocol; a quantile is +∞ where fewer
-    than that share converges.
+    than that share arrives.
     """
     return quantiles(times, q, among)

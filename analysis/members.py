@@ -1,5 +1,7 @@
 """Which members count, what a probe of them is, and what the axes are: what every reduction asks first."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any
 
 import jax
@@ -22,7 +24,9 @@ def probe(ds: xr.Dataset, name: str) -> xr.DataArray:
     """
     if name not in ds:
         there = [p for p in PROBES if p in ds]
-        raise ValueError(f"measure: got {name!r}, which this dataset does not hold; it has {', '.join(there)}")
+        raise ValueError(
+            f"measure: got {name!r}, which this dataset does not hold; it has {', '.join(there)}{like(name, there)}"
+        )
     return ds[name]
 
 
@@ -39,13 +43,16 @@ def history(ds: xr.Dataset, name: str) -> xr.DataArray:
     return ds[f"{name}_history"]
 
 
-def below(ds: xr.Dataset, measure: str, value: float) -> xr.DataArray:
-    """Whether a member's final measure is < value; a diverged member never is.
+def below(ds: xr.Dataset, measure: str, below: float) -> xr.DataArray:
+    """Whether a member's final measure is < `below`; a diverged member never is.
 
     A measure of every teacher neuron or neuron must be below for all of them.
+
+    **Raises:** `ValueError` for a measure that is not there, and a threshold that is not positive.
     """
+    require_threshold(below)
     final = probe(ds, measure)
-    inside = final < value
+    inside = final < below
     for dim in ("teacher_neuron", "neuron"):
         if dim in inside.dims:
             inside = inside.all(dim)
@@ -63,10 +70,23 @@ def axes(ds: xr.Dataset) -> tuple[str, ...]:
     return tuple(str(d) for d in ds["status"].dims if d != "seed")
 
 
+def require_threshold(below: float) -> None:
+    """**Raises:** `ValueError` for a threshold that is not positive: no measure is below it but by rounding."""
+    if not below > 0:
+        raise ValueError(f"below: got {below}; measures are sizes, give a positive threshold")
+
+
+def like(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the known one that is most like it, if any is."""
+    close = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
 def require_axis(ds: xr.Dataset, argument: str, axis: str) -> None:
     """**Raises:** `ValueError` that lists the axes where `axis`, the value of an argument, is none."""
     if axis not in axes(ds):
-        raise ValueError(f"{argument}: got {axis!r}, which is no axis; the axes are {', '.join(axes(ds)) or 'none'}")
+        there = ", ".join(axes(ds)) or "none"
+        raise ValueError(f"{argument}: got {axis!r}, which is no axis; the axes are {there}{like(axis, axes(ds))}")
 
 
 def with_units(value: float, units: str) -> str:
@@ -103,7 +123,8 @@ def select(ds: xr.Dataset, at: dict[str, object]) -> xr.Dataset:
     """
     for name, value in at.items():
         if name not in axes(ds):
-            raise ValueError(f"at: got the axis {name!r}; the axes are {', '.join(axes(ds)) or 'none'}")
+            there = ", ".join(axes(ds)) or "none"
+            raise ValueError(f"at: got the axis {name!r}; the axes are {there}{like(name, axes(ds))}")
         values = ds[name].values.tolist()
         matches = [v for v in values if v == value or str(v) == str(value) or _as_number(value) == v]
         if not matches:
@@ -129,7 +150,7 @@ def only_axes(
     for axis in axes(ds):
         if axis not in named.values():
             values = ds[axis].values.tolist()
-            raise ValueError(f"at: the axis {axis!r} is open; choose one of its values {values} with --at {axis}=…")
+            raise ValueError(f"at: the axis {axis!r} is open; choose one of its values {values}")
     return ds
 
 
@@ -144,10 +165,7 @@ def open_axis(ds: xr.Dataset, along: str | None = None) -> str | None:
     if along is None and len(rest) == 1:
         return rest[0]
     if rest:
-        raise ValueError(
-            f"at: the axis {rest[0]!r} is open; choose one of its values {ds[rest[0]].values.tolist()} with "
-            f"--at {rest[0]}=…"
-        )
+        raise ValueError(f"at: the axis {rest[0]!r} is open; choose one of its values {ds[rest[0]].values.tolist()}")
     return along
 
 

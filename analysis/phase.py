@@ -6,7 +6,8 @@ from scipy.stats import binomtest
 
 from ensemble import STATUS
 
-from .members import axes, below, finished, largest, only_axes, probe
+from .members import axes, finished, largest, only_axes, probe
+from .members import below as is_below
 from .statistics import LEVEL, paired_difference, quantiles, share
 
 
@@ -15,12 +16,12 @@ def phase(
     x: str,
     y: str,
     measure: str,
-    value: float,
+    below: float,
     at: dict[str, object] | None = None,
     *,
     over: str | None = None,
 ) -> xr.Dataset:
-    """The share of members with `measure` < `value` over the axes `x` and `y`.
+    """The share of members with `measure` < `below` over the axes `x` and `y`.
 
     **Arguments:** a dataset of a study with these axes; any other axis needs a value in `at`, but one may stay open
     as `over`, for small multiples. A diverged member is not below; an unfinished one does not count.
@@ -31,8 +32,8 @@ def phase(
     """
     probe(ds, measure)
     ds = only_axes(ds, x, y, at, over)
-    result = share(below(ds, measure, value), among=finished(ds)).transpose(*_order(x, y, over))
-    result.attrs = {"below": value, **_says(ds, measure)}
+    result = share(is_below(ds, measure, below), among=finished(ds)).transpose(*_order(x, y, over))
+    result.attrs = {"below": below, **_says(ds, measure)}
     return result
 
 
@@ -64,8 +65,8 @@ def order_parameter(
     return result
 
 
-def difference(ds: xr.Dataset, other: xr.Dataset, measure: str, value: float, level: float = LEVEL) -> xr.Dataset:
-    """How much larger the share with `measure` < `value` is in `other` than in `ds`, over common cells and seeds.
+def difference(ds: xr.Dataset, other: xr.Dataset, measure: str, below: float, level: float = LEVEL) -> xr.Dataset:
+    """How much larger the share with `measure` < `below` is in `other` than in `ds`, over common cells and seeds.
 
     A seed has the same draws in both, so members are paired: what seeds have in common cancels. The interval is
     Newcombe's for paired shares (1998, Stat. Med. 17, 2635–2650, method 10); `p_value` is McNemar's exact test.
@@ -81,7 +82,7 @@ def difference(ds: xr.Dataset, other: xr.Dataset, measure: str, value: float, le
     if axes(ds) != axes(other):
         raise ValueError(f"other: got the axes {axes(other)}, the first dataset has {axes(ds)}; compare like with like")
     flags = [
-        xr.Dataset({"inside": below(one, measure, value), "done": finished(one)}).drop_vars("stage", errors="ignore")
+        xr.Dataset({"inside": is_below(one, measure, below), "done": finished(one)}).drop_vars("stage", errors="ignore")
         for one in (ds, other)
     ]
     first, second = xr.align(*flags, join="inner")
@@ -123,19 +124,19 @@ def difference(ds: xr.Dataset, other: xr.Dataset, measure: str, value: float, le
         result[name].attrs = {"units": "1", "long_name": long_name}
     result.attrs = {
         "measure": measure,
-        "below": value,
+        "below": below,
         "study_hashes": [ds.attrs["study_hash"], other.attrs["study_hash"]],
     }
     return result
 
 
-def marginal(ds: xr.Dataset, axis: str, measure: str, value: float) -> xr.Dataset:
-    """The share of members with `measure` < `value` along one axis, all other axes pooled with the seeds.
+def marginal(ds: xr.Dataset, axis: str, measure: str, below: float) -> xr.Dataset:
+    """The share of members with `measure` < `below` along one axis, all other axes pooled with the seeds.
 
     The interval treats all members of a value of the axis as one sample; it says how well the pooled
     share is known, not how cells differ.
     """
-    inside, counted = below(ds, measure, value), finished(ds)
+    inside, counted = is_below(ds, measure, below), finished(ds)
     pooled = [*(a for a in axes(ds) if a != axis), "seed"]
     flat = {"member": pooled}
     inside, counted = (v.stack(flat).drop_vars(["member", *pooled]).rename(member="seed") for v in (inside, counted))

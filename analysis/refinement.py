@@ -14,7 +14,8 @@ import numpy as np
 import xarray as xr
 
 from .boundary import Scale, expanded_tail, fit_columns
-from .members import below, finished
+from .members import below as is_below
+from .members import finished
 from .statistics import LEVEL
 
 FIRST_CELLS, FIRST_SEEDS = 3, 2
@@ -44,7 +45,7 @@ def first_additions(x_values: Sequence[Any], y_values: Sequence[float]) -> list[
 
 
 def additions(
-    ds: xr.Dataset, x: str, y: str, measure: str, value: float, grid: list[float], members: int, width: float = 0.0
+    ds: xr.Dataset, x: str, y: str, measure: str, below: float, grid: list[float], members: int, width: float = 0.0
 ) -> list[Addition]:
     """The next members to run, of a dataset with the axes `x` and `y` alone.
 
@@ -57,7 +58,7 @@ def additions(
     order = np.argsort(ds[y].values)
     ds = ds.isel({y: order})
     counted = finished(ds).transpose(x, y, "seed").values
-    inside = below(ds, measure, value).transpose(x, y, "seed").values & counted
+    inside = is_below(ds, measure, below).transpose(x, y, "seed").values & counted
     scale = Scale.of(grid)
     heights = scale.positions(ds[y].values)
     lattice = scale.positions(np.sort(np.array(grid, float)))

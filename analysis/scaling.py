@@ -53,7 +53,7 @@ def scaling(
     square = history(ds, "mean_square_angle")
     slope = history(ds, "grad_norm") ** 2
     if ds.sizes["seed"] < 2:
-        raise ValueError("seed: got one seed a cell; intervals over seeds need two or more: run with --seeds")
+        raise ValueError("seed: got one seed a cell; intervals over seeds need two or more: run more seeds a cell")
     gaps = optimality_gap(ds) if gaps is None else gaps
     dims = (*axes(ds), "seed", "record")
     zeta, decay = (gaps[name].transpose(*dims).values for name in ("zeta", "decay"))

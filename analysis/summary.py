@@ -5,8 +5,8 @@ import xarray as xr
 
 from ensemble import STATUS
 
-from .convergence import convergence_time, stopping_time, time_quantiles
-from .members import axes, finished, probe
+from .convergence import stopping_time, time_below, time_quantiles
+from .members import axes, finished, probe, require_threshold
 from .statistics import quantiles, share
 
 QUANTILES = (0.1, 0.5, 0.9)
@@ -17,16 +17,16 @@ def summary(
 ) -> xr.Dataset:
     """Statistics over seeds of every cell.
 
-    **Arguments:** `measure` ≤ `below` defines convergence where the measure has a history; without one the
-    convergence time is that of the stop rule. `measures` are the probes whose quantiles are given: by
-    default those of loss and the angles that the dataset holds.
+    **Arguments:** times are those from which on `measure` ≤ `below` where the measure has a history; without one those
+    at which the stop rule was met, and attribute `reached` says which: `below` or `converged`. `measures` are the
+    probes whose quantiles are given: by default those of loss and the angles that the dataset holds.
 
     **Returns:** a dataset over the axes:
 
     - `status_share`, `_low`, `_high` (dimension `outcome`): shares of each status, 95% Wilson;
     - for every probe p: `p`, `p_low`, `p_high` (dimension `quantile`), 95% order-statistic intervals;
-    - `time`, `time_low`, `time_high` (dimension `quantile`): convergence times in steps, +∞ beyond the
-      share that converges; `censored`, `_low`, `_high`: the share that never does;
+    - `time`, `time_low`, `time_high` (dimension `quantile`): these times in steps, +∞ beyond the share of members that
+      have one; `censored`, `_low`, `_high`: the share that has none;
     - `seeds`: finished members.
     """
     counted = finished(ds)
@@ -40,7 +40,8 @@ def summary(
     for name in measures:
         _add_quantiles(out, name, quantiles(probe(ds, name), QUANTILES, counted))
     if f"{measure}_history" in ds:
-        times = convergence_time(ds, measure, below)["by"]
+        require_threshold(below)
+        times = time_below(ds, measure, below)["by"]
     else:
         times = stopping_time(ds)
     _add_quantiles(out, "time", time_quantiles(times, counted, QUANTILES))
@@ -50,6 +51,7 @@ def summary(
         "study": ds.attrs["study"],
         "study_hash": ds.attrs["study_hash"],
         "complete": ds.attrs["complete"],
+        "reached": "below" if f"{measure}_history" in ds else "converged",
     }
     return out.transpose(*axes(ds), ...)
 

@@ -1,12 +1,13 @@
-"""Convergence times as censored data: survival curves, medians, restricted means, log-rank tests.
+"""Arrival times as censored data: survival curves, medians, restricted means, log-rank tests.
 
-"Survival" S(t) is the share of members that have not converged by step t. A member
+A member arrives where it is below a tolerance for good or, without one, where its stop rule is met (converged).
+"Survival" S(t) is the share of members that have not arrived by step t. A member
 
-- converged at a step that is known to lie in (after, by], two neighbouring records;
-- is right-censored where its protocol ended before it converged;
-- never converges where it diverged, or a rule ended it elsewhere: it counts as unconverged at every step.
+- arrived at a step that is known to lie in (after, by], two neighbouring records;
+- is right-censored where its protocol ended before it arrived;
+- never arrives where it diverged, or a rule ended it elsewhere: it counts as not arrived at every step.
 
-At a record, S counts exactly who had converged; between two records it lies between its values at both. A statistic
+At a record, S counts exactly who had arrived; between two records it lies between its values at both. A statistic
 of the curve therefore comes as a bracket: from all events at `by` (the statistic itself) and from all at `after`.
 """
 
@@ -19,13 +20,13 @@ from scipy.stats import t as student
 
 from ensemble import STATUS
 
-from .convergence import convergence_time, stopping_time
+from .convergence import stopping_time, time_below
 from .members import finished, require_axis, with_units
 from .statistics import LEVEL, wilson
 
 
 class Times(NamedTuple):
-    """When members converged, over axes and `seed`; +∞ with `event`: never."""
+    """When members arrived, over axes and `seed`; +∞ with `event`: never."""
 
     after: xr.DataArray
     by: xr.DataArray
@@ -33,10 +34,12 @@ class Times(NamedTuple):
     """False where the member was only followed up to `by` = `after`: right-censored."""
     counted: xr.DataArray
     what: str
+    reached: str
+    """What a member that arrived is called: `below`, or `converged` where that is its stop rule."""
 
 
 def times_of(ds: xr.Dataset, measure: str | None, below: float | None) -> Times:
-    """The convergence times of all finished members: of a measure and a tolerance, or of the stop rule.
+    """The arrival times of all finished members: of a measure and a tolerance, or of the stop rule.
 
     **Raises:** `ValueError` for a measure without a history, a tolerance that is not positive, or one of both alone.
     """
@@ -47,14 +50,14 @@ def times_of(ds: xr.Dataset, measure: str | None, below: float | None) -> Times:
     if measure is None or below is None:
         by = stopping_time(ds)
         reached, after = ds["status"] == STATUS["converged"], by - 1.0
-        what = "the stop rule is met"
+        what, word = "the stop rule is met", "converged"
     else:
-        found = convergence_time(ds, measure, below)
-        by, after, reached = found["by"], found["after"], found["converged"]
-        what = f"{measure} ≤ {with_units(below, ds[measure].attrs['units'])} for good"
+        found = time_below(ds, measure, below)
+        by, after, reached = found["by"], found["after"], found["below"]
+        what, word = f"{measure} ≤ {with_units(below, ds[measure].attrs['units'])} for good", "below"
     censored = ~reached & (ds["status"] == STATUS["max_steps"])
     after = xr.where(reached, after, xr.where(censored, stop, np.inf))
-    return Times(after, xr.where(censored, stop, by), ~censored, counted, what)
+    return Times(after, xr.where(censored, stop, by), ~censored, counted, what, word)
 
 
 def survival(
@@ -62,15 +65,15 @@ def survival(
     measure: str | None = None,
     *,
     below: float | None = None,
-    at: np.ndarray | None = None,
+    steps: np.ndarray | None = None,
     level: float = LEVEL,
 ) -> xr.Dataset:
     """Kaplan–Meier curves of every cell, and what is read off them.
 
-        S(t) = Π_{t_i ≤ t} (1 − d_i/n_i)          d_i members converge at t_i, n_i were not converged before
+        S(t) = Π_{t_i ≤ t} (1 − d_i/n_i)          d_i members arrive at t_i, n_i had not before
 
-    **Arguments:** `measure` ≤ `below` for good is convergence; without both it is that the stop rule was met. `at`: the
-    steps at which curves are given (the records; without a history 200 log-spaced ones). `level` of all intervals.
+    **Arguments:** `measure` ≤ `below` for good is the arrival; without both it is that the stop rule was met. `steps`:
+    those at which curves are given (the records; without a history 200 log-spaced ones). `level` of all intervals.
 
     **Returns:** a dataset over the axes:
 
@@ -78,18 +81,19 @@ def survival(
       n' = (1 − S)/(S Σ d_i/(n_i(n_i − d_i))), which is Wilson's own where nobody is censored (Rothman 1978, J. Chron.
       Dis. 31, 557–560);
     - `median`, `_low`, `_high`: the steps at which S and the ends of its interval fall to ½ (Brookmeyer & Crowley 1982,
-      Biometrics 38, 29–41), +∞ where fewer than half converge; `median_after`: by how much records leave it open;
+      Biometrics 38, 29–41), +∞ where fewer than half arrive; `median_after`: by how much records leave it open;
       `_low` is that of the earliest times, `_high` of the latest, so that the interval holds for any time between them;
-    - `never`, `_low`, `_high`: S at the end of the follow-up: the share that does not converge within the run;
+    - `never`, `_low`, `_high`: S at the end of the follow-up: the share that does not arrive within the run;
     - `mean`, `_low`, `_high`, `mean_after`: the restricted mean ∫₀^τ S dt, τ = attribute `horizon`, the shortest
       protocol's end, with Student's interval of Greenwood's variance;
-    - `seeds`, `events`, `censored`: members counted, converged, and censored.
+    - `seeds`, `events`, `censored`: members counted, arrived, and censored; attribute `reached`: what an arrival is
+      called, `below` or `converged`.
 
     **Raises:** `ValueError` for a measure that is not there or has no history, and a tolerance that is not positive.
     """
     times = times_of(ds, measure, below)
     horizon = _horizon(ds)
-    grid = _grid(ds, times, measure, horizon) if at is None else np.asarray(at, float)
+    grid = _grid(ds, times, measure, horizon) if steps is None else np.asarray(steps, float)
 
     def reduce(after, by, event, counted):
         late, early = _Curve(by, event, counted), _Curve(after, event, counted)
@@ -114,9 +118,9 @@ def survival(
         dask_gufunc_kwargs={"output_sizes": {"step": len(grid)}, "allow_rechunk": True},
     )
     result = xr.Dataset(dict(zip(names, found, strict=True)))
-    converges = times.counted & times.event & np.isfinite(times.by)
+    arrives = times.counted & times.event & np.isfinite(times.by)
     result["seeds"] = times.counted.sum("seed")
-    result["events"] = converges.sum("seed")
+    result["events"] = arrives.sum("seed")
     result["censored"] = (times.counted & ~times.event).sum("seed")
     result = result.assign_coords(step=("step", grid, {"units": "step", "long_name": "descent steps"}))
     for name in result.data_vars:
@@ -126,6 +130,7 @@ def survival(
         result[name].attrs = {"units": units, "long_name": said + long_name}
     result.attrs = {
         "event": times.what,
+        "reached": times.reached,
         "horizon": horizon,
         "level": level,
         "study": ds.attrs["study"],
@@ -135,15 +140,15 @@ def survival(
 
 
 _SAYS = {
-    "survival": ("share of seeds not converged", "1"),
-    "median": ("median convergence time; ∞: fewer than half converge", "step"),
-    "median_after": ("last record at which more than half had not converged", "step"),
-    "never": ("share of seeds that does not converge within the run", "1"),
-    "mean": ("restricted mean convergence time, up to the horizon", "step"),
+    "survival": ("share of seeds that have not arrived", "1"),
+    "median": ("median arrival time; ∞: fewer than half arrive", "step"),
+    "median_after": ("last record at which more than half had not arrived", "step"),
+    "never": ("share of seeds that does not arrive within the run", "1"),
+    "mean": ("restricted mean arrival time, up to the horizon", "step"),
     "mean_after": ("the same with every event at the record before", "step"),
     "seeds": ("members counted", "1"),
-    "events": ("members that converged", "1"),
-    "censored": ("members whose protocol ended before they converged", "1"),
+    "events": ("members that arrived", "1"),
+    "censored": ("members whose protocol ended before they arrived", "1"),
 }
 
 

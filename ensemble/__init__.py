@@ -23,8 +23,8 @@ from .dynamics.updates import (  # noqa: E402
     Info,
     Objective,
 )
-from .engine import EngineError  # noqa: E402
-from .launch import PartialResult, Report, run  # noqa: E402
+from .engine import EngineError, places  # noqa: E402
+from .launch import PartialResult, Report, reproduce, run, status  # noqa: E402
 from .numerics import Keys  # noqa: E402
 from .parts import register  # noqa: E402
 from .plan import initial  # noqa: E402
@@ -48,7 +48,7 @@ from .problem.risks import (  # noqa: E402
 from .problem.starts import AbstractFreeStart, AbstractStart  # noqa: E402
 from .problem.students import AbstractStudent, Stored  # noqa: E402
 from .problem.teachers import AbstractTeacher, AbstractTwoLayerTeacher  # noqa: E402
-from .store import STATUS, SchemaError, StoreError, collect, open_dataset  # noqa: E402
+from .store import STATUS, Box, SchemaError, StoreError, collect, open_dataset  # noqa: E402
 from .study import Axis, Study, StudyError, StudyWarning  # noqa: E402
 
 __all__ = [
@@ -75,6 +75,7 @@ __all__ = [
     "AbstractTeacher",
     "AbstractTwoLayerTeacher",
     "Axis",
+    "Box",
     "Clock",
     "EngineError",
     "Halving",
@@ -100,9 +101,12 @@ __all__ = [
     "duality_gap",
     "initial",
     "open_dataset",
+    "places",
     "population_gradient",
     "population_loss",
     "protocols",
     "register",
+    "reproduce",
     "run",
+    "status",
 ]

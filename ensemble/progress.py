@@ -1,7 +1,8 @@
 """Progress on a terminal as a bar, elsewhere as plain lines."""
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
 
 from .launch import Report
 
@@ -21,8 +22,8 @@ class ProgressShow:
 
     def __enter__(self) -> "ProgressShow":
         if self.console.is_terminal:
-            columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[say]}")
-            self.bar = Progress(*columns, TimeElapsedColumn(), console=self.console)
+            columns = TextColumn("{task.description}"), BarColumn(), Elapsed(), TextColumn("{task.fields[say]}")
+            self.bar = Progress(*columns, console=self.console)
             self.bar.start()
             self.task = self.bar.add_task("compiling", total=1.0, say="")
         return self
@@ -44,8 +45,15 @@ class ProgressShow:
             self.last_line = report.seconds
 
 
+class Elapsed(ProgressColumn):
+    """The time since the command began, and that it is this."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{_clock(task.elapsed or 0.0)} elapsed", style="progress.elapsed")
+
+
 def describe(report: Report) -> str:
-    """Members finished, member-steps a second, share converged, time left."""
+    """Members finished, member-steps a second, share that a stop rule ended (converged), time left."""
     rate = report.member_steps / max(report.seconds, 1e-9)
     parts = [f"{report.finished:,}/{report.members:,} members", f"{_short(rate)} member-steps/s"]
     if report.finished and report.converged is not None:

@@ -181,7 +181,7 @@ def test_tls(study, processes, tmp_path, small_shards):
 
 
 def test_clusters_that_are_not_there_are_refused(tmp_path):
-    with pytest.raises(StoreError, match="--dask: got 'nonsense', which cannot be reached"), connected("nonsense"):
+    with pytest.raises(StoreError, match="dask: got 'nonsense', which cannot be reached"), connected("nonsense"):
         pass
     pytest.importorskip("distributed")
     if not _has("dask_jobqueue"):

@@ -13,7 +13,7 @@ import pytest
 
 import ensemble as ens
 
-SMALL = ["--only", "k=6,7", "--only", "extra_neurons=0", "--seeds", "3"]
+SMALL = ["--at", "k=6,7", "--at", "extra_neurons=0", "--seeds", "3"]
 
 
 def call(*arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess:
@@ -76,10 +76,19 @@ def test_show():
     ("arguments", "message"),
     [
         (["ensemble", "show", "studies/none.toml"], "no such study file"),
-        (["ensemble", "show", "studies/recovery.toml", "--only", "separation=7"], "got '7'; its values are"),
-        (["ensemble", "show", "studies/recovery.toml", "--only", "separation"], "write AXIS=v1,v2"),
+        (["ensemble", "show", "studies/recovery.toml", "--at", "separation=7"], "got '7'; its values are"),
+        (
+            ["ensemble", "show", "studies/recovery.toml", "--at", "separation"],
+            "--at: got 'separation'; write AXIS=v1,v2",
+        ),
+        (["ensemble", "show", "studies/recovery.toml", "--at", "separaton=0.1"], "did you mean 'separation'?"),
+        (["ensemble", "show", "studies/recovery.toml", "--at", "seed=3"], "say with --seeds how many"),
+        (["ensemble", "refine", "studies/recovery.toml"], "No such command 'refine'"),
         (["ensemble", "show", "studies/recovery.toml", "--seeds", "0"], "seeds: got 0"),
+        (["analysis", "show", "studies/recovery.toml", "--seeds", "0"], "seeds: got 0"),
         (["analysis", "summary", "studies"], "holds no dataset"),
+        (["analysis", "sumary", "studies"], "Did you mean 'summary'?"),
+        (["analysis", "summary", "studies", "--meazure", "loss"], "--measure"),
     ],
 )
 def test_bad_input_ends_with_a_message_and_no_traceback(arguments, message):

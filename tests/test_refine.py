@@ -6,9 +6,9 @@ from typer.testing import CliRunner
 
 import analysis
 import ensemble as ens
+from analysis.__main__ import app
+from analysis.refine import run_batches as refine
 from analysis.refinement import Addition, _rounded, additions, first_additions
-from ensemble.__main__ import app
-from ensemble.launch import refine
 from tests.studies import small, written
 
 GRID = [0.4, 0.8, 1.2]
@@ -146,7 +146,7 @@ def test_the_command_says_bands_and_budget(tmp_path):
             "weight_decay",
             "separation",
             {"axes": {"weight_decay": [0.0], "separation": GRID, "step_size": [0.1, 0.2]}},
-            "only: the axis 'step_size' is open",
+            "at: the axis 'step_size' is open",
         ),
     ],
 )

@@ -88,7 +88,7 @@ def test_a_broken_file_is_refused(ds, tmp_path):
 
 def test_a_directory_of_another_study_is_refused_with_the_difference(tmp_path):
     ens.run(small(), out=tmp_path)
-    with pytest.raises(StudyError, match=r"another study.*\n  seeds: 3 there, 2 here\n.*--overwrite"):
+    with pytest.raises(StudyError, match=r"another study.*\n  seeds: 3 there, 2 here\n.*overwrite=True"):
         ens.run(small(seeds=2), out=tmp_path)
     with pytest.raises(StudyError, match=r"\n  root_seed: 0 there, 1 here\n"):
         ens.run(small(root_seed=1), out=tmp_path)

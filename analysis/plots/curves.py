@@ -60,7 +60,7 @@ def survival_picture(result: xr.Dataset, along: str | None = None) -> Figure:
         _log_steps(ax, float(result["step"].values[first]), float(result["step"].values[-1]))
         ax.set_ylim(-0.02, 1.02)
         ax.set_xlabel("descent steps (log scale)")
-        ax.set_ylabel("share not converged")
+        ax.set_ylabel(f"share not yet {result.attrs['reached']}")
         seeds = int(result["seeds"].max())
         title = f"{result.attrs['event']}\nKaplan–Meier, {result.attrs['level']:.0%} intervals, {seeds} seeds"
         ax.set_title(wrapped(title, COLUMN))

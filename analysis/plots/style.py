@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..members import is_log_spaced
+from ..writing import marks
 
 COLUMN, TEXT = 3.4, 6.8
 """Widths of a paper's column and of its text, in inches."""
@@ -109,6 +110,6 @@ def save(figure: Figure, path: Path) -> None:
     """Writes a figure in the format that the name's ending says."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        figure.savefig(path)
+        figure.savefig(path, metadata=marks(path))
     except ValueError as error:
         raise ValueError(f"out: got {path.name!r}: {error}") from None

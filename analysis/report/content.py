@@ -13,7 +13,8 @@ from ..alignment import trajectory
 from ..boundary import boundary
 from ..certificate import certificates, certified
 from ..families import families
-from ..members import axes, below, cells, finished, history, probe, require_axis, with_units
+from ..members import axes, cells, finished, history, probe, require_axis, with_units
+from ..members import below as is_below
 from ..paths import neuron_paths
 from ..plots.style import axis_positions
 from ..statistics import quantiles, share
@@ -24,10 +25,10 @@ _MOST_DETAILED = 400
 _MOST_FAMILIES = 8
 
 
-def content(ds: xr.Dataset, measure: str, value: float, x: str | None = None, y: str | None = None) -> dict[str, Any]:
+def content(ds: xr.Dataset, measure: str, below: float, x: str | None = None, y: str | None = None) -> dict[str, Any]:
     """All that the page shows.
 
-    **Arguments:** `measure` < `value` is what the map counts; `x`, `y`: its axes, by default the study's two longest.
+    **Arguments:** `measure` < `below` is what the map counts; `x`, `y`: its axes, by default the study's two longest.
 
     **Raises:** `ValueError` for a measure or an axis that is not there.
     """
@@ -36,7 +37,7 @@ def content(ds: xr.Dataset, measure: str, value: float, x: str | None = None, y:
     x, y = _map_axes(ds, x, y)
     study = Study.from_json(ds.attrs["study"])
     toml = study.to_toml()
-    cells_said, survival_steps = _cells(ds, measure, value)
+    cells_said, survival_steps = _cells(ds, measure, below)
     return {
         "title": str(ds.attrs["title"]),
         "question": str(ds.attrs.get("question", "")),
@@ -44,12 +45,13 @@ def content(ds: xr.Dataset, measure: str, value: float, x: str | None = None, y:
         "complete": bool(ds.attrs["complete"]),
         "measure": measure,
         "measureName": ds[measure].attrs["long_name"],
-        "threshold": f"{measure} < {with_units(value, ds[measure].attrs['units'])}",
+        "threshold": f"{measure} < {with_units(below, ds[measure].attrs['units'])}",
         "x": x,
         "y": y,
         "axes": [_axis(ds[name]) for name in names],
-        "boundary": _boundary(ds, x, y, measure, value),
+        "boundary": _boundary(ds, x, y, measure, below),
         "cells": cells_said,
+        "reached": "below" if _has_history(ds, measure) else "converged",
         "survivalSteps": survival_steps,
         "steps": ds["step"].values.tolist() if "step" in ds else [],
         "curves": [name for name in dict.fromkeys(["loss", measure]) if f"{name}_history" in ds],
@@ -84,25 +86,25 @@ def _axis(coordinate: xr.DataArray) -> dict[str, Any]:
     }
 
 
-def _boundary(ds: xr.Dataset, x: str | None, y: str | None, measure: str, value: float) -> list[list] | None:
+def _boundary(ds: xr.Dataset, x: str | None, y: str | None, measure: str, below: float) -> list[list] | None:
     """[low, boundary, high] for every x, where the map has two axes alone and y is one of numbers."""
     if x is None or y is None or len(axes(ds)) != 2 or ds[y].dtype.kind not in "fiu" or ds.sizes["seed"] < 2:
         return None
     if ds.sizes[y] < 2:
         return None
-    found = boundary(ds, x, y, measure, value)
+    found = boundary(ds, x, y, measure, below)
     return [[_number(found[name][i]) for name in ("low", "boundary", "high")] for i in range(found.sizes[x])]
 
 
-def _cells(ds: xr.Dataset, measure: str, value: float) -> tuple[list[dict[str, Any]], list[float]]:
+def _cells(ds: xr.Dataset, measure: str, below: float) -> tuple[list[dict[str, Any]], list[float]]:
     """(what is said of every cell, the steps of their survival curves)."""
     names = axes(ds)
-    inside = share(below(ds, measure, value), among=finished(ds)).load()
+    inside = share(is_below(ds, measure, below), among=finished(ds)).load()
     medians = {
         name: quantiles(ds[name], (0.5,), finished(ds)).isel(quantile=0).load() for name in _scalars(ds, measure)
     }
     over = {name: trajectory(ds, name).load() for name in dict.fromkeys(["loss", measure]) if _has_history(ds, name)}
-    times = survival(ds, measure, below=value).load() if _has_history(ds, measure) else survival(ds).load()
+    times = survival(ds, measure, below=below).load() if _has_history(ds, measure) else survival(ds).load()
     detailed = "W" in ds and math.prod(ds.sizes[name] for name in names) <= _MOST_DETAILED
     if detailed:
         ds = ds.load()

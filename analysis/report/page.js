@@ -148,7 +148,7 @@ function drawCell() {
   const rows = [
     [`share with ${said.threshold}`, interval(cell.share)], ["seeds", cell.seeds],
     ["ended", Object.entries(cell.status).map(([name, count]) => `${count} ${name}`).join(", ")],
-    ["median convergence time (steps)", interval(cell.time)], ["never converges", interval(cell.never)],
+    [`median time until ${said.reached} (steps)`, interval(cell.time)], [`never ${said.reached}`, interval(cell.never)],
     ...Object.entries(cell.medians).map(([name, v]) => [`median ${name}`, interval(v)]),
   ];
   if (cell.certified) rows.push(["certified global minimum", interval(cell.certified)]);
@@ -174,7 +174,7 @@ function drawCell() {
   }), options);
 
   const at = said.survivalSteps || steps, values = cell.survival;
-  byId("survival-caption").textContent = "share not converged (Kaplan–Meier, 95% interval), by step";
+  byId("survival-caption").textContent = `share not yet ${said.reached} (Kaplan–Meier, 95% interval), by step`;
   const step = {shape: "hv"};
   Plotly.react(byId("survival"), [
     {type: "scatter", mode: "lines", x: at, y: values._low, line: {...step, width: 0}, hoverinfo: "skip"},

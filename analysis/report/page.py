@@ -8,19 +8,20 @@ from pathlib import Path
 import xarray as xr
 from plotly.offline import get_plotlyjs
 
+from ..writing import replace, require_free
 from .content import content
 
 _HERE = files("analysis.report")
 
 
-def page(ds: xr.Dataset, measure: str, value: float, x: str | None = None, y: str | None = None) -> str:
+def page(ds: xr.Dataset, measure: str, below: float, x: str | None = None, y: str | None = None) -> str:
     """The page of a dataset as HTML.
 
-    **Arguments:** `measure` < `value` is what the map counts; `x`, `y`: its axes, by default the study's two longest.
+    **Arguments:** `measure` < `below` is what the map counts; `x`, `y`: its axes, by default the study's two longest.
 
     **Raises:** `ValueError` for a measure or an axis that is not there.
     """
-    said = content(ds, measure, value, x, y)
+    said = content(ds, measure, below, x, y)
     parts = {
         "title": html.escape(said["title"]),
         "style": _text("page.css"),
@@ -36,12 +37,19 @@ def page(ds: xr.Dataset, measure: str, value: float, x: str | None = None, y: st
 
 
 def write_page(
-    ds: xr.Dataset, path: Path, measure: str, value: float, x: str | None = None, y: str | None = None
+    ds: xr.Dataset,
+    path: Path,
+    measure: str,
+    below: float,
+    x: str | None = None,
+    y: str | None = None,
+    *,
+    overwrite: bool = False,
 ) -> None:
-    """Writes the page of a dataset; arguments and errors are those of `page`."""
-    text = page(ds, measure, value, x, y)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    """Writes the page of a dataset; arguments and errors are those of `page`, and of `analysis.writing.replace`."""
+    require_free(path, "page", overwrite)
+    text = page(ds, measure, below, x, y)
+    replace(path, "page", lambda temporary: temporary.write_text(text, encoding="utf-8"), overwrite)
 
 
 def _text(name: str) -> str:

@@ -1,7 +1,6 @@
 """Where members are computed: in this process, or on a Dask cluster."""
 
 from .local import SECONDS_BETWEEN_KEEPS, PartialResult, run
-from .refine import refine
 from .report import Report
 from .reproduce import Comparison, reproduce
 from .status import Status, status
@@ -12,7 +11,6 @@ __all__ = [
     "PartialResult",
     "Report",
     "Status",
-    "refine",
     "reproduce",
     "run",
     "status",

@@ -89,7 +89,7 @@ def connected(
                 client = Client(where, security=security, timeout=30)
         except (OSError, ValueError, TypeError, RuntimeError) as error:
             raise StoreError(
-                f"--dask: got {where!r}, which cannot be reached: {error}; start a scheduler, or take `local`"
+                f"dask: got {where!r}, which cannot be reached: {error}; start a scheduler, or take `local`"
             ) from None
         yield stack.enter_context(client)
 
@@ -99,7 +99,7 @@ def _slurm(jobs: int):
         from dask_jobqueue.slurm import SLURMCluster  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise StoreError(
-            "--dask: got 'slurm', which needs dask-jobqueue; install it: pip install 'gd-atlas[slurm]'"
+            "dask: got 'slurm', which needs dask-jobqueue; install it: pip install 'gd-atlas[slurm]'"
         ) from None
     cluster = SLURMCluster()
     cluster.scale(jobs=jobs)
@@ -114,6 +114,7 @@ def run_on_cluster(
     on_progress: Callable[[Report], None] = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
     overwrite: bool = False,
+    engine: str = "auto",
 ) -> xr.Dataset:
     """`run` on a Dask cluster: the same dataset, bit for bit, on workers of the same kind of device.
 

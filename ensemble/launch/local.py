@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -45,7 +46,7 @@ class PartialResult(UserWarning):
 
 
 def run(
-    study: Study,
+    study: Study | str | Path,
     out: str | Path | None = None,
     *,
     on_progress: Callable[[Report], None] = lambda _: None,
@@ -59,7 +60,7 @@ def run(
 
     **Arguments:**
 
-    - `study`: a `Study`.
+    - `study`: a `Study`, or the path of a study file.
     - `out`: a run directory; without it the dataset stays in memory.
     - `on_progress`: called about once a second with a `Report`.
     - `say`: called with a line of text for each thing that is done with a directory that exists already.
@@ -86,6 +87,7 @@ def run(
             raise StudyError(
                 f"{name}: got a value without `out`; it is of a run directory: give `out`, or leave it out"
             )
+    study = _study_of(study)
     kernels = kernels_of(study, engine)
     if out is None:
         return _run_in_memory(study, on_progress, engine)
@@ -97,6 +99,14 @@ def run(
             if stopped.is_set():
                 raise KeyboardInterrupt
     return open_dataset(Path(out))
+
+
+def _study_of(study: Any) -> Study:
+    if isinstance(study, str | Path):
+        return Study.from_toml(study)
+    if not isinstance(study, Study):
+        raise StudyError(f"study: got {study!r:.80}; give a Study, or the path of a study file")
+    return study
 
 
 def kernels_of(study: Study, engine: str) -> set[str]:

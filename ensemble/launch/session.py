@@ -68,7 +68,7 @@ def _refuse_old_layout(path: Path) -> None:
     if not RunDirectory.exists(path) and is_old_file(path / OLD_FILE):
         raise StudyError(
             f"out: {path} holds {OLD_FILE} of an earlier gd-atlas, which can be opened as it is; take another "
-            "directory, or replace it with --overwrite"
+            "directory, or replace it with overwrite=True"
         )
 
 

@@ -118,7 +118,7 @@ class RunDirectory:
             raise StudyError(
                 f"out: {self.path} holds a dataset of another study, which differs in:\n  "
                 + "\n  ".join(changed)
-                + "\ntake another directory, or replace it with --overwrite"
+                + "\ntake another directory, or replace it with overwrite=True"
             )
         beyond = [Box(region) for region in regions_beyond(self.study, study)]
         boxes = _cut(beyond if wanted is None else wanted, study)

@@ -26,7 +26,7 @@ BEFORE_DECAY = 2
 """The last version before λ was stored."""
 
 STATUS = {"not_run": 0, "running": 1, "converged": 2, "max_steps": 3, "diverged": 4}
-"""`running` is a member that was in flight when a run was interrupted; `converged`: the last stage ended by a
+"""`running` is a member in flight, of a run that goes on or was interrupted; `converged`: the last stage ended by a
 rule; `max_steps`: all steps of the protocol were taken, or the cap was reached, and no rule held."""
 
 FINISHED = STATUS["converged"]
@@ -34,7 +34,7 @@ FINISHED = STATUS["converged"]
 
 _SAYS = {
     "not_run": "not started",
-    "running": "in flight when the run was interrupted",
+    "running": "in flight",
     "converged": "converged (stop rule met)",
     "max_steps": "ran all their steps",
     "diverged": "diverged",

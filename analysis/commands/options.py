@@ -1,0 +1,58 @@
+"""What the commands of the analysis have in common: options, and the cells that `--at` chooses."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import xarray as xr
+from matplotlib.figure import Figure
+
+from ensemble import open_dataset
+from ensemble.console import Command, texts_at, values_of
+
+from ..members import axes, like, select
+from ..plots import save
+from ..writing import replace
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help="run directory, or a netCDF file of one")]
+Measure = Annotated[str, typer.Option(help="probe, such as max_angle or loss")]
+Below = Annotated[float, typer.Option(help="threshold in the probe's units")]
+Picture = Annotated[Path, typer.Option(help="picture to write (.png, .pdf, .svg)")]
+X = Annotated[str, typer.Option(help="axis to the right")]
+Y = Annotated[str, typer.Option(help="axis upwards")]
+
+
+def write_picture(figure: Figure, out: Path, overwrite: bool) -> None:
+    """Writes a picture; **raises** as `analysis.writing.replace`."""
+    replace(out, "picture", lambda temporary: save(figure, temporary), overwrite)
+
+
+class Analysis(Command):
+    """A command of the analysis, whose functions refuse what they are given with a `ValueError`."""
+
+    errors = (*Command.errors, ValueError)
+
+
+def opened(directory: Path, at: Sequence[str] | None = None) -> xr.Dataset:
+    """The dataset of a directory or file, at the values that `--at` gives: an axis of one value is no axis any more.
+
+    **Raises:** `ValueError` for an axis, a value or a seed that is not there.
+    """
+    ds = open_dataset(directory)
+    for name, texts in texts_at(at).items():
+        if name not in (*axes(ds), "seed"):
+            there = ", ".join((*axes(ds), "seed"))
+            raise ValueError(f"at: got the axis {name!r}; the axes are {there}{like(name, (*axes(ds), 'seed'))}")
+        known = ds[name].values.tolist()
+        values = values_of(texts, known)
+        unknown = [v for v in values if v not in known]
+        if unknown:
+            said = f"{known[0]} to {known[-1]}" if name == "seed" else str(known)
+            raise ValueError(f"at: got {name} = {unknown[0]!r}; its values are {said}")
+        # A seed that is chosen stays a dimension: every reduction is one over seeds.
+        one = len(values) == 1 and name != "seed"
+        ds = select(ds, {name: values[0]}) if one else ds.sel({name: values})
+    return ds

@@ -1,0 +1,177 @@
+"""Commands that end in a picture or the page."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import xarray as xr
+
+import analysis
+from ensemble.console import At, Csv, Json, Overwrite
+from ensemble.tables import json_rows
+
+from ..console import Column, Form, console, facts_of, label, number, say, say_status, tell
+from ..members import axes, with_units
+from ..plots.neurons import certificate_picture
+from ..writing import MARK, replace, require_free
+from .options import Analysis, Below, Directory, Measure, Picture, X, Y, app, opened, write_picture
+
+
+@app.command(cls=Analysis)
+def phase(
+    directory: Directory,
+    x: X,
+    y: Y,
+    measure: Measure,
+    below: Below,
+    out: Annotated[Path, typer.Option(help="picture to write (.png, .pdf, .svg); the dataset goes beside it, as .nc")],
+    at: At = None,
+    over: Annotated[str | None, typer.Option(help="third axis, for small multiples")] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """Share of members with MEASURE below VALUE over two axes, with its boundary, as a picture and as a dataset."""
+    form = Form.of(as_json, as_csv)
+    ds = opened(directory, at)
+    numbers = out.with_suffix(".nc")
+    for path, kind in ((out, "picture"), (numbers, "numbers")):
+        require_free(path, kind, overwrite)
+    result = analysis.phase(ds, x, y, measure, below, over=over).load()
+    numeric = ds[y].dtype.kind in "fiu" and ds.sizes[y] > 1 and ds.sizes["seed"] > 1
+    boundary = analysis.boundary(ds, x, y, measure, below) if numeric and over is None else None
+    write_picture(analysis.phase_picture(result, boundary), out, overwrite)
+    marked = result.assign_attrs(written_by=f"{MARK} numbers")
+    replace(numbers, "numbers", lambda temporary: marked.to_netcdf(temporary, engine="netcdf4"), overwrite)
+    if form is not Form.text:
+        facts = facts_of(ds, measure=measure, below=below, picture=str(out), numbers=str(numbers))
+        facts["boundary"] = None if boundary is None else json_rows(analysis.table(boundary))
+        tell(analysis.table(result), [], form, facts, console)
+        return
+    say_status(ds)
+    what = f"{measure} < {with_units(below, ds[measure].attrs['units'])}"
+    if not at:
+        _say_marginal(analysis.marginal(ds, x, measure, below).load(), x, what)
+    if boundary is not None:
+        _say_boundary(boundary, x, y, what)
+    share = result["share"]
+    say(
+        f"cells in which most seeds have {what}: {int((share > 0.5).sum())} of {share.size}; "
+        f"largest half-width of a 95% interval: {float(result['half_width'].max()):.2f}"
+    )
+    say(f"picture: {out}\nnumbers: {numbers}")
+
+
+def _say_marginal(pooled: xr.Dataset, axis: str, what: str) -> None:
+    """The shares of `analysis.marginal`."""
+    say(f"share of members with {what}, by {axis} (all other axes pooled):")
+    for i in range(pooled.sizes[axis]):
+        row = pooled.isel({axis: i})
+        say(
+            f"  {axis} = {label(row[axis].item())}: {float(row['share']):.0%} of {int(row['seeds'])} "
+            f"[{float(row['low']):.0%}, {float(row['high']):.0%}]"
+        )
+
+
+def _say_boundary(boundary: xr.Dataset, x: str, y: str, what: str) -> None:
+    """The dataset of `analysis.boundary`."""
+    say(f"{y} at which half of the seeds have {what}, with its 95% band over seeds:")
+    for i in range(boundary.sizes[x]):
+        row = boundary.isel({x: i})
+        ends = [number(float(row[name]), "{:.4g}") for name in ("boundary", "low", "high")]
+        say(f"  {x} = {label(row[x].item())}: {ends[0]} [{ends[1]}, {ends[2]}]")
+
+
+@app.command(cls=Analysis)
+def difference(
+    directory: Directory,
+    other: Annotated[Path, typer.Argument(metavar="OTHER", help="run directory with the same axes and seeds")],
+    measure: Measure,
+    below: Below,
+    x: X,
+    y: Y,
+    out: Picture,
+    at: At = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """How the share with MEASURE below VALUE differs between two studies, seed by seed."""
+    form = Form.of(as_json, as_csv)
+    require_free(out, "picture", overwrite)
+    ds = opened(directory, at)
+    result = analysis.difference(ds, opened(other, at), measure, below).load()
+    write_picture(analysis.difference_picture(result, x, y), out, overwrite)
+    frame = analysis.table(result).rename(columns={"low": "difference_low", "high": "difference_high"})
+    columns = [
+        Column("pairs", "pairs"),
+        Column("difference", "difference", "{:+.3f}", True),
+        Column("p-value", "p_value", "{:.2g}"),
+    ]
+    if tell(frame, columns, form, facts_of(ds, measure=measure, below=below, picture=str(out)), console):
+        say(f"picture: {out}")
+
+
+class Kind(StrEnum):
+    """What `picture` draws."""
+
+    trajectories = "trajectories"
+    angles = "angles"
+    order = "order"
+    overlaps = "overlaps"
+    neurons = "neurons"
+    certificate = "certificate"
+
+
+@app.command(cls=Analysis)
+def picture(
+    kind: Annotated[Kind, typer.Argument(help="what to draw")],
+    directory: Directory,
+    out: Picture,
+    measure: Measure = "max_angle",
+    at: At = None,
+    along: Annotated[str | None, typer.Option(help="axis with a curve for each of its values")] = None,
+    x: Annotated[str | None, typer.Option(help="axis to the right, of `order`")] = None,
+    y: Annotated[str | None, typer.Option(help="axis upwards, of `order`")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Trajectories, angles, order parameters of cells; overlaps, neurons, certificate of one member (--at seed=n)."""
+    require_free(out, "picture", overwrite)
+    ds = opened(directory, at)
+    match kind:
+        case Kind.trajectories:
+            figure = analysis.trajectory_picture(ds, measure, along)
+        case Kind.angles:
+            figure = analysis.angle_picture(ds, along)
+        case Kind.order:
+            if x is None or y is None:
+                raise ValueError(f"x, y: a map needs two axes; the axes are {', '.join(axes(ds)) or 'none'}")
+            figure = analysis.order_picture(analysis.order_parameter(ds, x, y, measure))
+        case Kind.overlaps:
+            figure = analysis.overlap_picture(ds)
+        case Kind.neurons:
+            figure = analysis.neuron_picture(ds)
+        case Kind.certificate:
+            figure = certificate_picture(ds)
+    write_picture(figure, out, overwrite)
+    say(f"picture: {out}")
+
+
+@app.command(cls=Analysis)
+def report(
+    directory: Directory,
+    out: Annotated[Path | None, typer.Option(help="HTML file; by default report.html in the directory")] = None,
+    measure: Measure = "max_angle",
+    below: Below = 0.02,
+    x: Annotated[str | None, typer.Option(help="axis to the right; by default one of the study's two longest")] = None,
+    y: Annotated[str | None, typer.Option(help="axis upwards")] = None,
+    at: At = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """One HTML page of a run: map, curves, families, neurons, tables and provenance; opens without a network."""
+    from ..report import write_page  # plotly is read only where it is used
+
+    file = out or (directory if directory.is_dir() else directory.parent) / "report.html"
+    write_page(opened(directory, at), file, measure, below, x, y, overwrite=overwrite)
+    say(f"page: {file} ({file.stat().st_size / 2**20:.1f} MiB)")
