@@ -49,7 +49,12 @@ def reproduce(path: str | Path, at: Mapping[str, object]) -> Comparison:
         if not np.array_equal(before, after, equal_nan=before.dtype.kind == "f"):
             different[name] = float(np.max(np.abs(before.astype(float) - after.astype(float))))
     now = ", ".join(sorted(work.kernels))
-    return Comparison(found, different, len(results.variables.keys() & member.data_vars.keys()), now if now == engine else f"{engine} then, {now} now")
+    return Comparison(
+        found,
+        different,
+        len(results.variables.keys() & member.data_vars.keys()),
+        now if now == engine else f"{engine} then, {now} now",
+    )
 
 
 def _places(ds, names: tuple[str, ...], at: Mapping[str, object]) -> dict[str, int]:
