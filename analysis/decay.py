@@ -24,7 +24,10 @@ def decay_history(ds: xr.Dataset) -> xr.DataArray:
 def _stored(ds: xr.Dataset, name: str) -> xr.DataArray:
     if name not in ds:
         raise ValueError(
-            f"ds: got a dataset without {name} (schema version {ds.attrs.get('schema_version', 'unknown')}): it was written before λ was "
+            f"ds: got a dataset without {name} (schema version {ds.attrs.get('schema_version', 'unknown')}): it "
+            "was written before λ was "
             "stored, or without records; run the study again into another directory"
         )
-    return ds[name].transpose(..., *(d for d in ds["status"].dims), *(d for d in ds[name].dims if d not in ds["status"].dims))
+    return ds[name].transpose(
+        ..., *(d for d in ds["status"].dims), *(d for d in ds[name].dims if d not in ds["status"].dims)
+    )

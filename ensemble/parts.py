@@ -2,8 +2,8 @@
 
 A part is a frozen, self-validating pydantic model with a `kind`, under which a study names it, and a role: teacher,
 student, start, update, penalty or schedule. Activations and probes have roles too, and are named by their `name`. What
-a part says in floats are *numbers*: rows of a compiled program, so that one program serves every value of them and an axis
-over one compiles nothing. All else is its structure, which chooses the program.
+a part says in floats are *numbers*: rows of a compiled program, so that one program serves every value of them and an
+axis over one compiles nothing. All else is its structure, which chooses the program.
 """
 
 import abc
@@ -67,7 +67,8 @@ class Part(Spec, abc.ABC):
     """A spec that a study names by its `kind`; a subclass gives `kind: Literal["its_name"] = "its_name"`."""
 
     role: ClassVar[str]
-    kind: str
+    kind: Any
+    """A text, which a subclass fixes."""
 
 
 REGISTRY: dict[str, dict[str, Any]] = {}
@@ -80,12 +81,13 @@ def register(part: Registered) -> Registered:
     """Makes a part known to studies, under its role and name; works as a decorator of a class.
 
     **Arguments:** a concrete subclass of `AbstractTeacher`, `AbstractStudent`, `AbstractStart`, `AbstractUpdate` or
-    `AbstractPenalty`, whose field `kind` has its name as the default; or a concrete subclass (or an instance) of `AbstractActivation` or `AbstractProbe`,
-    named by `name`.
+    `AbstractPenalty`, whose field `kind` has its name as the default; or a concrete subclass (or an instance) of
+    `AbstractActivation` or `AbstractProbe`, named by `name`.
 
     **Returns:** what it was given. A part that is registered again, from the same file, replaces the one before.
 
-    **Raises:** `TypeError` for anything else, and for an abstract class; `ValueError` for a name that another file's part has.
+    **Raises:** `TypeError` for anything else, and for an abstract class; `ValueError` for a name that another file's
+    part has.
     """
     cls: Any = part if inspect.isclass(part) else type(part)
     role = getattr(cls, "role", None)
@@ -107,7 +109,8 @@ def register(part: Registered) -> Registered:
     known = REGISTRY.setdefault(role, {}).get(name)
     if known is not None and source_file(known) != source_file(value):
         raise ValueError(
-            f"register: the {role} {name!r} of {source_file(value)} has the name of one in {source_file(known)}; rename it"
+            f"register: the {role} {name!r} of {source_file(value)} has the name of one in {source_file(known)}; "
+            "rename it"
         )
     REGISTRY[role][name] = value
     return part

@@ -23,7 +23,6 @@ from ensemble.store import FINISHED, Box, Collection, Results
 from tests.helpers import assert_same_members
 from tests.studies import descend, heavy_tailed, small
 
-
 ENGINE = {"name": "auto"}
 
 

@@ -85,5 +85,7 @@ def test_lowers_for_cuda(activation, precision):
 
 
 def test_rules_that_it_does_not_know_are_refused():
-    with pytest.raises(EngineError, match="got 'fused', which serves plain descent of two-layer students without optax"):
+    with pytest.raises(
+        EngineError, match="got 'fused', which serves plain descent of two-layer students without optax"
+    ):
         ens.run(small(axes={}, protocol={"kind": "plain", "step_size": 0.2, "steps": 9, "loss": 1e-3}), engine="fused")

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import ensemble as ens
-from ensemble.study.identity import identity, identity_before, is_identity
 from ensemble.launch import status
 from ensemble.store import RunDirectory, StoreError
 from ensemble.store import directory as directory_module
 from ensemble.study import StudyError
+from ensemble.study.identity import identity, identity_before, is_identity
 from tests.helpers import assert_identical, shards
 from tests.studies import small, tiny
 

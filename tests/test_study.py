@@ -114,7 +114,11 @@ def test_records_are_log_spaced_and_hold_both_ends():
         ("separation = 0.5\n", "", r"teacher.separation: is missing"),
         ("inputs = 6\n", "", r"teacher.inputs: is missing; this field is required"),
         ("separation = 0.5", "separation = 2.0", r"teacher.separation: got 2 rad between lines"),
-        ('start = "symmetric"', 'start = "symetric"', r"student.start.kind: got 'symetric'; known starts are symmetric, balanced, .*did you mean 'symmetric'"),
+        (
+            'start = "symmetric"',
+            'start = "symetric"',
+            r"student.start.kind: got 'symetric'; known starts are symmetric, balanced, .*did you mean 'symmetric'",
+        ),
         ("neurons = 8", "neurons = 7", r"student.neurons: got a width of 7; the symmetric start needs an even width"),
         ("neurons = 8", "neurons = 8\ninputs = 5", r"student.inputs: got 5, but teacher.inputs = 6"),
         ("weight_decay = 0.05", "weight_decay = -1", r"protocol.weight_decay: got -1; input should be greater than"),

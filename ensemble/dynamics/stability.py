@@ -1,7 +1,7 @@
 """The step size beyond which descent cannot rest at the teacher.
 
-Near a minimum, descent with step size η is stable only if η × sharpness ≤ 2; heavy ball and Nesterov's momentum up to another number, which the
-update says (`limit`). The sharpness at a network is
+Near a minimum, descent with step size η is stable only if η × sharpness ≤ 2; heavy ball and Nesterov's momentum up to
+another number, which the update says (`limit`). The sharpness at a network is
 at least that of each of its layers alone, and at the teacher these have closed lower bounds: for the output
 layer the largest eigenvalue of K(W*, W*); for the first layer that of (a*_i a*_j κ′(ρ_ij)), the mean over
 unit u of the curvature along rows t_i u. Scaling w by s and a by 1/s multiplies the first by s² and the
@@ -26,8 +26,8 @@ def largest_stable_step(
     """The update's limit / (lower bound of the sharpness at the teacher); None where there is no such bound.
 
     There is none for the output layer alone (its curvature is the student's own), for activations that are
-    not 1-homogeneous, for teachers that differ from seed to seed or are no two-layer networks, and for updates whose stability depends on
-    more than the sharpness.
+    not 1-homogeneous, for teachers that differ from seed to seed or are no two-layer networks, and for updates whose
+    stability depends on more than the sharpness.
     """
     limit = update.limit() if isinstance(update, AbstractSteppedUpdate) else None
     if limit is None or not isinstance(teacher, AbstractTwoLayerTeacher):

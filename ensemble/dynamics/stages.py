@@ -1,9 +1,10 @@
 """Protocols: stages that run one after another, each moving some layers by some update.
 
-A step lowers L + λ(t) P at step size η(t), by the stage's `update`, on the layers that the stage moves; plain descent is
-θ ← θ − η(t) ∇(L + λ(t) P), with P = ½‖θ‖² unless the stage names another penalty. `ridge` puts the output layer at its exact optimum
-for a fixed first layer, and `balance` rescales every neuron to |a_i| = ‖w_i‖ without changing the function. Those two take
-no step of the member's clock. The classical combinations are in `protocols.py`.
+A step lowers L + λ(t) P at step size η(t), by the stage's `update`, on the layers that the stage moves; plain descent
+is θ ← θ − η(t) ∇(L + λ(t) P), with P = ½‖θ‖² unless the stage names another penalty. `ridge` puts the output layer at
+its exact optimum
+for a fixed first layer, and `balance` rescales every neuron to |a_i| = ‖w_i‖ without changing the function. Those two
+take no step of the member's clock. The classical combinations are in `protocols.py`.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -32,8 +33,8 @@ class Stage(Spec):
       every `check_every`-th step of the stage).
 
     `decay = "coupled"` lets the update act on ∇(L + λP), `"decoupled"` on ∇L alone, with ηλ∇P subtracted beside it. A
-    stage begins with a fresh state of its update unless `keep_state` is true. `layers` are those of a two-layer student; of other models
-    all weights move.
+    stage begins with a fresh state of its update unless `keep_state` is true. `layers` are those of a two-layer
+    student; of other models all weights move.
     """
 
     name: Annotated[str, Field(min_length=1)]
@@ -74,7 +75,8 @@ class Stage(Spec):
         if isinstance(self.update, Proximal):
             if not isinstance(self.penalty, AbstractProximalPenalty):
                 raise ValueError(
-                    f"penalty: got {self.penalty.kind!r} under the update 'proximal', which needs a penalty with a proximal "
+                    f"penalty: got {self.penalty.kind!r} under the update 'proximal', which needs a penalty with "
+                    "a proximal "
                     "map; take another penalty, or another update"
                 )
             if self.decay == "decoupled":

@@ -69,7 +69,8 @@ def run(
       work is lost when the process is killed.
     - `boxes`: with `out`, only these parts of the grid, which the directory does not have yet, are added to it; the
       dataset's other members are `not_run`.
-    - `engine`: the kernel that advances members: `simd`, `fused`, `xla`, or `auto`, which takes the fastest that serves. Two of
+    - `engine`: the kernel that advances members: `simd`, `fused`, `xla`, or `auto`, which takes the fastest that
+    serves. Two of
       them agree to rounding; a run directory is of one.
 
     **Returns:** the dataset, in memory or, with `out`, opened lazily from disk. What `out` holds already of this very
@@ -122,7 +123,8 @@ def refuse_another_engine(directory: RunDirectory, kernels: set[str]) -> None:
     names = {kernel_name(name) for s in directory.sessions for name in s.get("engine", "").split(", ") if name}
     if names - kernels and names and kernels - names:
         raise EngineError(
-            f"engine: got {', '.join(sorted(kernels))}, but {directory.path} holds members that {', '.join(sorted(names))} advanced, "
+            f"engine: got {', '.join(sorted(kernels))}, but {directory.path} holds members that "
+            f"{', '.join(sorted(names))} advanced, "
             "to other bits; ask for that one, or take another directory"
         )
 

@@ -35,12 +35,13 @@ def read_flights(path: Path, hashes: Collection[str]) -> tuple[Flights, ...]:
     for i in range(int(programs)):
         count = sum(name.startswith(f"{i}.leaf.") for name in values)
         leaves = tuple(values[f"{i}.leaf.{k}"] for k in range(count))
-        found.append(Flights(*(values[f"{i}.{name}"] for name in ("members", "stage", "start_step")), leaves))
+        found.append(Flights(values[f"{i}.members"], values[f"{i}.stage"], values[f"{i}.start_step"], leaves))
     return tuple(found)
 
 
 def _of_first_layout(values: dict[str, np.ndarray]) -> Flights:
-    """Members of plain descent on two-layer networks, from when there were no others: a, W, step, code, record, λ, η."""
+    """Members of plain descent on two-layer networks, from when there were no others: a, W, step, code, record, λ,
+    η."""
     count, kind = len(values["members"]), values["a"].dtype
     code, number = np.zeros(count, np.int32), np.zeros(count, kind)
     step, record = (values[name].astype(np.int32) for name in ("step", "record"))

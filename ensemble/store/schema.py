@@ -19,8 +19,8 @@ from ..study.identity import is_identity
 from .boxes import Box
 
 SCHEMA_VERSION = 3
-"""1: every file holds a whole study. 2: a file may hold a box of one, which its attribute `box` says. 3: λ and η of every
-record, stage end and end are stored."""
+"""1: every file holds a whole study. 2: a file may hold a box of one, which its attribute `box` says. 3: λ and η of
+every record, stage end and end are stored."""
 
 BEFORE_DECAY = 2
 """The last version before λ was stored."""

@@ -54,7 +54,8 @@ class Cell(Spec):
                     )
             if stage.layers != "both" and not isinstance(self.student, AbstractSizedStudent):
                 raise ValueError(
-                    f"protocol.layers: got {stage.layers!r} in the stage {stage.name!r} for a {self.student.kind} student, all of whose "
+                    f"protocol.layers: got {stage.layers!r} in the stage {stage.name!r} for a {self.student.kind} "
+                    "student, all of whose "
                     "weights move; leave layers out"
                 )
         return self

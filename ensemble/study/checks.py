@@ -36,7 +36,8 @@ def check_coordinates(study: "Study") -> None:
             for part in (stage.update, stage.penalty):
                 if not getattr(part, "rotation_equivariant", getattr(part, "rotation_invariant", False)):
                     raise ValueError(
-                        f"coordinates: got 'reduced' with the {part.role} {part.kind!r} in the stage {stage.name!r}, which knows the axes "
+                        f"coordinates: got 'reduced' with the {part.role} {part.kind!r} in the stage "
+                        f"{stage.name!r}, which knows the axes "
                         'of the input: in other coordinates it is another one; take coordinates = "auto" or "full"'
                     )
 
@@ -56,7 +57,8 @@ def _refusal(probe: AbstractProbe, cell: Cell) -> str | None:
         sigma = cell.teacher.sigma
         if not sigma.homogeneous:
             return (
-                f"with activation {sigma.name}, which is not 1-homogeneous: the certificate needs relu, abs, relu_even, "
+                f"with activation {sigma.name}, which is not 1-homogeneous: the certificate needs relu, abs, "
+                "relu_even, "
                 "abs_centred or linear"
             )
         other = [s.penalty.kind for s in cell.stages.stages if s.penalty.kind != "l2"]

@@ -71,7 +71,8 @@ def _load_one(entry: Any, folder: Path) -> dict[str, Any]:
             text = path.read_text(encoding="utf-8")
             if source.digest and digest(text) != source.digest:
                 raise StudyError(
-                    f"parts: {path} has changed since: its digest was {source.digest[:12]}… and is {digest(text)[:12]}…; "
+                    f"parts: {path} has changed since: its digest was {source.digest[:12]}… and is "
+                    f"{digest(text)[:12]}…; "
                     "bring the old text back, or run the study into another directory"
                 )
             _import(path.resolve(), text)
@@ -93,7 +94,8 @@ def _from_prompt(source: PartSource) -> dict[str, Any]:
             return source.model_dump()
     name = source.file.removeprefix(PROMPT)
     raise StudyError(
-        f"parts: {name} was registered in a running session and is not known here (digest {source.digest[:12]}…); put it into a "
+        f"parts: {name} was registered in a running session and is not known here (digest {source.digest[:12]}…); "
+        "put it into a "
         'file and name that file in the study: parts = ["my_parts.py"]'
     )
 

@@ -65,7 +65,8 @@ class Study(Spec):
     """Whether the probes `gap` and `certificate_max` are measured at records, too, and not only at stage ends."""
     store_weights: bool = False
     coordinates: Literal["auto", "full", "reduced"] = "auto"
-    """`auto`: where d is larger and no update or penalty knows the axes of the input, rows are written in at most m + r coordinates (exact;
+    """`auto`: where d is larger and no update or penalty knows the axes of the input, rows are written in at most m +
+    r coordinates (exact;
     theory.md §3); `full`: in d; `reduced`: the same as `auto`, refused where it would not be exact."""
     active_threshold: Annotated[float, Field(gt=0, lt=1)] = 1e-3
     """A neuron is active when its mass is at least this share of the largest teacher mass."""
@@ -303,8 +304,10 @@ class Study(Spec):
                     at = ", ".join(f"{n} = {v}" for n, v in point.labels.items())
                     warnings.warn(
                         f"protocol: got step_size = {stage.step_size:g} in stage {stage.name!r}"
-                        f"{f' (at {at})' if at else ''}; above {limit:.3g} {stage.update.kind} cannot rest at the teacher "
-                        f"(step size × sharpness > {stage.update.limit():g}): expect oscillation or divergence, or lower it",
+                        f"{f' (at {at})' if at else ''}; above {limit:.3g} {stage.update.kind} cannot rest at the "
+                        "teacher "
+                        f"(step size × sharpness > {stage.update.limit():g}): expect oscillation or divergence, "
+                        "or lower it",
                         StudyWarning,
                         stacklevel=4,
                     )
@@ -339,7 +342,8 @@ class Study(Spec):
                 raise ValueError("protocol: got no descent stage; a member needs at least one step")
             if self.member_cap(point.cell) >= NO_STEP:
                 raise ValueError(
-                    f"protocol: got {self.member_cap(point.cell):,} steps; a member's clock counts up to {NO_STEP - 1:,}: lower "
+                    f"protocol: got {self.member_cap(point.cell):,} steps; a member's clock counts up to "
+                    f"{NO_STEP - 1:,}: lower "
                     "the steps or set max_steps"
                 )
         if is_lenient():

@@ -1,11 +1,10 @@
-"""Symmetric matrix factorisation, ½‖UUᵀ − T‖²_F: a problem of one's own, and a probe for it."""
+"""Symmetric matrix factorisation, ½‖UUᵀ − T‖²_F, and the effective rank of U."""
 
 from typing import ClassVar, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from pydantic import PositiveFloat, PositiveInt
 
 import ensemble as ens
 
@@ -23,28 +22,22 @@ class FactorisationRisk(ens.AbstractDifferentiatedRisk):
 
 @ens.register
 class LowRank(ens.AbstractTeacher):
-    """T = diag(1, …, 1, 0, …, 0), of the given rank."""
-
     kind: Literal["low_rank"] = "low_rank"
-    size: PositiveInt
-    rank: PositiveInt
+    eigenvalues: tuple[float, ...]
 
     def draw(self, key):
-        return jnp.diag(jnp.where(jnp.arange(self.size) < self.rank, 1.0, 0.0))
+        return jnp.diag(jnp.asarray(self.eigenvalues))
 
 
 @ens.register
 class Factors(ens.AbstractStudent):
-    """U of n × r, entries N(0, scale²/n)."""
-
     kind: Literal["factors"] = "factors"
-    rank: PositiveInt
-    scale: PositiveFloat = 0.1
+    rank: int
+    scale: float = 0.1
 
     def draw(self, teacher, keys, space):
         T = teacher.draw(keys.teacher)
-        U = jax.random.normal(keys.start, (teacher.size, self.rank)) * self.scale / jnp.sqrt(teacher.size)
-        return Factor(U), FactorisationRisk(T)
+        return Factor(self.scale * jax.random.normal(keys.start, (len(T), self.rank))), FactorisationRisk(T)
 
 
 @ens.register

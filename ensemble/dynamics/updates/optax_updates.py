@@ -140,8 +140,10 @@ class Sign(AbstractPreconditioned):
 class OptaxUpdate(AbstractGradientUpdate):
     """Any gradient transformation of optax by name, with its keyword arguments.
 
-    One that has a `learning_rate` is given the step's η, and its update is added as it is; of another (`scale_by_…`, `clip`) the
-    result is a direction, θ ← θ − η u. Its own `weight_decay`, where it has one, is 0: decay is the stage's, `coupled` or `decoupled`.
+    One that has a `learning_rate` is given the step's η, and its update is added as it is; of another (`scale_by_…`,
+    `clip`) the
+    result is a direction, θ ← θ − η u. Its own `weight_decay`, where it has one, is 0: decay is the stage's,
+    `coupled` or `decoupled`.
     """
 
     kind: Literal["optax"] = "optax"

@@ -41,29 +41,32 @@ class AbstractStudent(Part):
     model's leaves under their own names."""
 
     @abc.abstractmethod
-    def draw(self, teacher: AbstractTeacher, keys: Keys, space: Space | None) -> tuple[Any, AbstractRisk]:
-        """(model, risk) of one member, whose keys these are; `space` is what `space` gives."""
+    def draw(self, teacher: Any, keys: Keys, space: Any) -> tuple[Any, AbstractRisk]:
+        """(model, risk) of one member, whose keys these are.
+
+        `teacher` is the study's, and `space` the coordinates of a student that has such (`Space`), else None.
+        """
 
 
 class AbstractSizedStudent(AbstractStudent):
     """A student that can say its sizes without drawing, and may be written in reduced coordinates."""
 
     @abc.abstractmethod
-    def check(self, teacher: AbstractTeacher) -> None:
+    def check(self, teacher: Any) -> None:
         """**Raises:** `ValueError` where this student cannot learn from this teacher."""
 
     @abc.abstractmethod
-    def space(self, teacher: AbstractTeacher, reduces: bool) -> Space:
+    def space(self, teacher: Any, reduces: bool) -> Space:
         """The coordinates of its rows; reduced ones only where `reduces`, and where they are fewer."""
 
     @abc.abstractmethod
-    def sizes(self, teacher: AbstractTeacher, space: Space) -> dict[str, int]:
+    def sizes(self, teacher: Any, space: Space) -> dict[str, int]:
         """The sizes of the dimensions of what is stored and measured."""
 
     @abc.abstractmethod
-    def described(self, teacher: AbstractTeacher, space: Space) -> dict[str, tuple[int, str]]:
+    def described(self, teacher: Any, space: Space) -> dict[str, tuple[int, str]]:
         """(value, long name) of the variables that say a cell's sizes."""
 
     @abc.abstractmethod
-    def structures(self, teacher: AbstractTeacher, space: Space) -> tuple[AbstractTeacher, "AbstractStudent"]:
+    def structures(self, teacher: Any, space: Space) -> tuple[AbstractTeacher, "AbstractStudent"]:
         """Both as a program sees them: equal where one program serves."""

@@ -75,7 +75,7 @@ class TwoLayerStudent(AbstractSizedStudent):
             "coordinates": (space.columns, "coordinates that rows of W are written in: d, or at most m + r of a basis"),
         }
 
-    def structures(self, teacher: AbstractTeacher, space: Space):
+    def structures(self, teacher, space):
         of_teacher = teacher.structure()
         if space.reduced and not isinstance(self.start, GivenStart):
             # In reduced coordinates the number of inputs is an argument of the program.

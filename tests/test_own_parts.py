@@ -1,0 +1,203 @@
+"""Parts that a user wrote, in files outside the packages: run, stored, resumed, sent to a worker, read without them."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import analysis
+import ensemble as ens
+from ensemble.problem.risks import kernel
+from tests.helpers import assert_same_members
+
+OWN = Path(__file__).parent / "own"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A copy of the user's files, which a test may change."""
+    return Path(shutil.copytree(OWN, tmp_path / "own", ignore=shutil.ignore_patterns("__pycache__")))
+
+
+def command(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(Path.cwd())}
+    words = [sys.executable, *map(str, arguments)]
+    return subprocess.run(words, env=environment, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def two_layer(tmp_path_factory):
+    """The study of all roles, run through the command line."""
+    out = tmp_path_factory.mktemp("own") / "run"
+    done = command("-m", "ensemble", "run", OWN / "two_layer.toml", "--out", out)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_every_role_runs_through_the_command_line(two_layer):
+    ds = ens.open_dataset(two_layer)
+    assert ds.attrs["complete"] and ds.attrs["engine"] == "xla"
+    assert ds["singular_values"].dims == ("ratio", "size", "seed", "mode") and ds.sizes["mode"] == 3
+    assert ds["singular_values_history"].attrs["long_name"].startswith("singular values of W")
+    assert bool((ds["loss"] < ds["loss_history"].isel(record=0)).all())
+    # The proximal stage: entries that are exactly 0; none of a start is.
+    assert float((ds["W"] == 0.0).mean()) > 0.0
+    np.testing.assert_array_equal(ds["teacher_a"].sel(ratio=0.5, size=0.2, seed=0), [1.0, 0.5])
+    singular = np.linalg.svd(ds["W"].values, compute_uv=False)
+    np.testing.assert_allclose(ds["singular_values"], singular, atol=1e-14)
+
+
+def test_the_users_activation_has_the_kernel_that_it_says():
+    ens.Study.from_toml(OWN / "two_layer.toml")
+    sigma = ens.ACTIVATIONS["cosine"]
+    W, V = jnp.array([[0.3, -0.5], [1.0, 0.2]]), jnp.array([[0.7, 0.1]])
+    x = jax.random.normal(jax.random.key(0), (400_000, 2))
+    sampled = jnp.mean(jnp.cos(x @ W.T)[:, :, None] * jnp.cos(x @ V.T)[:, None, :], axis=0)
+    # Five standard errors of a mean of products in [−1, 1].
+    np.testing.assert_allclose(kernel(sigma, W, V), sampled, atol=5 / np.sqrt(400_000))
+
+
+def test_a_users_numbers_compile_nothing_and_its_risk_is_the_stage_s(two_layer):
+    study = ens.Study.from_toml(OWN / "two_layer.toml")
+    from ensemble.plan import groups
+
+    (group,) = groups(study)
+    assert len(group.cells) == 4 and len(group.pools) == 2
+    ds = ens.open_dataset(two_layer)
+    a, W = ds["a"].values, ds["W"].values
+    penalty = np.abs(a).sum(-1) + np.abs(W).sum((-1, -2))
+    np.testing.assert_allclose(ds["risk"], ds["loss"] + 0.01 * penalty, rtol=1e-13)
+
+
+def test_a_whole_problem_from_toml_to_survival_and_phase(tmp_path):
+    """Symmetric matrix factorisation in at most 60 lines, under plain descent and under Adam."""
+    lines = sum(len((OWN / f"factorisation.{end}").read_text().splitlines()) for end in ("py", "toml"))
+    blank = sum(not line.strip() for line in (OWN / "factorisation.py").read_text().splitlines())
+    assert lines - blank <= 60
+    study = ens.Study.from_toml(OWN / "factorisation.toml")
+    ds = ens.run(study, out=tmp_path / "out").load()
+    loss = ds["loss"].median("seed")
+    # Rank 1 leaves the second eigenvalue: ½·1²; rank 2 fits, whatever the scale.
+    np.testing.assert_allclose(loss.sel(rank=1), 0.5, atol=1e-6)
+    assert float(loss.sel(rank=2).max()) < 1e-12
+    assert float(ds["effective_rank"].sel(rank=2).min()) == pytest.approx(2.0, abs=1e-4)
+    # Over-parameterised factors stay of low rank from a small start, and not from a large one.
+    assert float(ds["effective_rank"].sel(rank=4, scale=0.004).max()) < 2.05
+    assert float(ds["effective_rank"].sel(rank=4, scale=0.4).median()) > 2.2
+    median = analysis.survival(ds, "loss", below=0.01)["median"]
+    assert np.all(np.isinf(median.sel(rank=1))) and np.all(np.diff(median.sel(rank=2).values) < 0)
+    share = analysis.phase(ds, "rank", "scale", "loss", 0.01)["share"]
+    assert float(share.sel(rank=1).max()) == 0.0 and float(share.sel(rank=2).min()) == 1.0
+    adam = ens.run(study.replace(axes={"rank": [2]}, protocol={**study.protocol, "update": "adam", "step_size": 0.02}))
+    assert float(adam["loss"].max()) < 1e-3 and adam.attrs["engine"] == "xla"
+
+
+def test_resumed_with_the_same_bits_and_refused_when_its_source_changed(folder, tmp_path):
+    study = ens.Study.from_toml(folder / "factorisation.toml").replace(seeds=2)
+    out = tmp_path / "out"
+    ens.run(study, out=out)
+    more = ens.run(study.replace(seeds=3), out=out)
+    assert_same_members(more, ens.run(study.replace(seeds=3)))
+    source = folder / "factorisation.py"
+    source.write_text(source.read_text().replace("0.5 * jnp.sum", "0.25 * jnp.sum"))
+    changed = ens.Study.from_toml(folder / "factorisation.toml").replace(seeds=3)
+    digests = [s.parts[0].digest for s in (study, changed)]
+    with pytest.raises(ens.StudyError, match=rf"parts.factorisation.py: {digests[0]} there, {digests[1]} here"):
+        ens.run(changed, out=out)
+    assert float(ens.run(changed)["loss_history"].isel(record=0).max()) < 1.0
+
+
+def test_a_moved_folder_is_the_same_study(folder, tmp_path):
+    study = ens.Study.from_toml(folder / "factorisation.toml").replace(seeds=1)
+    moved = Path(shutil.move(folder, tmp_path / "elsewhere"))
+    again = ens.Study.from_toml(moved / "factorisation.toml").replace(seeds=1)
+    assert study.hash == again.hash and study.parts[0].folder != again.parts[0].folder
+
+
+def test_opened_and_analysed_by_an_interpreter_that_cannot_import_it(two_layer, folder, tmp_path):
+    study = ens.Study.from_toml(folder / "factorisation.toml")
+    ens.run(study.replace(seeds=2), out=tmp_path / "out")
+    shutil.rmtree(folder)
+    program = (
+        "import sys, json, ensemble as ens, analysis\n"
+        "ds = ens.open_dataset(sys.argv[1])\n"
+        "share = analysis.phase(ds, 'rank', 'scale', 'loss', 0.01)['share']\n"
+        "late = analysis.survival(ds, 'loss', below=0.01)['median']\n"
+        "print(json.dumps([ds['effective_rank'].attrs['long_name'], share.values.tolist(), late.shape]))\n"
+        "try:\n    ens.run(ens.Study.from_json(ds.attrs['study']))\n"
+        "except ens.StudyError as error:\n    print(error)\n"
+    )
+    done = command("-c", program, tmp_path / "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    said, error = done.stdout.splitlines()
+    assert json.loads(said)[0] == "participation ratio of the singular values of U"
+    assert json.loads(said)[1][1] == [1.0, 1.0, 1.0]
+    assert "got 'factorisation.py', which is not there; it was looked for at" in error and str(folder) in error
+    for words in (("-m", "ensemble", "status", tmp_path / "out"), ("-m", "analysis", "summary", tmp_path / "out")):
+        done = command(*words, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+
+
+def test_runs_on_a_worker_that_does_not_see_the_file(folder, tmp_path):
+    from distributed import Client, LocalCluster
+
+    from ensemble.launch.cluster import run_on_cluster
+
+    study = ens.Study.from_toml(folder / "factorisation.toml").replace(seeds=2, axes={"rank": [1, 2]})
+    expected = ens.run(study)
+    shutil.rmtree(folder)
+    folder.mkdir()
+    texts = {s.digest: (OWN / s.file).read_text() for s in study.parts}
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,  # type: ignore[arg-type]
+        Client(cluster) as client,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        # The client still has the text; the worker has no such file.
+        patch.setattr("ensemble.launch.cluster.texts_of", lambda _: tuple(texts.items()))
+        ds = run_on_cluster(study, tmp_path / "out", client)
+    assert_same_members(ds, expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"parts": ["nowhere.py"]}, r"parts: got 'nowhere.py', which is not there; it was looked for at"),
+        ({"parts": "two_layer_parts.py"}, r"parts: got 'two_layer_parts.py'; give a list of files"),
+        ({"parts": ["broken.py"]}, r"parts: .*broken.py cannot be imported: ZeroDivisionError"),
+        ({"parts": []}, r"kind: got 'never'; known teachers are .*orthonormal"),
+    ],
+)
+def test_what_cannot_be_imported_is_said(folder, change, message):
+    (folder / "broken.py").write_text("1 / 0\n")
+    lines = (folder / "two_layer.toml").read_text().replace("fading", "never").splitlines()
+    lines = [f"parts = {json.dumps(change['parts'])}" if line.startswith("parts") else line for line in lines]
+    (folder / "study.toml").write_text("\n".join(lines))
+    with pytest.raises(ens.StudyError, match=message):
+        ens.Study.from_toml(folder / "study.toml")
+
+
+def test_register_refuses_what_is_no_part():
+    with pytest.raises(TypeError, match="register: got int, which is no concrete part; subclass"):
+        ens.register(int)
+    with pytest.raises(
+        TypeError, match="register: got AbstractPenalty, which is no concrete part: it lacks gradient, value"
+    ):
+        ens.register(ens.AbstractPenalty)
+
+    class Relu(ens.AbstractPlainProbe):
+        name = "loss"
+        long_name = "another loss"
+
+        def __call__(self, at):
+            return at.moment.decay
+
+    with pytest.raises(ValueError, match=r"register: the probe 'loss' of .*test_own_parts.py has the name of one in"):
+        ens.register(Relu)
