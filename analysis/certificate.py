@@ -13,8 +13,8 @@ import numpy as np
 import xarray as xr
 
 from ensemble import ACTIVATIONS, TwoLayer, duality_gap
-from ensemble.activations import AbstractActivation
-from ensemble.certificate import Certificate, correlation, residual
+from ensemble.problem.activations import AbstractActivation
+from ensemble.probes.certificate import Certificate, correlation, residual
 
 from .decay import final_decay
 from .members import axes, cells, finished, shared_teacher

@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 
 from ensemble import STATUS, TwoLayer, population_gradient
-from ensemble.activations import AbstractActivation
+from ensemble.problem.activations import AbstractActivation
 
 from .decay import final_decay
 from .hessian import Layers, hessian_eigenvalues

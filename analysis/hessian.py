@@ -20,8 +20,8 @@ from jaxtyping import Array, Float
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from ensemble import TwoLayer, population_gradient
-from ensemble.activations.base import safe_divide
-from ensemble.network import row_norms
+from ensemble.numerics import safe_divide
+from ensemble.problem.models import row_norms
 
 Layers = Literal["both", "first", "output"]
 _DENSE = 1500

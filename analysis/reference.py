@@ -16,9 +16,9 @@ import xarray as xr
 from scipy.optimize import minimize
 
 from ensemble import TwoLayer, duality_gap, population_gradient
-from ensemble.certificate import correlation, residual
-from ensemble.network import row_norms
-from ensemble.risks import PopulationRisk
+from ensemble.probes.certificate import correlation, residual
+from ensemble.problem.models import row_norms
+from ensemble.problem.risks import PopulationRisk
 
 from .decay import decay_history
 from .members import axes, cells, history, shared_teacher
@@ -60,7 +60,7 @@ def reference_optimum(teacher: TwoLayer, *, weight_decay: float, tolerance: floa
     W[: len(norm)] = np.sqrt(mass)[:, None] * np.asarray(teacher.W) / np.where(norm > 0, norm, 1.0)[:, None]
     unit = np.zeros((1, W.shape[1]))
     unit[0, 0] = 1.0
-    square = 2.0 * float(PopulationRisk().target(TwoLayer([1.0], unit, sigma)))  # ‖σ(uᵀx)‖², the same for every unit u
+    square = 2.0 * float(PopulationRisk.of(TwoLayer([1.0], unit, sigma)).target)  # ‖σ(uᵀx)‖², the same for every unit u
     least, bound = np.inf, 0.0
     for used in range(len(norm), len(a) + 1):
         a, W = _descend(a, W, teacher, weight_decay)
@@ -97,7 +97,7 @@ def _value_and_slope(a, W, teacher: TwoLayer, decay):
     student = TwoLayer(a, W, teacher.activation)
     penalty = 0.5 * decay * (jnp.sum(a * a) + jnp.sum(W * W))
     slope = population_gradient(student, teacher)
-    risk = PopulationRisk().loss(student, teacher) + penalty
+    risk = PopulationRisk.of(teacher).value(student) + penalty
     return risk, TwoLayer(slope.a + decay * a, slope.W + decay * W, teacher.activation)
 
 

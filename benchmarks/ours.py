@@ -40,9 +40,9 @@ def orthonormal(name: str, m: int, teacher: int, d: int, members: int, protocol:
 
 def steps(backend: str, m: int, teacher: int, d: int, members: int, count: int) -> dict:
     """The advance program alone on members that neither stop nor record; the best of three after a warm-up."""
-    from ensemble.engine.backends import Reference, Simd
+    from ensemble.engine.kernels.backends import Reference, Simd
     from ensemble.engine.lanes import ACTIVE, NEVER, empty_lanes
-    from ensemble.members import groups
+    from ensemble.plan.members import groups
 
     shape = groups(orthonormal("steps", m, teacher, d, 1, {"steps": 1}))[0].shape
     engine = {"simd": Simd, "reference": Reference}[backend](shape, members)

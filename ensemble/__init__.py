@@ -12,17 +12,42 @@ from .engine.devices import configure as _configure
 
 _configure()
 
-from . import protocols  # noqa: E402
-from .activations import ACTIVATIONS, AbstractActivation  # noqa: E402
-from .certificate import duality_gap  # noqa: E402
-from .engine import places  # noqa: E402
+from .dynamics import protocols  # noqa: E402
+from .dynamics.schedules import AbstractSchedule, Halving, Optax  # noqa: E402
+from .dynamics.stages import Protocol, Stage  # noqa: E402
+from .dynamics.updates import (  # noqa: E402
+    AbstractGradientUpdate,
+    AbstractInstantUpdate,
+    AbstractSteppedUpdate,
+    Clock,
+    Info,
+    Objective,
+)
+from .engine import EngineError, places  # noqa: E402
 from .launch import PartialResult, Report, reproduce, run, status  # noqa: E402
-from .members import initial  # noqa: E402
-from .network import TwoLayer  # noqa: E402
-from .probes import PROBES  # noqa: E402
-from .protocol import Protocol, Stage  # noqa: E402
-from .risks import AbstractRisk, PopulationRisk, population_gradient, population_loss  # noqa: E402
-from .schedules import Halving, Optax  # noqa: E402
+from .numerics import Keys  # noqa: E402
+from .parts import register  # noqa: E402
+from .plan import initial  # noqa: E402
+from .probes import PROBES, AbstractNeuronProbe, AbstractPlainProbe, AbstractProbe, Measured  # noqa: E402
+from .probes.certificate import duality_gap  # noqa: E402
+from .problem.activations import ACTIVATIONS, AbstractActivation, AbstractHomogeneous  # noqa: E402
+from .problem.draws import Space  # noqa: E402
+from .problem.models import TwoLayer  # noqa: E402
+from .problem.penalties import (  # noqa: E402
+    AbstractDifferentiatedPenalty,
+    AbstractPenalty,
+    AbstractProximalPenalty,
+)
+from .problem.risks import (  # noqa: E402
+    AbstractDifferentiatedRisk,
+    AbstractRisk,
+    PopulationRisk,
+    population_gradient,
+    population_loss,
+)
+from .problem.starts import AbstractFreeStart, AbstractStart  # noqa: E402
+from .problem.students import AbstractStudent, Stored  # noqa: E402
+from .problem.teachers import AbstractTeacher, AbstractTwoLayerTeacher  # noqa: E402
 from .store import STATUS, Box, SchemaError, StoreError, collect, open_dataset  # noqa: E402
 from .study import Axis, Study, StudyError, StudyWarning  # noqa: E402
 
@@ -31,18 +56,43 @@ __all__ = [
     "PROBES",
     "STATUS",
     "AbstractActivation",
+    "AbstractDifferentiatedPenalty",
+    "AbstractDifferentiatedRisk",
+    "AbstractFreeStart",
+    "AbstractGradientUpdate",
+    "AbstractHomogeneous",
+    "AbstractInstantUpdate",
+    "AbstractNeuronProbe",
+    "AbstractPenalty",
+    "AbstractPlainProbe",
+    "AbstractProbe",
+    "AbstractProximalPenalty",
     "AbstractRisk",
+    "AbstractSchedule",
+    "AbstractStart",
+    "AbstractSteppedUpdate",
+    "AbstractStudent",
+    "AbstractTeacher",
+    "AbstractTwoLayerTeacher",
     "Axis",
     "Box",
+    "Clock",
+    "EngineError",
     "Halving",
+    "Info",
+    "Keys",
+    "Measured",
+    "Objective",
     "Optax",
     "PartialResult",
     "PopulationRisk",
     "Protocol",
     "Report",
     "SchemaError",
+    "Space",
     "Stage",
     "StoreError",
+    "Stored",
     "Study",
     "StudyError",
     "StudyWarning",
@@ -55,6 +105,7 @@ __all__ = [
     "population_gradient",
     "population_loss",
     "protocols",
+    "register",
     "reproduce",
     "run",
     "status",

@@ -11,8 +11,9 @@ import typer
 
 from . import Study, collect, run
 from .console import At, Command, Csv, Json, console, interrupted, load, say, texts_at
+from .engine import ENGINES
 from .launch import SECONDS_BETWEEN_KEEPS, reproduce, status
-from .members import groups
+from .plan import groups
 from .progress import ProgressShow
 from .store import STATUS, status_line
 from .tables import Column, Form, tell
@@ -37,6 +38,9 @@ def run_command(
     keep_every: Annotated[
         float, typer.Option(min=0.1, help="seconds of work that a kill may lose at most")
     ] = SECONDS_BETWEEN_KEEPS,
+    engine: Annotated[
+        str, typer.Option(metavar="|".join(ENGINES), help="the kernel that advances members (docs/architecture.md)")
+    ] = "auto",
     dask: Annotated[
         str | None, typer.Option(metavar="ADDRESS|local|slurm", help="run on a Dask cluster (docs/running.md)")
     ] = None,
@@ -52,12 +56,28 @@ def run_command(
     with ProgressShow(console) as show:
         try:
             if dask is None:
-                ds = run(resolved, out, on_progress=show.update, say=say, overwrite=overwrite, keep_every=keep_every)
+                ds = run(
+                    resolved,
+                    out,
+                    on_progress=show.update,
+                    say=say,
+                    overwrite=overwrite,
+                    keep_every=keep_every,
+                    engine=engine,
+                )
             else:
                 from .launch.cluster import connected, run_on_cluster  # distributed is imported only where it is used
 
                 with connected(dask, workers, tls_ca, tls_cert, tls_key) as client:
-                    ds = run_on_cluster(resolved, out, client, on_progress=show.update, say=say, overwrite=overwrite)
+                    ds = run_on_cluster(
+                        resolved,
+                        out,
+                        client,
+                        on_progress=show.update,
+                        say=say,
+                        overwrite=overwrite,
+                        engine=engine,
+                    )
         except KeyboardInterrupt:
             show.close()
             raise interrupted(out) from None
@@ -93,8 +113,8 @@ def status_command(directory: RunFolder, as_json: Json = False, as_csv: Csv = Fa
     for path, reason in found.bad.items():
         say(f"damaged: {path}: {reason}")
     if now.progress is not None and missing:
-        seconds, share = now.progress["seconds"], now.progress["share"]
-        rate = now.progress["member_steps"] / max(seconds, 1e-9)
+        seconds, share = now.progress.seconds, now.progress.share
+        rate = now.progress.member_steps / max(seconds, 1e-9)
         left = f", about {seconds * (1 - share) / share:,.0f} s left" if share > 0 else ""
         say(f"this run: {seconds:,.0f} s, {rate:,.0f} member-steps/s{left}")
     # A status that no member has is no column.
@@ -105,9 +125,13 @@ def status_command(directory: RunFolder, as_json: Json = False, as_csv: Csv = Fa
 
 
 @app.command("collect", cls=Command)
-def collect_command(directory: RunFolder, file: Annotated[Path, typer.Argument(metavar="FILE.nc")]) -> None:
+def collect_command(
+    directory: RunFolder,
+    file: Annotated[Path, typer.Argument(metavar="FILE.nc")],
+    overwrite: Annotated[bool, typer.Option(help="replace a file that this command did not write")] = False,
+) -> None:
     """Write a run directory's dataset as one compressed netCDF4 file."""
-    collect(directory, file)
+    collect(directory, file, overwrite)
     say(f"dataset: {file} ({file.stat().st_size / 2**20:,.1f} MiB)")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 import ensemble as ens
-from ensemble.probes import CERTIFICATE
+from ensemble.probes import ALWAYS, CERTIFICATE
 
 
 def small(**changes) -> ens.Study:
@@ -15,7 +15,7 @@ def small(**changes) -> ens.Study:
         "seeds": 3,
         "records": 8,
         "store_weights": True,
-        "probes": [name for name in ens.PROBES if name not in CERTIFICATE],
+        "probes": [name for name in ens.PROBES if name not in (*CERTIFICATE, *ALWAYS)],
         "teacher": {
             "kind": "separated_pairs",
             "activation": "abs_centred",
@@ -26,6 +26,29 @@ def small(**changes) -> ens.Study:
         "student": {"neurons": 4, "start": "balanced"},
         "protocol": {"kind": "halving_decay", "weight_decay": 0.05, "epochs": 3, "epoch_steps": 20},
         "axes": {"weight_decay": [0.0, 0.05], "separation": [0.4, 0.8, 1.2]},
+    }
+    study = ens.Study.model_validate(fields)
+    return study.replace(**changes) if changes else study
+
+
+def tiny(**changes) -> ens.Study:
+    """3 cells of 2 seeds, 20 steps, three probes: for tests of files, which need many directories."""
+    fields = {
+        "name": "tiny",
+        "question": "what is stored?",
+        "seeds": 2,
+        "records": 3,
+        "probes": ["loss", "max_angle", "active"],
+        "teacher": {
+            "kind": "separated_pairs",
+            "activation": "abs_centred",
+            "neurons": 2,
+            "inputs": 4,
+            "separation": 0.8,
+        },
+        "student": {"neurons": 3, "start": "balanced"},
+        "protocol": {"kind": "halving_decay", "weight_decay": 0.05, "epochs": 2, "epoch_steps": 10},
+        "axes": {"weight_decay": [0.0, 0.05, 0.1]},
     }
     study = ens.Study.model_validate(fields)
     return study.replace(**changes) if changes else study

@@ -17,12 +17,12 @@ from distributed import Client
 
 import analysis
 import ensemble as ens
-from ensemble.launch import status
+from ensemble.launch import cluster, status
 from ensemble.launch.cluster import connected, run_on_cluster
 from ensemble.store import StoreError
 from ensemble.store import directory as directory_module
 from tests.helpers import assert_identical, shards, wait_for
-from tests.studies import long_study, written
+from tests.studies import long_study, tiny, written
 
 PYTHON = [sys.executable, "-m"]
 
@@ -202,3 +202,83 @@ def test_slurm_jobs_are_asked_for_as_configured():
         assert "#SBATCH --gres=gpu:1" in jobs.job_script() and "--nthreads 1" in jobs.job_script()
     finally:
         jobs.close()
+
+
+class Task:
+    """A future of a task that is done."""
+
+    def __init__(self, error: Exception | None, value=None):
+        self.status, self.error, self.value = "finished" if error is None else "error", error, value
+
+    def exception(self):
+        return self.error
+
+    def result(self):
+        return self.value
+
+
+class Cluster:
+    """Stands for a client whose tasks run at once, here, and fail as they are told to."""
+
+    status = "running"
+
+    def __init__(self, errors: dict[int, list[Exception]]):
+        self.errors, self.asked = errors, []
+
+    def scheduler_info(self, n_workers):
+        return {"workers": {"one": {}}}
+
+    def submit(self, function, study, box, number, token, key):
+        self.asked.append(number)
+        if self.errors.get(number):
+            return Task(self.errors[number].pop())
+        return Task(None, function(study, box, number, token))
+
+    def cancel(self, futures, force):
+        pass
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    class Ended:
+        def __init__(self, done):
+            self.done = done
+
+    monkeypatch.setattr(cluster, "wait", lambda futures, timeout, return_when: Ended(futures))
+    monkeypatch.setattr(directory_module, "_MOST_MEMBERS", 2)
+
+
+@pytest.mark.parametrize("error", [TimeoutError("of the task"), OSError(28, "No space left on device")])
+def test_what_a_task_cannot_do_is_said_and_its_shard_is_not_lost(error, tmp_path, at_once):
+    """A task's TimeoutError was taken for an idle second, and its OSError for a scheduler that is gone."""
+    client = Cluster({1: [error]})
+    with pytest.raises(StoreError, match=r"shard 1: failed on a worker: .*(of the task|No space left).*is safe: mend"):
+        run_on_cluster(tiny(), tmp_path, client)
+    now = status(tmp_path)
+    assert now.state.startswith("failed") and now.found.stored.keys() == {0}
+    assert_identical(run_on_cluster(tiny(), tmp_path, client), ens.run(tiny()))
+    assert client.asked[-2:] == [1, 2]
+
+
+def test_a_run_without_all_of_its_shards_is_not_complete(tmp_path, at_once, monkeypatch):
+    """As where a file system loses what a worker wrote."""
+    client = Cluster({})
+    real = cluster.compute_shard
+
+    def loses(study, box, number, token):
+        done = real(study, box, number, token)
+        if number == 2:
+            next((tmp_path / "shards").glob("000002*")).unlink()
+        return done
+
+    monkeypatch.setattr(cluster, "compute_shard", loses)
+    with pytest.raises(StoreError, match="shard 2 is not stored"):
+        run_on_cluster(tiny(), tmp_path, client)
+    assert not status(tmp_path).state.startswith("complete")
+
+
+def test_a_client_that_cannot_speak_to_its_scheduler_says_so(tmp_path, at_once, monkeypatch):
+    client = Cluster({})
+    monkeypatch.setattr(Cluster, "status", "closed")
+    with pytest.raises(StoreError, match="the Dask scheduler is gone"):
+        run_on_cluster(tiny(), tmp_path, client)

@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import chi2, ks_2samp
 
 import ensemble as ens
-from ensemble.draws import Space, full_space, isotropic_rows
-from ensemble.members import groups
+from ensemble.problem.draws import Space, full_space, isotropic_rows
+from ensemble.plan import groups
 from tests.studies import small
 
 KEYS = jax.random.split(jax.random.key(3), 4000)

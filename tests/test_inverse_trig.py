@@ -6,7 +6,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 
-from ensemble.activations.inverse_trig import arccos, arcsin
+from ensemble.numerics.inverse_trig import arccos, arcsin
 
 mp.mp.dps = 50
 

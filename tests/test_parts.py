@@ -10,11 +10,13 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 import ensemble as ens
-from ensemble.draws import full_space, member_key, normal_rows
-from ensemble.probes import angles, separation
-from ensemble.schedules import halving_factor
-from ensemble.starts import Start
-from ensemble.teachers import Teacher
+from ensemble.dynamics.schedules import halving_factor
+from ensemble.numerics import member_key
+from ensemble.parts import chosen
+from ensemble.probes.geometry import angles, separation
+from ensemble.problem.draws import full_space, normal_rows
+
+Teacher, Start = chosen(ens.AbstractTeacher), chosen(ens.AbstractStart)
 
 KEY = jax.random.key(7)
 SPACE = full_space(6)
@@ -180,7 +182,7 @@ def test_optax_schedule_by_name():
 
 def test_zhou_ge_stages():
     protocol = ens.protocols.zhou_ge(weight_decay=0.04, epochs=3, epoch_steps=10, first_step_size=20.0)
-    assert [(s.name, s.update, s.layers, s.steps) for s in protocol.stages] == [
+    assert [(s.name, s.update.kind, s.layers, s.steps) for s in protocol.stages] == [
         ("early", "descent", "first", 1),
         ("fit", "ridge", "output", 0),
         ("balance", "balance", "both", 0),

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import ensemble as ens
-from ensemble.activations import ACTIVATIONS, AbstractHomogeneous
-from ensemble.risks import kernel
+from ensemble.problem.activations import ACTIVATIONS, AbstractHomogeneous
+from ensemble.problem.risks import kernel
 from tests import reference
 
 NAMES = tuple(ACTIVATIONS)

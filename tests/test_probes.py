@@ -1,20 +1,30 @@
 """Probes: by hand on small networks, and where rounding or vanishing neurons would mislead."""
 
-import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import ensemble as ens
-from ensemble.activations import ACTIVATIONS
-from ensemble.probes import PROBES, Setting, angles, frame, measure, subspace_basis
+from ensemble.probes import CERTIFICATE, PROBES, Measured, Moment, prepared
+from ensemble.probes.geometry import angles, subspace_basis
+from ensemble.problem.activations import ACTIVATIONS
+from ensemble.problem.penalties import L2
 
-_measure = eqx.filter_jit(measure)
+OWN = tuple(name for name, of in PROBES.items() if type(of).__module__.startswith("ensemble."))
 
 
-def probe(student, teacher, decay=0.0, threshold=1e-3, certificate=False):
-    setting = Setting(jnp.asarray(decay), jnp.asarray(True), jnp.asarray(True), jnp.asarray(threshold))
-    return _measure(student, teacher, frame(teacher), setting, certificate)
+def probe(student, teacher, decay=0.0, threshold=1e-3, certificate=False, output=True, first=True):
+    @jax.jit
+    def measured(student, teacher, decay, moves, threshold):
+        risk = ens.PopulationRisk.of(teacher)
+        names = [name for name in OWN if certificate or name not in CERTIFICATE]
+        aids = prepared([PROBES[name] for name in names], risk)
+        at = Measured(Moment(student, risk, aids, decay, jnp.asarray(0.1), moves, threshold), L2())
+        return {name: PROBES[name](at) for name in names}
+
+    moves = jax.tree.unflatten(jax.tree.structure(student), (jnp.asarray(output), jnp.asarray(first)))
+    return measured(student, teacher, jnp.asarray(decay), moves, jnp.asarray(threshold))
 
 
 TEACHER = ens.TwoLayer([1.0, -2.0], [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], "abs")
@@ -23,7 +33,7 @@ TEACHER = ens.TwoLayer([1.0, -2.0], [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], "abs")
 def test_every_probe_is_measured_in_its_shape():
     student = ens.TwoLayer([1.0, 1.0, 1.0], np.eye(3), "abs")
     values = probe(student, TEACHER, certificate=True)
-    assert set(values) == set(PROBES)
+    assert set(values) == set(OWN)
     sizes = {"teacher_neuron": 2, "neuron": 3}
     for name, value in values.items():
         assert value.shape == tuple(sizes[d] for d in PROBES[name].dims), name
@@ -100,8 +110,7 @@ def test_grad_norm_counts_the_moving_layers_only():
     slope = ens.population_gradient(student, teacher)
     norms = {}
     for output, first in ((True, False), (False, True), (True, True)):
-        setting = Setting(jnp.asarray(0.0), jnp.asarray(output), jnp.asarray(first), jnp.asarray(1e-3))
-        norms[output, first] = float(measure(student, teacher, frame(teacher), setting)["grad_norm"])
+        norms[output, first] = float(probe(student, teacher, output=output, first=first)["grad_norm"])
     assert norms[True, False] == pytest.approx(float(jnp.linalg.norm(slope.a)), rel=1e-14)
     assert norms[False, True] == pytest.approx(float(jnp.linalg.norm(slope.W)), rel=1e-14)
     assert norms[True, True] ** 2 == pytest.approx(norms[True, False] ** 2 + norms[False, True] ** 2, rel=1e-14)

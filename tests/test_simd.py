@@ -5,9 +5,9 @@ import mpmath as mp
 import numpy as np
 from numba import njit
 
-from ensemble.activations import ACTIVATIONS
-from ensemble.engine.descent import DUALS, arcsin_and_sine
-from ensemble.engine.simd import LANES, choose_greater, fma, load, root, splat, store
+from ensemble.problem.activations import ACTIVATIONS
+from ensemble.engine.kernels.descent import DUALS, arcsin_and_sine
+from ensemble.engine.kernels.vectors import LANES, choose_greater, fma, load, root, splat, store
 
 mp.mp.dps = 50
 

@@ -114,7 +114,7 @@ def test_records_are_log_spaced_and_hold_both_ends():
         ("separation = 0.5\n", "", r"teacher.separation: is missing"),
         ("inputs = 6\n", "", r"teacher.inputs: is missing; this field is required"),
         ("separation = 0.5", "separation = 2.0", r"teacher.separation: got 2 rad between lines"),
-        ('start = "symmetric"', 'start = "symetric"', r"student.start: .*'symmetric', 'balanced'"),
+        ('start = "symmetric"', 'start = "symetric"', r"student.start.kind: got 'symetric'; known starts are symmetric, balanced, .*did you mean 'symmetric'"),
         ("neurons = 8", "neurons = 7", r"student.neurons: got a width of 7; the symmetric start needs an even width"),
         ("neurons = 8", "neurons = 8\ninputs = 5", r"student.inputs: got 5, but teacher.inputs = 6"),
         ("weight_decay = 0.05", "weight_decay = -1", r"protocol.weight_decay: got -1; input should be greater than"),
@@ -162,10 +162,11 @@ def test_step_size_beyond_the_stability_bound_warns(tmp_path):
 
 def test_stability_bound_is_where_descent_leaves_the_teacher():
     # Orthonormal relu teacher, first layer: the bound is 2/((k−1)/4 + 1/2), and the sharpness is at least that.
-    from ensemble.stability import largest_stable_step
+    from ensemble.dynamics.stability import largest_stable_step
+    from ensemble.dynamics.updates import Descent
 
     study = ens.Study.from_toml("studies/spurious_minima.toml").only(k=[8], extra_neurons=[0])
-    limit = largest_stable_step(study.points[0].cell.teacher, "first", 0.0)
+    limit = largest_stable_step(study.points[0].cell.teacher, Descent(), "first", 0.0)
     assert limit == pytest.approx(2 / (7 / 4 + 1 / 2), rel=1e-12)
     start = {"kind": "near_teacher", "distance": 1e-3}
     protocol = {"kind": "plain", "layers": "first", "steps": 500}

@@ -1,34 +1,43 @@
-"""The engine: advances members as lanes on devices. Knows arrays and programs, not teachers or files."""
+"""The engine: advances members as lanes on devices. Knows pytrees and programs, not studies or files."""
 
-from .advance import TRACES, ProgramShape
-from .backends import EngineError, choose
-from .devices import Device, Program, configure, granted_cores, places, side_by_side
-from .lanes import ACTIVE, DIVERGED, NEVER, RULE_MET, Rules
+from .devices import Compiled, Device, configure, granted_cores, places, side_by_side
+from .kernels import ENGINES, EngineError, choose, kernel_name
+from .lanes import ACTIVE, DIVERGED, NEVER, RULE_MET, Fixed, Lanes, StageRow, row_like
+from .program import TRACES, Pool, Program, moving_like, tile_size
 from .run import Watch, run_workloads
-from .workload import Drawn, Ended, Flights, Sink, Work, Workload
+from .workload import Drawn, Ended, Flights, Sink, StagePlan, Work, Workload
 
 __all__ = [
     "ACTIVE",
     "DIVERGED",
+    "ENGINES",
     "NEVER",
     "RULE_MET",
     "TRACES",
+    "Compiled",
     "Device",
     "Drawn",
     "Ended",
     "EngineError",
+    "Fixed",
     "Flights",
+    "Lanes",
+    "Pool",
     "Program",
-    "ProgramShape",
-    "Rules",
     "Sink",
+    "StagePlan",
+    "StageRow",
     "Watch",
     "Work",
     "Workload",
     "choose",
     "configure",
     "granted_cores",
+    "kernel_name",
+    "moving_like",
     "places",
+    "row_like",
     "run_workloads",
     "side_by_side",
+    "tile_size",
 ]

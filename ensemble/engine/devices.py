@@ -93,7 +93,7 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max(granted_cores(), len(places())), thread_name_prefix="gd-atlas")
 
 
-class Program:
+class Compiled:
     """A jitted function that is compiled once for every device and shape, also where threads call it at once."""
 
     def __init__(self, function: Callable):

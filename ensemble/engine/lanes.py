@@ -1,15 +1,20 @@
 """Lanes: what a compiled program knows of a member while the member occupies one of its slots.
 
 Arrays have a leading lane axis. They live on the host between two calls of the program, so that
-harvesting a member and refilling its lane is assignment to a row.
+harvesting a member and refilling its lane is assignment to a row. Models, risks and states of updates are pytrees
+of whatever structure they have: nothing here or between here and a file lists their fields.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 Leaf = Any
 """A NumPy array on the host, a JAX array inside a program."""
+Tree = Any
+"""A pytree of leaves."""
 
 # Lane codes: what the advance program says of a lane.
 IDLE, ACTIVE, RULE_MET, DIVERGED = range(4)
@@ -18,9 +23,27 @@ NEVER = np.iinfo(np.int32).max
 """A step that no member reaches."""
 
 
-class Rules(NamedTuple):
-    """A descent stage as numbers: every lane its own."""
+class Moving(NamedTuple):
+    """What a step changes."""
 
+    model: Tree
+    state: Tree
+    """What the update remembers."""
+    step: Leaf
+    code: Leaf
+    record: Leaf
+    """Index of the next record."""
+    decay: Leaf
+    """λ of the last step looked at."""
+    step_size: Leaf
+    """η of the last step looked at."""
+
+
+class StageRow(NamedTuple):
+    """What a stage changes: numbers, every lane its own."""
+
+    start_step: Leaf
+    end_step: Leaf
     step_size: Leaf
     step_size_every: Leaf
     """Steps after which the step size halves; 0: never."""
@@ -29,8 +52,10 @@ class Rules(NamedTuple):
     decay: Leaf
     decay_every: Leaf
     decay_shape: Leaf
-    moves_output: Leaf
-    moves_first: Leaf
+    moves: Tree
+    """Which leaves of the model move: booleans in its structure."""
+    numbers: dict[str, Tree]
+    """Those of the update and of the penalty."""
     grad_norm: Leaf
     """Tolerances: the stage ends when the quantity is ≤ this; negative: no such rule."""
     loss: Leaf
@@ -38,72 +63,61 @@ class Rules(NamedTuple):
     check_every: Leaf
 
 
-class Lanes(NamedTuple):
-    """Every lane's member: position, clock, teacher, and the stage that it is in."""
+class Fixed(NamedTuple):
+    """What stays for the member's life."""
 
-    # What a step changes.
-    a: Leaf
-    W: Leaf
-    step: Leaf
-    code: Leaf
-    record: Leaf
-    """Index of the next record."""
-    decay_used: Leaf
-    """λ of the last step looked at."""
-    # What a stage changes.
-    start_step: Leaf
-    end_step: Leaf
-    rules: Rules
-    # What stays for the member's life.
-    teacher_a: Leaf
-    teacher_W: Leaf
+    risk: Tree
+    aids: Tree
+    """What probes prepared of the risk."""
     active_threshold: Leaf
 
 
-class Snapshots(NamedTuple):
-    """Weights put aside at record steps, `slot` of them a lane, to be measured between two calls."""
+class Lanes(NamedTuple):
+    """Every lane's member: position, stage, problem."""
 
-    a: Leaf
-    W: Leaf
+    moving: Moving
+    stage: StageRow
+    fixed: Fixed
+
+
+class Snapshots(NamedTuple):
+    """Models put aside at record steps, `slot` of them a lane, to be measured between two calls."""
+
+    model: Tree
     decay: Leaf
+    step_size: Leaf
     count: Leaf
     """How many slots are filled."""
 
 
-def empty_lanes(count: int, width: int, teacher_neurons: int, inputs: int, dtype: np.dtype) -> Lanes:
-    """Idle lanes as writable host arrays."""
+def zeros(like: Tree, *leading: int, of: Callable[..., Any] = np.zeros) -> Tree:
+    """Zeros of the shapes of `like` behind leading axes."""
+    return jax.tree.map(lambda x: of((*leading, *x.shape), x.dtype), like)
 
-    def reals(*shape):
-        return np.zeros((count, *shape), dtype)
 
-    def integers(value=0):
-        return np.full(count, value, np.int32)
+def row_like(values: Tree) -> Tree:
+    """The shapes and types of one row."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), values)
 
-    rules = Rules(
-        step_size=reals(),
-        step_size_every=integers(),
-        step_size_shape=integers(),
-        decay=reals(),
-        decay_every=integers(),
-        decay_shape=integers(),
-        moves_output=np.zeros(count, bool),
-        moves_first=np.zeros(count, bool),
-        grad_norm=reals(),
-        loss=reals(),
-        max_angle=reals(),
-        check_every=integers(1),
-    )
-    return Lanes(
-        a=reals(width),
-        W=reals(width, inputs),
-        step=integers(),
-        code=integers(IDLE),
-        record=integers(),
-        decay_used=reals(),
-        start_step=integers(),
-        end_step=integers(),
-        rules=rules,
-        teacher_a=reals(teacher_neurons),
-        teacher_W=reals(teacher_neurons, inputs),
-        active_threshold=reals(),
-    )
+
+def take(values: Tree, rows: np.ndarray) -> Tree:
+    """Copies of some rows."""
+    return jax.tree.map(lambda x: x[rows], values)
+
+
+def put(target: Tree, rows: np.ndarray, values: Tree) -> None:
+    """Assigns rows in place."""
+    jax.tree.map(lambda x, v: x.__setitem__(rows, v), target, values)
+
+
+def joined(parts: list[Tree]) -> Tree:
+    """Rows of several trees of one structure, one after another."""
+    return parts[0] if len(parts) == 1 else jax.tree.map(lambda *xs: np.concatenate(xs), *parts)
+
+
+def empty_lanes(count: int, like: Lanes) -> Lanes:
+    """Idle lanes as writable host arrays, for rows like `like`."""
+    lanes = zeros(like, count)
+    lanes.moving.code[:] = IDLE
+    lanes.stage.check_every[:] = 1
+    return lanes

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
-from .backends import choose
+from .kernels import choose
 from .stream import Stream
 from .workload import Flights, Work, Workload
 
@@ -29,7 +29,7 @@ class Watch:
         return False
 
     def keep(self, flights: list[Flights]) -> None:
-        """Takes the members in flight, one entry a workload that runs."""
+        """Takes the members in flight, those of one program together."""
 
 
 def run_workloads(works: Iterable[Workload], watch: Watch | None = None) -> Work:
@@ -50,7 +50,7 @@ def run_workloads(works: Iterable[Workload], watch: Watch | None = None) -> Work
                 work = next(queue, None)
                 more = work is not None
                 if work is not None and len(work.members):
-                    stream = Stream(work, choose(work.shape)(work.shape, len(work.members)))
+                    stream = Stream(work, [choose(pool, work.engine)(pool, len(work.members)) for pool in work.pools])
                     if stream.is_over:
                         done = done.plus(stream.done)
                     else:
@@ -61,7 +61,7 @@ def run_workloads(works: Iterable[Workload], watch: Watch | None = None) -> Work
                 calls |= {pool.submit(run.advance): run for run in running if run not in calls.values()}
             if not calls:
                 if keeps:
-                    watch.keep([run.flights() for run in running])
+                    watch.keep([flights for run in running for flights in run.flights()])
                     moved = False
                 if stops or not running:
                     break

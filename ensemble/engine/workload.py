@@ -5,54 +5,69 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from .advance import ProgramShape
-from .lanes import Rules
+from .lanes import StageRow, Tree
+from .program import Pool
 
 Values = dict[str, np.ndarray]
+Gather = Callable[[np.ndarray], tuple]
+"""The arguments of a program for the rows asked for."""
+Measure = Callable[[int, Gather], Values]
+"""Probes of so many members, whose moments a function gives for the positions asked for."""
 
 
 class Drawn(NamedTuple):
-    """Initial weights and teachers of some members, leading axis the member."""
+    """Members at step 0, leading axis the member."""
 
-    a: np.ndarray
-    W: np.ndarray
-    teacher_a: np.ndarray
-    teacher_W: np.ndarray
-    frame: tuple[np.ndarray, ...]
-    """What measuring needs of the teachers beside their weights (`probes.Frame`)."""
+    model: Tree
+    risk: Tree
+    aids: Tree
+    """What probes prepared of the risk."""
+
+
+class StagePlan(NamedTuple):
+    """One stage of the members of a workload."""
+
+    pool: int | None
+    """Which of the workload's pools it runs in; None for an update that takes no step."""
+    rows: StageRow
+    """Tables, leading axis the cell; `start_step` and `end_step` are filled in when a member enters."""
+    steps: np.ndarray
+    """(cell,): the stage's steps."""
+    ruled: np.ndarray
+    """(cell,): whether a rule can end the stage early."""
+    keeps_state: bool
+    """Whether it goes on with the state of the stage before it."""
+    enter: Callable[[Tree, StageRow], Tree] | None
+    """(models, stage rows) → states of the update; None where it has none."""
+    apply: Callable[[Tree, Tree, StageRow], Tree] | None
+    """(models, risks, stage rows) → models, of an update that takes no step."""
+    measure: Measure
+    """At the end of the stage."""
+    measure_record: Measure
+    """At records, where fewer probes may be measured."""
 
 
 class Workload(NamedTuple):
-    """Members of one static shape, as arrays and programs."""
+    """Members of one structure, as arrays and programs."""
 
-    shape: ProgramShape
+    pools: tuple[Pool, ...]
+    stages: tuple[StagePlan, ...]
     members: np.ndarray
     """The members' numbers, in the order in which they are started."""
     cell: np.ndarray
-    """The row of each of these members in the tables below."""
-    updates: tuple[str, ...]
-    """What each stage does: descent, ridge or balance."""
-    rules: Rules
-    """Tables (cell, stage)."""
-    steps: np.ndarray
-    """Table (cell, stage): the steps of each stage."""
-    ruled: np.ndarray
-    """Table (cell, stage): whether the stage has a rule that can end it early."""
+    """The row of each of these members in the tables."""
     max_steps: np.ndarray
     """(cell,): the cap on a member's steps."""
     active_threshold: float
     record_steps: np.ndarray
     """Increasing; the last entry is `NEVER`."""
+    dtype: np.dtype
     draw: Callable[[np.ndarray], Drawn]
-    """Initial values for positions in `members`."""
-    measure: Callable[[int, Callable[[np.ndarray], tuple]], Values]
-    """Probes of so many members, whose arrays a function gives for the positions asked for; at stage ends."""
-    measure_record: Callable[[int, Callable[[np.ndarray], tuple]], Values]
-    """The same at records, where fewer probes may be measured."""
-    update: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]]
-    """The updates that take no step, by name: (a, W, teacher_a, teacher_W, decay) → (a, W)."""
+    """Members at step 0 for positions in `members`."""
+    engine: str
+    """The kernel that is asked for, or `auto`."""
     sink: "Sink"
-    flights: "Flights | None" = None
+    flights: "tuple[Flights, ...]" = ()
     """Members that go on from where they were, instead of from their draw."""
 
 
@@ -62,7 +77,7 @@ class Sink(Protocol):
     A member's final values are those of the last stage that it ended.
     """
 
-    def start(self, members: np.ndarray, teacher_a: np.ndarray, teacher_W: np.ndarray) -> None: ...
+    def start(self, members: np.ndarray, risk: Tree) -> None: ...
 
     def record(self, members: np.ndarray, records: np.ndarray, values: Values) -> None: ...
 
@@ -78,22 +93,18 @@ class Ended(NamedTuple):
     step: np.ndarray
     record: np.ndarray
     """The first record that was not taken: from there on a member stays where it is."""
-    a: np.ndarray
-    W: np.ndarray
+    model: Tree
 
 
 class Flights(NamedTuple):
-    """Members in flight, leading axis the member: all that it takes to go on with the same bits."""
+    """Members of one program in flight, leading axis the member: all that it takes to go on with the same bits."""
 
     members: np.ndarray
     stage: np.ndarray
     start_step: np.ndarray
     """The step at which the stage began."""
-    step: np.ndarray
-    record: np.ndarray
-    """Index of the next record."""
-    a: np.ndarray
-    W: np.ndarray
+    leaves: tuple[np.ndarray, ...]
+    """Those of `Moving`, in the order of its tree."""
 
 
 class Work(NamedTuple):
@@ -102,16 +113,16 @@ class Work(NamedTuple):
     finished: int = 0
     """Members that ended."""
     member_steps: int = 0
-    """Descent steps taken by members."""
+    """Steps taken by members."""
     lane_steps: int = 0
     """Steps executed times lanes in the tiles that executed them."""
-    backends: frozenset[str] = frozenset()
-    """Which backends ran."""
+    kernels: frozenset[str] = frozenset()
+    """Which kernels ran."""
 
     def plus(self, other: "Work") -> "Work":
         return Work(
             self.finished + other.finished,
             self.member_steps + other.member_steps,
             self.lane_steps + other.lane_steps,
-            self.backends | other.backends,
+            self.kernels | other.kernels,
         )

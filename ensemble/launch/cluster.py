@@ -22,8 +22,8 @@ from distributed.security import Security
 
 from ..engine import Work, granted_cores
 from ..store import STATUS, Box, RunDirectory, StoreError, Survey, adopt_file, open_dataset, provenance, write_shard
-from ..study import Study
-from .local import run_box
+from ..study import Study, provided, texts_of
+from .local import kernels_of, refuse_another_engine, run_box
 from .report import Report
 from .session import Session, opened
 from .signals import stop_on_signal
@@ -34,6 +34,15 @@ _TASKS_A_WORKER = 2
 """Submitted at a time: one that runs and one that waits, so that no worker idles and memory is bounded."""
 _MOST_DEATHS = 10
 """Workers that may die over one shard before the run gives up."""
+
+
+class Task(NamedTuple):
+    """What a worker has to know to compute any shard."""
+
+    study: str
+    parts: tuple[tuple[str, str], ...]
+    """(digest, text) of the files of the user's own parts, for workers that do not see them."""
+    engine: str
 
 
 class Done(NamedTuple):
@@ -114,6 +123,7 @@ def run_on_cluster(
     on_progress: Callable[[Report], None] = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
     overwrite: bool = False,
+    engine: str = "auto",
 ) -> xr.Dataset:
     """`run` on a Dask cluster: the same dataset, bit for bit, on workers of the same kind of device.
 
@@ -121,10 +131,12 @@ def run_on_cluster(
     without a cluster, goes on from the shards that are stored. Members in flight are not kept: a shard that is
     interrupted begins anew.
     """
+    kernels = kernels_of(study, engine)
     with opened(Path(out), study, overwrite, say) as (directory, found):
+        refuse_another_engine(directory, kernels)
         if len(found.stored) < len(directory.boxes):
             with stop_on_signal() as stopped:
-                _ClusterRun(directory, found, client, on_progress, stopped).run()
+                _ClusterRun(directory, found, client, on_progress, stopped, engine).run()
             if stopped.is_set():
                 raise KeyboardInterrupt
     return open_dataset(Path(out))
@@ -138,8 +150,9 @@ class _ClusterRun:
         client: Client,
         on_progress: Callable[[Report], None],
         stopped: threading.Event,
+        engine: str,
     ):
-        self.directory, self.client, self.stopped = directory, client, stopped
+        self.directory, self.client, self.stopped, self.engine = directory, client, stopped, engine
         self.session = Session(directory, found, on_progress, provenance(directory.study))
         self.left = list(self.session.missing)[::-1]
         self.deaths: dict[int, int] = {}
@@ -147,7 +160,7 @@ class _ClusterRun:
 
     def run(self) -> None:
         state = "failed"
-        study = self.directory.study.model_dump_json(exclude_none=True)
+        task = Task(self.directory.study.text, texts_of(self.directory.study.parts), self.engine)
         token = self.directory.path / f".shared.{uuid.uuid4().hex}"
         token.touch()
         running: dict[Future, int] = {}
@@ -158,23 +171,21 @@ class _ClusterRun:
                     box = self.directory.boxes[number].runs()
                     future = self.client.submit(
                         compute_shard,
-                        study,
+                        task,
                         box,
                         number,
                         str(token.resolve()),
                         key=f"shard-{number}-{uuid.uuid4().hex}",
                     )
                     running[future] = number
-                with contextlib.suppress(TimeoutError):
-                    ended: Any = wait(list(running), timeout=1.0, return_when="FIRST_COMPLETED")
-                    for future in ended.done:
-                        self._take(future, running.pop(future))
+                for future in self._ended(running):
+                    self._take(future, running.pop(future))
                 if self.client.status not in ("running", "connecting"):
                     raise ConnectionError(f"the client is {self.client.status}")
                 self.session.progress(self.ended, self.work, dict)
             self.session.save()
-            for path in self.directory.survey(verify=False).twins:
-                path.unlink(missing_ok=True)
+            if not self.stopped.is_set():
+                self.directory.finish()
             state = "stopped" if self.stopped.is_set() else "complete"
         except (OSError, CancelledError) as error:
             raise StoreError(
@@ -186,6 +197,14 @@ class _ClusterRun:
                 self.client.cancel(list(running), force=True)
             token.unlink(missing_ok=True)
             self.session.note(state, {})
+
+    def _ended(self, running: dict[Future, int]) -> list[Future]:
+        """The tasks that ended, waited for a second at most."""
+        try:
+            ended: Any = wait(list(running), timeout=1.0, return_when="FIRST_COMPLETED")
+        except TimeoutError:
+            return []
+        return list(ended.done)
 
     def _workers(self) -> int:
         return len(self.client.scheduler_info(n_workers=-1)["workers"])
@@ -203,11 +222,18 @@ class _ClusterRun:
                 ) from error
             self.left.append(number)
             return
+        if isinstance(error, OSError | CancelledError):
+            # What a task cannot do on its worker is no sign that the scheduler is gone.
+            raise StoreError(
+                f"shard {number}: failed on a worker: {error!r}; what is stored is safe: mend it there, then run the "
+                "same command again"
+            ) from error
         if error is not None:
             raise error
         done: Done = future.result()
         if done.contents is not None:
             adopt_file(self.directory.shards, done.name, done.contents)
+        self.directory.trust(done.name)
         self.ended += np.array(done.ended)
         self.work = self.work.plus(done.work)
 
@@ -215,15 +241,15 @@ class _ClusterRun:
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def compute_shard(study: str, runs: list, number: int, token: str) -> Done:
+def compute_shard(task: Task, runs: list, number: int, token: str) -> Done:
     """Computes a shard on a worker, one at a time a process: each has all of the worker's cores or its accelerator.
 
     It is written beside `token` where the worker sees that file, else returned.
     """
     with _ONE_AT_A_TIME:
-        parsed = _study(study)
-        results, work = run_box(parsed, Box.from_runs(runs))
-        facts = provenance(parsed) | {"engine": ", ".join(sorted(work.backends))}
+        parsed = _study(task)
+        results, work = run_box(parsed, Box.from_runs(runs), task.engine)
+        facts = provenance(parsed) | {"engine": ", ".join(sorted(work.kernels))}
         ended = tuple(np.bincount(results.status, minlength=len(STATUS)).tolist())
         if os.path.exists(token):
             path = write_shard(Path(token).parent / "shards", number, results, facts)
@@ -234,5 +260,6 @@ def compute_shard(study: str, runs: list, number: int, token: str) -> Done:
 
 
 @functools.lru_cache(maxsize=8)
-def _study(text: str) -> Study:
-    return Study.from_json(text)
+def _study(task: Task) -> Study:
+    with provided(dict(task.parts)):
+        return Study.from_json(task.study)

@@ -4,7 +4,7 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,19 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..engine import Flights, Watch, Work, Workload, choose, run_workloads
-from ..members import Group, groups, workload
+from ..engine import EngineError, Flights, Watch, Work, Workload, choose, kernel_name, run_workloads
+from ..plan import Group, groups, workload
 from ..store import (
     STATUS,
     Box,
     Collection,
     Results,
     RunDirectory,
+    StoreError,
     Survey,
     bytes_a_member,
     of_sessions,
+    open_box,
     open_dataset,
     provenance,
 )
@@ -52,6 +54,7 @@ def run(
     overwrite: bool = False,
     keep_every: float = SECONDS_BETWEEN_KEEPS,
     boxes: Sequence[Box] | None = None,
+    engine: str = "auto",
 ) -> xr.Dataset:
     """Runs every member of a study and returns its dataset (docs/dataset.md).
 
@@ -66,6 +69,8 @@ def run(
       work is lost when the process is killed.
     - `boxes`: with `out`, only these parts of the grid, which the directory does not have yet, are added to it; the
       dataset's other members are `not_run`.
+    - `engine`: the kernel that advances members: `simd`, `fused`, `xla`, or `auto`, which takes the fastest that serves. Two of
+      them agree to rounding; a run directory is of one.
 
     **Returns:** the dataset, in memory or, with `out`, opened lazily from disk. What `out` holds already of this very
     study, or of one with fewer seeds or axis values, is verified and not computed again.
@@ -77,15 +82,20 @@ def run(
     **Raises:** `StudyError` where `out` holds another study or the study cannot be run; `StoreError` where `out` cannot
     be written or another run is at work there.
     """
+    for name, given in (("overwrite", overwrite), ("boxes", boxes is not None)):
+        if given and out is None:
+            raise StudyError(
+                f"{name}: got a value without `out`; it is of a run directory: give `out`, or leave it out"
+            )
     study = _study_of(study)
-    for group in groups(study):
-        choose(group.shape)
+    kernels = kernels_of(study, engine)
     if out is None:
-        return _run_in_memory(study, on_progress)
+        return _run_in_memory(study, on_progress, engine)
     with opened(Path(out), study, overwrite, say, boxes) as (directory, found):
+        refuse_another_engine(directory, kernels)
         if len(found.stored) < len(directory.boxes):
             with stop_on_signal() as stopped:
-                _LocalRun(directory, found, on_progress, say, stopped, keep_every).run()
+                _LocalRun(directory, found, on_progress, say, stopped, keep_every, engine).run()
             if stopped.is_set():
                 raise KeyboardInterrupt
     return open_dataset(Path(out))
@@ -99,15 +109,33 @@ def _study_of(study: Any) -> Study:
     return study
 
 
-def run_box(study: Study, box: Box) -> tuple[Results, Work]:
+def kernels_of(study: Study, engine: str) -> set[str]:
+    """The kernels that would run a study.
+
+    **Raises:** `EngineError` where the one that is asked for does not exist or cannot.
+    """
+    return {choose(pool, engine).name for group in groups(study) for pool in group.pools}
+
+
+def refuse_another_engine(directory: RunDirectory, kernels: set[str]) -> None:
+    """**Raises:** `EngineError` where a directory's members were advanced by other kernels: bits would be mixed."""
+    names = {kernel_name(name) for s in directory.sessions for name in s.get("engine", "").split(", ") if name}
+    if names - kernels and names and kernels - names:
+        raise EngineError(
+            f"engine: got {', '.join(sorted(kernels))}, but {directory.path} holds members that {', '.join(sorted(names))} advanced, "
+            "to other bits; ask for that one, or take another directory"
+        )
+
+
+def run_box(study: Study, box: Box, engine: str = "auto") -> tuple[Results, Work]:
     """The results of the members of a box, and what they cost."""
     filled: list[Results] = []
     collection = Collection(study, {0: box}, lambda _, results: filled.append(results))
-    work = run_workloads(workloads(collection, groups(study), [0]))
+    work = run_workloads(workloads(collection, groups(study), [0], engine=engine))
     return filled[0], work
 
 
-def _run_in_memory(study: Study, on_progress: Callable[[Report], None]) -> xr.Dataset:
+def _run_in_memory(study: Study, on_progress: Callable[[Report], None], engine: str) -> xr.Dataset:
     facts = provenance(study)
     reporter = Reporter(study, on_progress)
     filled: list[Results] = []
@@ -121,7 +149,7 @@ def _run_in_memory(study: Study, on_progress: Callable[[Report], None]) -> xr.Da
             def wants_stop(self) -> bool:
                 return stopped.is_set()
 
-        work = run_workloads(workloads(collection, groups(study), [0]), Watcher())
+        work = run_workloads(workloads(collection, groups(study), [0], engine=engine), Watcher())
     if not filled:
         warnings.warn(
             f"interrupted: {int(collection.ended.sum())} of {study.members} members are finished; "
@@ -134,7 +162,11 @@ def _run_in_memory(study: Study, on_progress: Callable[[Report], None]) -> xr.Da
 
 
 def workloads(
-    collection: Collection, of_groups: list[Group], boxes: list[int], flights: Flights | None = None
+    collection: Collection,
+    of_groups: list[Group],
+    boxes: list[int],
+    flights: tuple[Flights, ...] = (),
+    engine: str = "auto",
 ) -> Iterator[Workload]:
     """The members of some boxes without a result, group by group; `flights`: those that go on from where they were."""
     study = collection.study
@@ -144,21 +176,20 @@ def workloads(
         mine = members[np.isin(members // study.seeds, group.cells)]
         if not len(mine):
             continue
-        names = [stage.name for stage in study.points[group.cells[0]].cell.stages.stages]
+        names = [stage.name for stage in group.structure.stages]
         sink = collection.sink([study.stage_names.index(name) for name in names])
-        yield workload(study, group, mine, sink, _flights_of(group, mine, flights))
+        yield workload(study, group, mine, sink, _chosen(flights, mine), engine)
 
 
-def _flights_of(group: Group, members: np.ndarray, flights: Flights | None) -> Flights | None:
-    """Those of the members in flight that are among `members`, in the group's shape."""
-    if flights is None:
-        return None
-    mine = np.isin(flights.members, members)
-    if not mine.any():
-        return None
-    m, d = group.shape.width, group.shape.inputs
-    chosen = Flights(*(values[mine] for values in flights))
-    return chosen._replace(a=chosen.a[:, :m], W=chosen.W[:, :m, :d])
+def _chosen(flights: Iterable[Flights], members: np.ndarray) -> tuple[Flights, ...]:
+    """Those of the members in flight that are among `members`."""
+    chosen = []
+    for one in flights:
+        mine = np.isin(one.members, members)
+        if mine.any():
+            leaves = tuple(leaf[mine] for leaf in one.leaves)
+            chosen.append(Flights(one.members[mine], one.stage[mine], one.start_step[mine], leaves))
+    return tuple(chosen)
 
 
 class _LocalRun(Watch):
@@ -172,13 +203,15 @@ class _LocalRun(Watch):
         say: Callable[[str], None],
         stopped: threading.Event,
         keep_every: float,
+        engine: str,
     ):
+        self.engine = engine
         self.directory, self.found, self.say, self.stopped = directory, found, say, stopped
         self.keep_every = keep_every
         self.facts = provenance(directory.study)
         self.session = Session(directory, found, on_progress, self.facts)
         self.groups = groups(directory.study)
-        self.facts["engine"] = ", ".join(sorted({choose(group.shape).name for group in self.groups}))
+        self.facts["engine"] = ", ".join(sorted(kernels_of(directory.study, engine)))
         self.collection = Collection(directory.study, self.session.missing, self._store)
         self.writes: deque[Future[Path]] = deque()
         self.kept = time.monotonic()
@@ -187,21 +220,33 @@ class _LocalRun(Watch):
         state = "failed"
         try:
             with ThreadPoolExecutor(1, thread_name_prefix="gd-atlas-writer") as self.writer:
-                run_workloads(self._workloads(), self)
+                try:
+                    run_workloads(self._workloads(), self)
+                except Exception as error:
+                    self._say_failed_writes(error)
+                    raise
                 self._await_writes()
             self.session.save()
-            state = "stopped" if self.stopped.is_set() else "complete"
             if not self.stopped.is_set():
-                self.directory.drop_partial()
+                self.directory.finish()
+            state = "stopped" if self.stopped.is_set() else "complete"
         finally:
             self.session.note(state, {})
+
+    def _say_failed_writes(self, error: Exception) -> None:
+        """Raises what went wrong with a shard that was being written when the engine failed."""
+        for write in self.writes:
+            failed = write.exception()
+            if failed is not None:
+                raise StoreError(f"{failed} (and the computation failed: {error})") from error
 
     def _workloads(self) -> Iterator[Workload]:
         """Boxes in order, so many at a time that their results fit into memory."""
         directory, study = self.directory, self.directory.study
         flights = directory.read_flights(self.found.flights)
-        if flights is not None:
-            self.say(f"{directory.path}: {len(flights.members):,} members go on from where they were")
+        if flights:
+            flying = sum(len(one.members) for one in flights)
+            self.say(f"{directory.path}: {flying:,} members go on from where they were")
         numbers = list(self.collection.boxes)
         a_member = bytes_a_member(study)
         while numbers:
@@ -209,23 +254,20 @@ class _LocalRun(Watch):
             while numbers and (not begun or size + self.collection.boxes[numbers[0]].size * a_member <= _OPEN_BYTES):
                 size += self.collection.boxes[numbers[0]].size * a_member
                 begun.append(numbers.pop(0))
-            yield from workloads(self.collection, self.groups, begun, self._adopt_partial(begun, flights))
+            yield from workloads(self.collection, self.groups, begun, self._adopt_partial(begun, flights), self.engine)
 
-    def _adopt_partial(self, numbers: list[int], flights: Flights | None) -> Flights | None:
+    def _adopt_partial(self, numbers: list[int], flights: tuple[Flights, ...]) -> tuple[Flights, ...]:
         """Takes over the boxes that were kept partly filled; returns the flights whose records these have."""
         flying = []
         for number in numbers:
-            path = self.found.partial.get(number)
-            if path is None:
+            if number not in self.found.partial:
                 continue
             results = Results(self.directory.study, self.collection.boxes[number])
-            with open_dataset(path) as ds:
+            with open_box(self.directory, self.found, number) as ds:
                 results.adopt(ds)
             flying.append(results.members[results.status == STATUS["running"]])
             self.collection.adopt(number, results)
-        if flights is None or not flying:
-            return None
-        return Flights(*(values[np.isin(flights.members, np.concatenate(flying))] for values in flights))
+        return _chosen(flights, np.concatenate(flying)) if flying else ()
 
     # -- what the engine asks and says ---------------------------------------------------------------
 

@@ -12,7 +12,22 @@ from typing import Any
 import numpy as np
 
 from ..engine import Work
-from ..store import FINISHED, OLD_FILE, Box, RunDirectory, StoreError, Survey, lock, status_counts
+from ..store import (
+    FINISHED,
+    MANIFEST,
+    OLD_FILE,
+    Box,
+    RunDirectory,
+    StoreError,
+    Survey,
+    clear,
+    in_order_of,
+    is_old_file,
+    lock,
+    refuse_foreign,
+    same_study,
+    status_counts,
+)
 from ..study import Study, StudyError
 from .report import Report, Reporter
 
@@ -27,9 +42,10 @@ def opened(
 
     With `wanted`, only these boxes are added to what it is to compute; they must be new.
 
-    **Raises:** `StudyError` where it cannot be written or holds another study; `StoreError` where another run is at
-    work.
+    **Raises:** `StudyError` where it cannot be written, holds another study, or is no run directory and not empty;
+    `StoreError` where another run is at work.
     """
+    refuse_foreign(path)
     _make_folder(path)
     with lock(path):
         if not overwrite:
@@ -49,7 +65,7 @@ def _make_folder(path: Path) -> None:
 
 
 def _refuse_old_layout(path: Path) -> None:
-    if (path / OLD_FILE).exists():
+    if not RunDirectory.exists(path) and is_old_file(path / OLD_FILE):
         raise StudyError(
             f"out: {path} holds {OLD_FILE} of an earlier gd-atlas, which can be opened as it is; take another "
             "directory, or replace it with overwrite=True"
@@ -61,16 +77,27 @@ def _prepare(
 ) -> RunDirectory:
     """The run directory for a study: a new one, the one that is there, or that one extended."""
     if overwrite:
-        RunDirectory.clear(path)
+        clear(path)
     try:
         directory = RunDirectory.open(path)
     except FileNotFoundError:
         return RunDirectory.make(path, study, wanted)
-    if directory.study.hash != study.hash or wanted:
-        before = directory.study.members
-        directory = directory.extended(study, wanted)
-        say(f"{path}: extends a run of {before:,} members to {study.members:,}; computes only what is new")
+    directory.make_folders()
     directory.remove_temporaries()
+    if directory.damaged_manifest:
+        say(f"{directory.damaged_manifest}; its copy is taken")
+        if os.path.lexists(path / MANIFEST):
+            directory.set_aside(path / MANIFEST)
+        directory.save()
+    study = in_order_of(directory.study, study)
+    if same_study(directory.study, study) and not wanted:
+        return directory.renamed(study)
+    before = directory.study.members
+    directory = directory.extended(study, wanted)
+    if study.members == before and not wanted:
+        say(f"{path}: has these {before:,} members with the values of its axes in another order")
+    else:
+        say(f"{path}: extends a run of {before:,} members to {study.members:,}; computes only what is new")
     return directory
 
 
@@ -78,10 +105,11 @@ def _set_bad_aside(directory: RunDirectory, say: Callable[[str], None]) -> Surve
     """Verifies all that a directory holds; what is damaged or foreign is renamed, said, and computed again."""
     found = directory.survey()
     for path, reason in found.bad.items():
-        directory.set_aside(path)
-        say(f"{path}: {reason}; set aside as {path.name}.damaged, to be computed again")
+        aside = directory.set_aside(path)
+        say(f"{path}: {reason}; set aside as {aside.name}, to be computed again")
     for path in found.twins:
         path.unlink(missing_ok=True)
+    directory.remember()
     if found.stored or found.partial:
         done = sum(directory.boxes[n].size for n in found.stored)
         say(
@@ -103,7 +131,7 @@ class Session:
     ):
         self.directory, self.facts = directory, facts
         self.missing: dict[int, Box] = {n: box for n, box in directory.boxes.items() if n not in found.stored}
-        self.before = status_counts(directory, found.stored).sum(axis=0)
+        self.before = status_counts(directory, found, found.stored).sum(axis=0)
         self.before[:FINISHED] = 0
         own = sum(box.size for box in self.missing.values())
         self.reporter = Reporter(directory.study, on_progress, int(self.before.sum()), own)
@@ -123,9 +151,10 @@ class Session:
             self.note("running", counts())
 
     def save(self) -> None:
-        """Brings the manifest up to date."""
+        """Brings the manifest up to date, and what others may know of the files that are whole."""
         self.directory.sessions[-1] = self._facts()
         self.directory.save()
+        self.directory.remember()
 
     def _facts(self) -> dict[str, Any]:
         return session_facts(self.facts, self.work, self.reporter.seconds)
@@ -152,7 +181,7 @@ def session_facts(facts: Mapping[str, str | int | float], work: Work, seconds: f
     return {
         **facts,
         "wall_time": round(seconds, 3),
-        "engine": ", ".join(sorted(work.backends)),
+        "engine": ", ".join(sorted(work.kernels)),
         "member_steps": work.member_steps,
         "lane_steps": work.lane_steps,
     }

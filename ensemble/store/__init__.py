@@ -1,17 +1,23 @@
 """The store: results as labelled, checked, self-describing datasets in memory and on disk."""
 
 from .boxes import Box
+from .changes import in_order_of, same_study
+from .collecting import collect
 from .collection import Collection
-from .directory import OLD_FILE, PROGRESS, RunDirectory, Survey, bytes_a_member, write_shard
-from .files import adopt_file
+from .directory import PROGRESS, RunDirectory, bytes_a_member, write_shard
+from .files import adopt_file, is_alive, open_plain
+from .folders import OLD_FILE, clear, is_old_file, refuse_foreign
 from .lock import lock
+from .manifest import MANIFEST
 from .provenance import provenance
-from .reading import collect, of_sessions, open_dataset, status_counts
+from .reading import of_sessions, open_box, open_dataset, status_counts
 from .results import Results
 from .schema import FINISHED, STATUS, SchemaError, StoreError, check, status_line
+from .survey import Survey
 
 __all__ = [
     "FINISHED",
+    "MANIFEST",
     "OLD_FILE",
     "PROGRESS",
     "STATUS",
@@ -25,11 +31,19 @@ __all__ = [
     "adopt_file",
     "bytes_a_member",
     "check",
+    "clear",
     "collect",
+    "in_order_of",
+    "is_alive",
+    "is_old_file",
     "lock",
     "of_sessions",
+    "open_box",
     "open_dataset",
+    "open_plain",
     "provenance",
+    "refuse_foreign",
+    "same_study",
     "status_counts",
     "status_line",
     "write_shard",

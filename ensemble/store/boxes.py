@@ -1,8 +1,10 @@
 """Boxes: rectangular parts of a study's grid of axes × seeds, of which each shard holds one."""
 
+import itertools
 import math
+import sys
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -39,13 +41,48 @@ class Box(NamedTuple):
         return found
 
     @classmethod
-    def from_runs(cls, runs: Sequence[Sequence[Sequence[int]]]) -> Self:
+    def from_runs(cls, runs: Any, study: Study | None = None) -> Self:
+        """The box that JSON describes, of a study's grid where one is given.
+
+        **Raises:** `ValueError` where it is no box.
+        """
+        sizes = (sys.maxsize,) * len(runs) if study is None else grid(study)
+        if not isinstance(runs, list | tuple) or len(runs) != len(sizes):
+            raise ValueError(f"box: got {str(runs)[:80]}; needs {len(sizes)} dimensions")
+        for dimension, size in zip(runs, sizes, strict=True):
+            if not _is_increasing(dimension, size):
+                raise ValueError(
+                    f"box: got {str(dimension)[:80]}; needs increasing parts [first, last + 1] of 0 to {size}"
+                )
         return cls(tuple(np.concatenate([np.arange(*run) for run in dimension]) for dimension in runs))
 
     def moved(self, old: Study, new: Study) -> Self:
-        """The same labels in a study that extends the one of this box."""
-        places = positions(old, new)
-        return type(self)(tuple(place[i] for place, i in zip(places, self.indices, strict=True)))
+        """The same labels in a study that extends the one of this box, whatever the order of its values."""
+        return type(self)(tuple(np.sort(place) for place in self._places(old, new)))
+
+    def order(self, old: Study, new: Study) -> tuple[np.ndarray, ...] | None:
+        """Where the labels of `moved` stand in this box, along every dimension; None where they keep their order."""
+        found = tuple(np.argsort(place) for place in self._places(old, new))
+        return None if all(np.array_equal(o, np.arange(len(o))) for o in found) else found
+
+    def _places(self, old: Study, new: Study) -> list[np.ndarray]:
+        return [place[i] for place, i in zip(positions(old, new), self.indices, strict=True)]
+
+    def overlaps(self, other: Self) -> bool:
+        """Whether two boxes of a study have members in common."""
+        return all(len(np.intersect1d(a, b)) for a, b in zip(self.indices, other.indices, strict=True))
+
+
+def _is_increasing(dimension: Any, size: int) -> bool:
+    """Whether these are parts [first, last + 1] of 0 … size that do not touch: a box has one text."""
+    if not isinstance(dimension, list | tuple) or not dimension:
+        return False
+    if any(not isinstance(run, list | tuple) or len(run) != 2 for run in dimension):
+        return False
+    ends = [end for run in dimension for end in run]
+    if any(type(end) is not int for end in ends) or ends[0] < 0 or ends[-1] > size:
+        return False
+    return all(a < b for a, b in itertools.pairwise(ends))
 
 
 def grid(study: Study) -> tuple[int, ...]:
@@ -54,7 +91,7 @@ def grid(study: Study) -> tuple[int, ...]:
 
 
 def positions(old: Study, new: Study) -> list[np.ndarray]:
-    """Where the labels of a study's axes and seeds stand in a study that extends it."""
+    """Where the labels of a study's axes and seeds stand in a study that extends it; in any order there."""
     found = [
         np.array([new.axes[name].values.index(value) for value in axis.values], int) for name, axis in old.axes.items()
     ]

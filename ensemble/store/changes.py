@@ -1,13 +1,39 @@
-"""What differs between two studies, and whether one extends the other."""
+"""What differs between two studies, and whether one extends the other.
+
+Studies are compared by what they mean today, with every default filled in: a field that a later version added says in
+an older study what its default says.
+"""
 
 from collections.abc import Iterator
+from typing import Any
 
-from ..errors import StudyError
 from ..study import Study
+from ..study.errors import StudyError
+from ..study.identity import WORDS, digests
+
+
+def same_study(old: Study, new: Study) -> bool:
+    """Whether two studies have the same members at the same places, whatever their words."""
+    return list(old.axes) == list(new.axes) and _meaning(old) == _meaning(new)
+
+
+def _meaning(study: Study) -> dict[str, Any]:
+    told = {name: value for name, value in study.resolved().items() if name not in WORDS}
+    return told | {"parts": digests(told.get("parts", ()))}
+
+
+def in_order_of(old: Study, new: Study) -> Study:
+    """A study with its axes in the order of another's, where they have the same: it says the same members."""
+    if list(old.axes) == list(new.axes) or set(old.axes) != set(new.axes):
+        return new
+    return new.replace(axes={name: new.axes[name] for name in old.axes})
 
 
 def obstacles(old: Study, new: Study) -> list[str]:
-    """Why a study is no extension of another: one line a field; none where it only adds seeds or axis values."""
+    """Why a study is no extension of another: one line a field.
+
+    None where it only adds seeds or axis values, or has them in another order.
+    """
     changed = difference(old, new)
     if list(old.axes) == list(new.axes) and new.seeds >= old.seeds:
         kept = {name: axis.values for name, axis in old.axes.items()}
@@ -15,7 +41,7 @@ def obstacles(old: Study, new: Study) -> list[str]:
             same = new.only(**kept).replace(seeds=old.seeds)
         except StudyError:
             return changed
-        if same.hash == old.hash:
+        if same_study(old, same):
             # The same members; they must be recorded at the same steps and have the same stages, too.
             if (old.record_steps, old.stage_names) == (new.record_steps, new.stage_names):
                 return []
@@ -37,7 +63,7 @@ def difference(old: Study, new: Study) -> list[str]:
         else:
             yield prefix, value
 
-    before, after = dict(flat("", old.resolved())), dict(flat("", new.resolved()))
+    before, after = dict(flat("", _meaning(old))), dict(flat("", _meaning(new)))
     names = [*before, *(n for n in after if n not in before)]
     return [
         f"{n}: {before.get(n, 'absent')} there, {after.get(n, 'absent')} here"

@@ -1,10 +1,12 @@
 """A collection: the results that are being filled in, box by box, while the engine runs."""
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from ..engine import DIVERGED, RULE_MET, Ended
+from ..plan import stored_arrays
 from ..study import Study
 from .boxes import Box
 from .results import Results
@@ -81,15 +83,19 @@ class GroupSink:
 
     def __init__(self, collection: Collection, stage_numbers: list[int]):
         self.collection, self.stage_numbers = collection, stage_numbers
-        self.probes = collection.study.probes
-        self.weights = collection.study.store_weights
+        self.probes = set(collection.study.stored_probes)
+        self.arrays = stored_arrays(collection.study) if collection.study.store_weights else {}
 
-    def start(self, members, teacher_a, teacher_W):
+    def start(self, members, risk):
         for results, rows, mine in self.collection.parts(members):
             results.status[rows] = STATUS["running"]
-            if self.weights:
-                results.put("teacher_a", (rows,), teacher_a[mine])
-                results.put("teacher_W", (rows,), teacher_W[mine])
+            self._store("risk", risk, results, rows, mine)
+
+    def _store(self, of: str, tree: Any, results: Results, rows: np.ndarray, mine: np.ndarray) -> None:
+        """Stores the arrays that are part of a model or risk."""
+        for name, stored in self.arrays.items():
+            if stored.path.split(".")[0] == of:
+                results.put(name, (rows,), stored.of(tree)[mine])
 
     def record(self, members, records, values):
         for results, rows, mine in self.collection.parts(members):
@@ -101,7 +107,7 @@ class GroupSink:
         number = self.stage_numbers[stage]
         for results, rows, mine in self.collection.parts(members):
             results.arrays["stage_end_step"][rows, number] = steps[mine]
-            for name in self.probes:
+            for name in self.probes & results.arrays.keys():
                 results.put(name, (rows,), values[name][mine])
                 if f"{name}_stage" in results.arrays:
                     results.put(f"{name}_stage", (rows, number), values[name][mine])
@@ -121,8 +127,6 @@ class GroupSink:
                 later = np.arange(history.shape[1])[None, :] >= end.record[mine][:, None]
                 which, records = np.nonzero(later)
                 history[rows[which], records] = arrays[name][rows[which]]
-            if self.weights:
-                results.put("a", (rows,), end.a[mine])
-                results.put("W", (rows,), end.W[mine])
+            self._store("model", end.model, results, rows, mine)
             results.status[rows] = code[mine]
         self.collection.count_finished(members)

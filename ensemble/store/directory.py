@@ -1,47 +1,38 @@
 """Run directories: what a run is to compute, and what of it is stored.
 
-manifest.json   the study, its extensions, and the box of every shard
+manifest.json   the study, its extensions, and the box of every shard; manifest.copy.json the same
 shards/         NUMBER-SHA256.nc: a box of finished members, an ordinary dataset; right or absent
 partial/        the same for boxes that are being filled, and flights-SHA256.nc: the members in flight
 progress.json   what the run said last
+verified.json   size and time of change of the files whose checksums a run computed
 lock            who is at work
 """
 
+import contextlib
 import json
 import math
 import os
-import shutil
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-import xarray as xr
 
 from ..engine import Flights
-from ..errors import StudyError
 from ..study import Study
+from ..study.errors import StudyError
+from ..study.identity import identity_before, with_words
 from .boxes import Box, cut, regions_beyond
 from .changes import obstacles
-from .files import (
-    attributes,
-    is_intact,
-    parse_name,
-    remove_temporaries,
-    replace_file,
-    text_writer,
-    write_checked,
-    write_netcdf,
-)
+from .files import parse_name, remove_temporaries, replace_file, text_writer, write_checked, write_netcdf
+from .flights import flights_dataset, read_flights
+from .manifest import COPY, LAYOUT_VERSION, MANIFEST, GenerationEntry, Manifest, SessionEntry
 from .results import Results
 from .schema import StoreError, sizes, variables
+from .survey import Origin, Survey, listed, remember, survey, written
 
-LAYOUT_VERSION = 1
-MANIFEST = "manifest.json"
 PROGRESS = "progress.json"
-OLD_FILE = "dataset.nc"
-"""The one file of the layout before shards."""
+FOLDERS = ("shards", "partial")
 _MOST_MEMBERS = 4096
 """Members of a shard."""
 _MOST_BYTES = 32 * 2**20
@@ -54,19 +45,8 @@ class Generation(NamedTuple):
     boxes: tuple[Box, ...]
     first: int
     """The number of the first of these boxes."""
-
-
-class Survey(NamedTuple):
-    """What a directory holds, verified."""
-
-    stored: dict[int, Path]
-    """Shards by number."""
-    partial: dict[int, Path]
-    flights: Path | None
-    bad: dict[Path, str]
-    """Files that are not what they should be, and why."""
-    twins: list[Path]
-    """Whole shards of a box that is stored once more: a worker was lost after it wrote, and another computed it."""
+    earlier: tuple[str, ...] = ()
+    """Hashes that files of this very study may have beside its own."""
 
 
 class RunDirectory:
@@ -74,15 +54,29 @@ class RunDirectory:
 
     def __init__(self, path: Path, generations: list[Generation], sessions: list[dict[str, Any]]):
         self.path, self.generations, self.sessions = path, generations, sessions
-        study = generations[-1].study
-        self.study = study
-        self.boxes: dict[int, Box] = {
-            generation.first + i: box if generation.study is study else box.moved(generation.study, study)
-            for generation in generations
+        self.damaged_manifest: str | None = None
+        """What is wrong with the manifest where its copy was taken."""
+        self.study = generations[-1].study
+        self.added: dict[int, tuple[int, Box]] = {
+            generation.first + i: (which, box)
+            for which, generation in enumerate(generations)
             for i, box in enumerate(generation.boxes)
         }
+        """The generation of every box, and the box in that generation's study."""
+        self.boxes: dict[int, Box] = {number: self._box(number, len(generations) - 1) for number in self.added}
+        self._writers = {name: which for which, g in enumerate(generations) for name in (g.study.hash, *g.earlier)}
+
+    def _box(self, number: int, which: int) -> Box:
+        """A box in the study of the generation `which`, not before its own."""
+        own, box = self.added[number]
+        return box if own == which else box.moved(self.generations[own].study, self.generations[which].study)
 
     # -- opening and making ------------------------------------------------------------------------
+
+    @classmethod
+    def exists(cls, path: Path) -> bool:
+        """Whether there is a manifest, whole or not."""
+        return any(os.path.lexists(path / name) for name in (MANIFEST, COPY))
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -90,47 +84,29 @@ class RunDirectory:
 
         **Raises:** `FileNotFoundError` where there is none; `StoreError` where its manifest cannot be used.
         """
-        file = path / MANIFEST
+        manifest, damaged = Manifest.read(path)
         try:
-            manifest = json.loads(file.read_text(encoding="utf-8"))
-            version = manifest["layout_version"]
-        except FileNotFoundError:
-            raise
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StoreError(
-                f"{file}: cannot be read: {error!r}; the shards beside it are whole: bring back a copy of the "
-                "manifest, or run the study into another directory"
-            ) from None
-        if version > LAYOUT_VERSION:
-            raise StoreError(
-                f"{file}: got layout_version {version}, this version of gd-atlas reads up to {LAYOUT_VERSION}; update "
-                "gd-atlas"
-            )
-        generations, first = [], 0
-        for entry in manifest["generations"]:
-            study = Study.from_json(json.dumps(entry["study"]))
-            boxes = tuple(Box.from_runs(runs) for runs in entry["boxes"])
-            generations.append(Generation(study, boxes, first))
-            first += len(boxes)
-        return cls(path, generations, manifest["sessions"])
+            made = cls(path, _generations(manifest), [s.model_dump() for s in manifest.sessions])
+        except (StudyError, ValueError, KeyError, TypeError, IndexError) as error:
+            raise StoreError(f"{path / MANIFEST}: cannot be used: {error}; {Manifest.WAY_OUT}") from None
+        made.damaged_manifest = damaged
+        return made
 
     @classmethod
     def make(cls, path: Path, study: Study, wanted: Sequence[Box] | None = None) -> Self:
         """A new directory for a study, or for some boxes of it; `path` must exist."""
         boxes = _cut([Box.whole(study)] if wanted is None else wanted, study)
         made = cls(path, [Generation(study, boxes, 0)], [])
-        for name in ("shards", "partial"):
-            (path / name).mkdir(exist_ok=True)
+        made.make_folders()
+        remove_temporaries(path)
         made.save()
         return made
 
-    @classmethod
-    def clear(cls, path: Path) -> None:
-        """Removes what a run wrote to `path`, of this layout or the one before; other files stay."""
-        for name in ("shards", "partial"):
-            shutil.rmtree(path / name, ignore_errors=True)
-        for name in (MANIFEST, PROGRESS, OLD_FILE):
-            (path / name).unlink(missing_ok=True)
+    def make_folders(self) -> None:
+        """Makes the folders of a directory where they are missing, as in a copy that left empty ones out."""
+        for name in FOLDERS:
+            listed(self.path / name)
+            (self.path / name).mkdir(exist_ok=True)
 
     def extended(self, study: Study, wanted: Sequence[Box] | None = None) -> Self:
         """This directory for a study that adds seeds or axis values to its own, or for some new boxes of such a study.
@@ -147,25 +123,38 @@ class RunDirectory:
         beyond = [Box(region) for region in regions_beyond(self.study, study)]
         boxes = _cut(beyond if wanted is None else wanted, study)
         made = type(self)(self.path, [*self.generations, Generation(study, boxes, len(self.boxes))], self.sessions)
-        there = np.zeros(study.members, bool)
-        for box in made.boxes.values():
-            members = box.members(study)
-            if there[members].any():
-                raise ValueError("boxes: got members that the directory has already; ask only for new ones")
-            there[members] = True
+        _refuse_overlaps(made.boxes, study)
+        made.save()
+        return made
+
+    def renamed(self, study: Study) -> Self:
+        """This directory with the name and the question of a study, and all else as it was stored."""
+        last = self.generations[-1]
+        text = with_words(last.study.text, study.text)
+        if text == last.study.text:
+            return self
+        again = last._replace(study=Study.stored(text))
+        made = type(self)(self.path, [*self.generations[:-1], again], self.sessions)
         made.save()
         return made
 
     def save(self) -> None:
-        manifest = {
-            "layout_version": LAYOUT_VERSION,
-            "generations": [
-                {"study": g.study.resolved(), "study_hash": g.study.hash, "boxes": [box.runs() for box in g.boxes]}
-                for g in self.generations
-            ],
-            "sessions": self.sessions,
-        }
-        replace_file(self.path / MANIFEST, text_writer(json.dumps(manifest)))
+        """Writes the manifest, and its copy."""
+        entries = [
+            GenerationEntry.model_validate_json(
+                json.dumps(
+                    {
+                        "study": json.loads(g.study.text),
+                        "study_hash": g.study.hash,
+                        "earlier_hashes": g.earlier,
+                        "boxes": [box.runs() for box in g.boxes],
+                    }
+                )
+            )
+            for g in self.generations
+        ]
+        sessions = tuple(SessionEntry.model_validate(s) for s in self.sessions)
+        Manifest(layout_version=LAYOUT_VERSION, generations=tuple(entries), sessions=sessions).write(self.path)
 
     @property
     def covers_grid(self) -> bool:
@@ -183,46 +172,57 @@ class RunDirectory:
         return self.path / "partial"
 
     def survey(self, verify: bool = True) -> Survey:
-        """What the directory holds; with `verify` every checksum is computed and every file's origin looked at."""
-        bad: dict[Path, str] = {}
-        twins: list[Path] = []
-        stored, _ = self._numbered(self.shards, verify, bad, twins)
-        partial, others = self._numbered(self.partial, verify, bad, [])
-        flights = [path for stem, path in others if stem == "flights"]
-        return Survey(stored, partial, flights[-1] if flights else None, bad, twins)
+        """What the directory holds; with `verify` every checksum is computed, else those of files that changed."""
+        return survey(self.shards, self.partial, self._judge, verify)
 
-    def _numbered(self, folder: Path, verify: bool, bad: dict[Path, str], older: list[Path]):
-        """(newest paths by box number, the others as (stem, path)) of a folder's checked files."""
-        named = [(path, parse_name(path)) for path in _listed(folder)]
-        found = [(path, name[0]) for path, name in named if name is not None]
-        if verify:
-            with ThreadPoolExecutor() as pool:
-                intact = list(pool.map(is_intact, (path for path, _ in found)))
-            bad |= {path: "its checksum is wrong" for (path, _), right in zip(found, intact, strict=True) if not right}
-        numbered: dict[int, Path] = {}
-        others = []
-        hashes = {generation.study.hash for generation in self.generations}
-        for path, stem in found:
-            if path in bad:
-                continue
-            if not stem.isdigit():
-                others.append((stem, path))
-            elif int(stem) not in self.boxes:
-                bad[path] = "its number is not one of this run's"
-            elif verify and (reason := _foreign(path, int(stem), hashes)):
-                bad[path] = reason
-            else:
-                older += [numbered[int(stem)]] if int(stem) in numbered else []
-                numbered[int(stem)] = path
-        return numbered, others
+    def _judge(self, origin: Origin) -> int | str:
+        """The generation in whose study a file numbers its members, or why it is none of this run's."""
+        if origin.number not in self.added:
+            return "its number is not one of this run's"
+        which = self._writers.get(origin.study_hash)
+        if which is None:
+            return "it belongs to another study"
+        study = self.generations[which].study
+        try:
+            axes = [*json.loads(origin.study)["axes"]]
+        except (ValueError, KeyError, TypeError):
+            return "it holds no study"
+        if axes != [*study.axes]:  # earlier identities do not say so
+            return "it belongs to a study with its axes in another order"
+        if which < self.added[origin.number][0] or origin.box != json.dumps(self._box(origin.number, which).runs()):
+            return f"its box is not that of shard {origin.number}"
+        return which
 
-    def set_aside(self, path: Path) -> None:
-        """Takes a bad file out of the way without deleting it."""
-        os.replace(path, path.with_name(f"{path.name}.damaged"))
+    def order(self, number: int, which: int) -> tuple[np.ndarray, ...] | None:
+        """Where a box's indices stand in its file, which was written in generation `which`; None: as they are."""
+        here, there = self.generations[-1].study, self.generations[which].study
+        return None if here is there else self._box(number, which).order(there, here)
+
+    def set_aside(self, path: Path) -> Path:
+        """Takes a bad file out of the way without deleting it, or another that was."""
+        aside = path.with_name(f"{path.name}.damaged")
+        count = 1
+        while os.path.lexists(aside):
+            count += 1
+            aside = path.with_name(f"{path.name}.{count}.damaged")
+        os.replace(path, aside)
+        return aside
+
+    def trust(self, name: str) -> None:
+        """Takes the word of a worker, who computed the checksum of a shard that it wrote."""
+        with contextlib.suppress(FileNotFoundError):  # a file system may show it later
+            written(self.shards / name)
+
+    def remember(self) -> None:
+        """Leaves word of the files whose checksums this process computed, so that others need not."""
+        remember(self.path, [*listed(self.shards), *listed(self.partial)])
 
     def remove_temporaries(self) -> None:
+        """Removes what killed runs and their workers left half written; only for who holds the lock."""
         for folder in (self.path, self.shards, self.partial):
             remove_temporaries(folder)
+        for token in self.path.glob(".shared.*"):
+            token.unlink(missing_ok=True)
 
     # -- writing -----------------------------------------------------------------------------------
 
@@ -241,18 +241,30 @@ class RunDirectory:
         for number, results in open_results.items():
             kept = write_shard(self.partial, number, results, provenance)
             self._drop_partial(f"{number:06}", kept)
-        table = _flights_dataset(self.study, flights)
-        kept = write_checked(self.partial, "flights", lambda temporary: write_netcdf(table, temporary))
+        table = flights_dataset(self.study, flights)
+        kept = written(write_checked(self.partial, "flights", lambda temporary: write_netcdf(table, temporary)))
         self._drop_partial("flights", kept)
 
-    def drop_partial(self) -> None:
-        """Removes all that was kept of a run that is now complete."""
-        for path in _listed(self.partial):
-            if parse_name(path):
-                path.unlink(missing_ok=True)
+    def finish(self) -> None:
+        """Removes what was kept of a run that is now complete, and shards that were written twice.
+
+        **Raises:** `StoreError` where a box has no shard.
+        """
+        found = self.survey(verify=False)
+        missing = self.boxes.keys() - found.stored.keys()
+        if missing:
+            raise StoreError(
+                f"{self.path}: shard {min(missing)} is not stored ({len(missing)} are missing); run the same command "
+                "again: it computes what is missing"
+            )
+        for path in [*found.twins, *found.partial.values(), *([found.flights] if found.flights else [])]:
+            path.unlink(missing_ok=True)
+        for number in found.partial:
+            self._drop_partial(f"{number:06}")
+        self._drop_partial("flights")
 
     def _drop_partial(self, stem: str, but: Path | None = None) -> None:
-        for path in _listed(self.partial):
+        for path in listed(self.partial):
             named = parse_name(path)
             if named and named[0] == stem and path != but:
                 path.unlink(missing_ok=True)
@@ -260,18 +272,16 @@ class RunDirectory:
     def write_progress(self, progress: Mapping[str, Any]) -> None:
         replace_file(self.path / PROGRESS, text_writer(json.dumps(progress)))
 
-    def read_flights(self, path: Path | None) -> Flights | None:
-        """The members in flight that a run kept; None where there are none, or they are those of an earlier study."""
-        if path is None or attributes(path)["study_hash"] != self.study.hash:
-            return None
-        with xr.open_dataset(path, engine="netcdf4") as table:
-            return Flights(*(table[name].values for name in Flights._fields))
+    def read_flights(self, path: Path | None) -> tuple[Flights, ...]:
+        """The members in flight that a run kept; none where they are those of an earlier study."""
+        last = self.generations[-1]
+        return () if path is None else read_flights(path, (last.study.hash, *last.earlier))
 
 
 def write_shard(folder: Path, number: int, results: Results, provenance: Mapping[str, Any]) -> Path:
     """Writes a box as NUMBER-SHA256.nc."""
     ds = results.dataset({**provenance, "shard": number})
-    return write_checked(folder, f"{number:06}", lambda temporary: write_netcdf(ds, temporary))
+    return written(write_checked(folder, f"{number:06}", lambda temporary: write_netcdf(ds, temporary)))
 
 
 def bytes_a_member(study: Study) -> int:
@@ -292,46 +302,31 @@ def members_a_shard(study: Study) -> int:
     return max(1, min(_MOST_MEMBERS, _MOST_BYTES // bytes_a_member(study)))
 
 
-def _listed(folder: Path) -> list[Path]:
-    """A folder's files, the oldest first."""
-
-    def age(path: Path) -> int:
-        try:
-            return path.stat().st_mtime_ns
-        except FileNotFoundError:
-            return 0
-
-    return sorted(folder.iterdir(), key=lambda p: (age(p), p.name)) if folder.is_dir() else []
-
-
-def _foreign(path: Path, number: int, hashes: set[str]) -> str | None:
-    """Why a whole file is none of this run's."""
-    try:
-        found = attributes(path)
-        if found["study_hash"] not in hashes:
-            return "it belongs to another study"
-        if int(found["shard"]) != number:
-            return f"it is number {found['shard']} under another name"
-    except (OSError, KeyError, ValueError) as error:
-        return f"it is no shard: {error}"
-    return None
+def _generations(manifest: Manifest) -> list[Generation]:
+    """**Raises:** `ValueError` and `StudyError` where entries are of no study, or do not fit to each other."""
+    found: list[Generation] = []
+    first = 0
+    for entry in manifest.generations:
+        study = Study.stored(entry.text)
+        boxes = tuple(Box.from_runs(runs, study) for runs in entry.boxes)
+        earlier = {*entry.earlier_hashes, entry.study_hash, identity_before(entry.text)} - {study.hash}
+        # What a checksum vouches for need not be asked again.
+        if manifest.layout_version == 1 and found and (changed := obstacles(found[-1].study, study)):
+            raise ValueError(f"generation {len(found)}: is no extension of the one before: {'; '.join(changed)}")
+        found.append(Generation(study, boxes, first, tuple(sorted(earlier))))
+        first += len(boxes)
+    if manifest.layout_version > 1:
+        return found
+    study = found[-1].study
+    moved = [b if g.study is study else b.moved(g.study, study) for g in found for b in g.boxes]
+    _refuse_overlaps(dict(enumerate(moved)), study)
+    return found
 
 
-def _flights_dataset(study: Study, flights: list[Flights]) -> xr.Dataset:
-    """Members in flight as one table; neurons and inputs that a member does not have are zeros."""
-    size = sizes(study)
-    count = sum(len(f.members) for f in flights)
-    precision = np.dtype(study.precision)
-    arrays: dict[str, np.ndarray] = {name: np.zeros(count, np.int64) for name in Flights._fields[:5]}
-    arrays["a"] = np.zeros((count, size["neuron"]), precision)
-    arrays["W"] = np.zeros((count, size["neuron"], size["input"]), precision)
-    begin = 0
-    for one in flights:
-        rows = slice(begin, begin + len(one.members))
-        for name, values in one._asdict().items():
-            arrays[name][(rows, *(slice(0, n) for n in values.shape[1:]))] = values
-        begin += len(one.members)
-    dims = ("member", "neuron", "input")
-    return xr.Dataset(
-        {name: (dims[: array.ndim], array) for name, array in arrays.items()}, attrs={"study_hash": study.hash}
-    )
+def _refuse_overlaps(boxes: Mapping[int, Box], study: Study) -> None:
+    there = np.zeros(study.members, bool)
+    for box in boxes.values():
+        members = box.members(study)
+        if there[members].any():
+            raise ValueError("boxes: got members that the directory has already; ask only for new ones")
+        there[members] = True

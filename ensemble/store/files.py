@@ -7,16 +7,20 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Callable, Iterator, Mapping
+import stat
+from collections.abc import Callable, Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, cast
 
 import h5py
 import numpy as np
 import xarray as xr
+from h5py import h5d, h5l, h5o  # pyright: ignore[reportAttributeAccessIssue]  # compiled, without stubs
 
 from .schema import StoreError
 
+_TEMPORARY = re.compile(r"\..+\.[^.]+\.[0-9]{1,9}\.tmp")
 _CHECKED = re.compile(r"(?P<stem>[a-z0-9]+)-(?P<digest>[0-9a-f]{64})\.nc")
 
 
@@ -64,6 +68,7 @@ def adopt_file(folder: Path, name: str, contents: bytes) -> None:
 def _written(folder: Path, name: str, write: Callable[[Path], None]) -> Iterator[Path]:
     temporary = folder / f".{name}.{socket.gethostname()}.{os.getpid()}.tmp"
     try:
+        temporary.unlink(missing_ok=True)  # a link of that name would have its target written
         write(temporary)
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
@@ -99,8 +104,22 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def open_plain(path: Path) -> BufferedReader:
+    """Opens a plain file for reading, without following a link and without waiting for who writes to a pipe.
+
+    **Raises:** `FileNotFoundError`; `OSError` that says what it is where it is no plain file.
+    """
+    if not stat.S_ISREG(os.lstat(path).st_mode):
+        raise OSError(errno.EINVAL, NOT_PLAIN)
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    return os.fdopen(handle, "rb")
+
+
+NOT_PLAIN = "is a link, a folder, a pipe or a device, no plain file"
+
+
 def digest(path: Path) -> str:
-    with open(path, "rb") as file:
+    with open_plain(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -110,33 +129,82 @@ def parse_name(path: Path) -> tuple[str, str] | None:
     return (match["stem"], match["digest"]) if match else None
 
 
-def is_intact(path: Path) -> bool:
-    """Whether a checked file's contents have the checksum of its name."""
-    named = parse_name(path)
-    try:
-        return named is not None and digest(path) == named[1]
-    except OSError:
-        return False
-
-
 def remove_temporaries(folder: Path) -> None:
-    """Removes what a killed run left half written; only for who holds the directory's lock."""
+    """Removes what killed programs left half written; only for who holds the directory's lock."""
     for path in folder.glob(".*.tmp"):
-        path.unlink(missing_ok=True)
+        if _TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
+def remove_temporaries_of_the_dead(target: Path) -> None:
+    """Removes what programs of this machine left half written of one file before they were killed."""
+    begin = f".{target.name}.{socket.gethostname()}."
+    for path in target.parent.iterdir():
+        process = path.name.removeprefix(begin).removesuffix(".tmp")
+        if path.name == f"{begin}{process}.tmp" and process.isdecimal() and not is_alive(int(process)):
+            path.unlink(missing_ok=True)
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process of this machine lives."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def text_writer(text: str) -> Callable[[Path], None]:
     return lambda path: (path.write_text(text, encoding="utf-8"), None)[1]
 
 
-def attributes(path: Path) -> Mapping[str, Any]:
-    """The global attributes of a netCDF4 file that are single values."""
-    with h5py.File(path, "r") as file:
-        plain = {k: np.asarray(v).reshape(-1)[0] for k, v in file.attrs.items() if np.size(v) == 1}
-    return {k: v.decode() if isinstance(v, bytes) else v for k, v in plain.items()}
+def attributes(path: Path, *names: str) -> dict[str, Any]:
+    """Those of the global attributes `names` that a netCDF4 file has.
+
+    **Raises:** `OSError` where it is no such file.
+    """
+    with _said_as_os_error(), _opened(path) as file:
+        found = {name: np.asarray(file.attrs[name]).reshape(-1)[0] for name in names if name in file.attrs}
+        return {k: v.decode() if isinstance(v, bytes) else v for k, v in found.items()}
+
+
+def refuse_references(path: Path) -> None:
+    """Lets a netCDF4 file pass whose values are all its own: a checksum says nothing of those in other files.
+
+    **Raises:** `OSError`.
+    """
+    with _said_as_os_error(), _opened(path) as file:
+        for name in file.id:
+            link = file.id.links.get_info(name)
+            found: Any = h5o.open(file.id, name) if link.type == h5l.TYPE_HARD else None
+            own = isinstance(found, h5d.DatasetID)
+            how = found.get_create_plist() if own else None
+            if how is None or how.get_external_count() or how.get_layout() == h5d.VIRTUAL:
+                raise OSError(errno.EINVAL, f"the values of {name.decode()} are not in this file")
+
+
+def _opened(path: Path) -> h5py.File:
+    """**Raises:** `FileNotFoundError` where a file is gone, also where HDF5 was about to open it."""
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        if not os.path.lexists(path):
+            raise FileNotFoundError(errno.ENOENT, "is gone", str(path)) from None
+        raise error
+
+
+@contextlib.contextmanager
+def _said_as_os_error() -> Iterator[None]:
+    """What h5py says of damage depends on its place."""
+    try:
+        yield
+    except (RuntimeError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise OSError(errno.EINVAL, f"cannot be read as netCDF4: {error}") from None
 
 
 def read_variable(path: Path, name: str, where: Any = ...) -> np.ndarray:
     """Part of a variable of a netCDF4 file. h5py opens a file in a twentieth of the time that netCDF4 takes."""
-    with h5py.File(path, "r") as file:
+    with _opened(path) as file:
         return np.asarray(cast(h5py.Dataset, file[name])[where])

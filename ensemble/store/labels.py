@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ..problem.students import AbstractSizedStudent
 from ..study import Study
 from .boxes import Box
-from .schema import SCHEMA_VERSION, STATUS, variables
+from .schema import BEFORE_DECAY, SCHEMA_VERSION, STATUS, variables
 
 
 def labelled(
@@ -20,8 +21,10 @@ def labelled(
     data = {
         name: xr.Variable((*axes, "seed", *v.dims), arrays[name], _said(v.units, v.long_name))
         for name, v in variables(study).items()
+        if name in arrays
     }
     data["status"].attrs.update(flag_values=np.array(list(STATUS.values()), np.int8), flag_meanings=" ".join(STATUS))
+    data["status"].attrs["comment"] = "probes of diverged members may be infinite or NaN"
     for name, (values, long_name) in _cell_sizes(study, box).items():
         if name not in axes:  # else the coordinate says it
             data[name] = xr.Variable(axes, values.reshape(box.shape[:-1]), _said("1", long_name))
@@ -29,9 +32,9 @@ def labelled(
         "title": f"gd-atlas ensemble: {study.name}",
         "question": study.question,
         "Conventions": "CF-1.11",
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": SCHEMA_VERSION if set(variables(study)) <= set(data) else BEFORE_DECAY,
         "complete": int(complete),
-        "study": study.model_dump_json(exclude_none=True),
+        "study": study.text,
         "study_hash": study.hash,
         "box": json.dumps(box.runs()),
         **provenance,
@@ -41,12 +44,17 @@ def labelled(
 
 def _cell_sizes(study: Study, box: Box) -> dict[str, tuple[np.ndarray, str]]:
     cells = [study.points[n].cell for n in np.unique(box.members(study) // study.seeds)]
-    shapes = np.array([(c.student.width, *c.teacher.shape(), study.space(c).columns) for c in cells], np.int64)
+    said: dict[str, list[tuple[int, str]]] = {}
+    for cell in cells:
+        student, space = cell.student, study.space(cell)
+        if isinstance(student, AbstractSizedStudent) and space is not None:
+            for name, value in student.described(cell.teacher, space).items():
+                said.setdefault(name, []).append(value)
+    # A size that only some of the cells have is none of the dataset's.
     return {
-        "student_neurons": (shapes[:, 0], "student neurons m of the cell; neurons beyond are stored as 0"),
-        "teacher_neurons": (shapes[:, 1], "teacher neurons m* of the cell; neurons beyond are stored as 0"),
-        "inputs": (shapes[:, 2], "dimension d of the input x"),
-        "coordinates": (shapes[:, 3], "coordinates that rows of W are written in: d, or at most m + r of a basis"),
+        name: (np.array([value for value, _ in values], np.int64), values[0][1])
+        for name, values in said.items()
+        if len(values) == len(cells)
     }
 
 

@@ -6,9 +6,11 @@ import fcntl
 import json
 import os
 import socket
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from .files import NOT_PLAIN, open_plain
 from .schema import StoreError
 
 FILE_NAME = "lock"
@@ -22,7 +24,7 @@ def lock(directory: Path) -> Iterator[None]:
     left behind by a dead process is taken over: the lock is the kernel's, the file only says who.
     """
     path = directory / FILE_NAME
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    handle = _opened(path)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -46,6 +48,23 @@ def lock(directory: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def _opened(path: Path) -> int:
+    """The lock file, which is no link to another file and no pipe.
+
+    **Raises:** `StoreError`.
+    """
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+    except OSError as error:
+        raise StoreError(
+            f"{path}: cannot be opened: {error.strerror}; remove it and run the same command again"
+        ) from None
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise StoreError(f"{path}: {NOT_PLAIN}; remove it and run the same command again")
+    return handle
+
+
 def describe(path: Path) -> str:
     """Who holds a lock, in words."""
     who = holder(path)
@@ -55,7 +74,8 @@ def describe(path: Path) -> str:
 def holder(path: Path) -> dict | None:
     """What the lock file says of its holder; None where it says nothing."""
     try:
-        who = json.loads(path.read_text())
-        return who if {"host", "pid", "since"} <= set(who) else None
+        with open_plain(path) as file:
+            who = json.loads(file.read())
+        return who if isinstance(who, dict) and {"host", "pid", "since"} <= set(who) else None
     except (OSError, ValueError, TypeError):
         return None

@@ -37,6 +37,8 @@ class Results:
     def adopt(self, ds: xr.Dataset) -> None:
         """Takes over the members of an earlier dataset of the same study and box that were begun."""
         begun = ds["status"].values.reshape(-1) > STATUS["not_run"]
+        # What the version that began the box did not store, the box does not have.
+        self.arrays = {name: array for name, array in self.arrays.items() if name in ds}
         for name in self.arrays:
             values = ds[name].values
             self.put(name, (begun,), values.reshape(self.box.size, *values.shape[len(self.box.shape) :])[begun])

@@ -1,8 +1,9 @@
 """The dataset's schema: what every variable is called, measured in and may hold; checked on write and read.
 
-NaN never means "missing". A finished member has a finite value of every probe; a member that is `not_run`
-or still `running` has NaN, and its status says so. A stage that a member never ended has
-`stage_end_step` = −1 and NaN; nothing else is NaN.
+NaN never means "missing". A finished member has a value of every probe; a member that is `not_run` or still
+`running` has NaN, and its status says so. A stage that a member never ended has `stage_end_step` = −1 and NaN. A
+member that is `diverged` has the values of networks that left the range of numbers: they may be infinite or NaN.
+Nothing else is NaN.
 """
 
 import json
@@ -11,12 +12,18 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from ..probes import PROBES
-from ..study import Study
+from ..plan import member_sizes, stored_arrays
+from ..probes import ALWAYS, PROBES
+from ..study import Study, StudyError
+from ..study.identity import is_identity
 from .boxes import Box
 
-SCHEMA_VERSION = 2
-"""1: every file holds a whole study. 2: a file may hold a box of one, which its attribute `box` says."""
+SCHEMA_VERSION = 3
+"""1: every file holds a whole study. 2: a file may hold a box of one, which its attribute `box` says. 3: λ and η of every
+record, stage end and end are stored."""
+
+BEFORE_DECAY = 2
+"""The last version before λ was stored."""
 
 STATUS = {"not_run": 0, "running": 1, "converged": 2, "max_steps": 3, "diverged": 4}
 """`running` is a member in flight, of a run that goes on or was interrupted; `converged`: the last stage ended by a
@@ -54,8 +61,44 @@ class Variable(NamedTuple):
     long_name: str
 
 
+class Layout(NamedTuple):
+    """What a file says of its own variables, for who has a study without its parts."""
+
+    variables: dict[str, Variable]
+    sizes: dict[str, int]
+
+
+_layouts: dict[str, Layout] = {}
+"""By study: those whose parts are not here, so that a file has to say what it holds."""
+
+
+def adopt_layout(study: Study, ds: xr.Dataset) -> None:
+    """Takes a file's word for the variables of a study whose parts cannot be imported."""
+    of_member = {n: v for n, v in ds.data_vars.items() if v.dims[: len(study.axes) + 1] == (*study.axes, "seed")}
+    found = {}
+    for name, v in of_member.items():
+        kind, own = v.dtype.kind, tuple(str(d) for d in v.dims[len(study.axes) + 1 :])
+        fill = np.nan if kind == "f" else STATUS["not_run"] if name == "status" else NEVER_ENDED
+        said = str(v.attrs.get("units", "1")), str(v.attrs.get("long_name", name))
+        found[str(name)] = Variable(own, None if kind == "f" else str(v.dtype), fill, *said)
+    sizes = {str(d): n for d, n in ds.sizes.items() if d not in (*study.axes, "seed")}
+    _layouts[study.hash] = Layout(found, sizes)
+
+
+def lacks_parts(study: Study) -> bool:
+    """Whether a stored study names parts that are not here."""
+    try:
+        Study.from_json(study.text)
+    except StudyError:
+        return True
+    _layouts.pop(study.hash, None)
+    return False
+
+
 def variables(study: Study) -> dict[str, Variable]:
-    """The data variables that hold a value a member, by name."""
+    """The data variables that hold a value a member, by name; of a study without its parts, those that a file has."""
+    if (layout := _layouts.get(study.hash)) is not None:
+        return layout.variables
     found = {
         "status": Variable((), "int8", STATUS["not_run"], "1", "how the member ended"),
         "stop_step": Variable((), "int32", NEVER_ENDED, "step", "descent steps taken; −1 before the end"),
@@ -63,12 +106,11 @@ def variables(study: Study) -> dict[str, Variable]:
             ("stage",), "int32", NEVER_ENDED, "step", "step at which the stage ended; −1: never"
         ),
     }
-    for name in study.probes:
+    for name in study.stored_probes:
         probe = PROBES[name]
-        whole = name in ("active", "owner")
-        dtype, fill = ("int32", -1) if whole else (None, np.nan)
+        dtype, fill = (None, np.nan) if probe.dtype == "float" else (probe.dtype, -1)
         found[name] = Variable(probe.dims, dtype, fill, probe.units, probe.long_name)
-        if "neuron" in probe.dims:
+        if probe.when == "end":
             continue
         found[f"{name}_stage"] = Variable(
             ("stage", *probe.dims), dtype, fill, probe.units, f"{probe.long_name}, at the end of each stage"
@@ -78,25 +120,21 @@ def variables(study: Study) -> dict[str, Variable]:
                 ("record", *probe.dims), dtype, fill, probe.units, f"{probe.long_name}, at records"
             )
     if study.store_weights:
-        found["a"] = Variable(("neuron",), None, np.nan, "1", "final output weights")
-        found["W"] = Variable(("neuron", "input"), None, np.nan, "1", "final first-layer weights")
-        found["teacher_a"] = Variable(("teacher_neuron",), None, np.nan, "1", "teacher output weights")
-        found["teacher_W"] = Variable(("teacher_neuron", "input"), None, np.nan, "1", "teacher first-layer weights")
+        for name, stored in stored_arrays(study).items():
+            found[name] = Variable(stored.dims, None, np.nan, "1", stored.long_name)
     return found
 
 
 def sizes(study: Study) -> dict[str, int]:
     """Every dimension's size, in the dataset's order of dimensions."""
-    points = [(p.cell.student.width, p.cell.teacher.shape()[0], study.space(p.cell).columns) for p in study.points]
-    width, teacher_neurons, inputs = (max(column) for column in zip(*points, strict=True))
+    if (layout := _layouts.get(study.hash)) is not None:
+        return {name: len(axis.values) for name, axis in study.axes.items()} | {"seed": study.seeds} | layout.sizes
     return {
         **{name: len(axis.values) for name, axis in study.axes.items()},
         "seed": study.seeds,
         "record": len(study.record_steps),
         "stage": len(study.stage_names),
-        "neuron": width,
-        "teacher_neuron": teacher_neurons,
-        "input": inputs,
+        **member_sizes(study),
     }
 
 
@@ -121,11 +159,13 @@ def check(ds: xr.Dataset, values: bool = True) -> None:
         version <= SCHEMA_VERSION,
         f"schema_version: got {version}, this version reads up to {SCHEMA_VERSION}; update gd-atlas",
     )
-    study = Study.from_json(ds.attrs["study"])
-    _require(study.hash == ds.attrs["study_hash"], "study_hash: does not belong to the stored study")
-    box = Box.from_runs(json.loads(ds.attrs["box"])) if "box" in ds.attrs else Box.whole(study)
+    _require(is_identity(ds.attrs["study"], ds.attrs["study_hash"]), "study_hash: does not belong to the stored study")
+    study = Study.stored(ds.attrs["study"])
+    if lacks_parts(study):
+        adopt_layout(study, ds)
+    box = Box.from_runs(json.loads(ds.attrs["box"]), study) if "box" in ds.attrs else Box.whole(study)
     expected = sizes(study) | dict(zip((*study.axes, "seed"), box.shape, strict=True))
-    for name, variable in variables(study).items():
+    for name, variable in _expected(study, version).items():
         _require(name in ds, f"variable {name!r} is missing")
         dims = (*study.axes, "seed", *variable.dims)
         _require(ds[name].dims == dims, f"{name}: got dimensions {ds[name].dims}, expected {dims}")
@@ -138,10 +178,20 @@ def check(ds: xr.Dataset, values: bool = True) -> None:
         expects = [axis.values[i] for i in indices]
         _require(ds[name].values.tolist() == expects, f"{name}: is not the axis of the stored study")
     if values:
-        _check_values(ds, study)
+        _check_values(ds, study, version)
 
 
-def _check_values(ds: xr.Dataset, study: Study) -> None:
+def _expected(study: Study, version: int) -> dict[str, Variable]:
+    """The variables that a file of a version has."""
+    return {name: v for name, v in variables(study).items() if version > BEFORE_DECAY or not is_new(name)}
+
+
+def is_new(name: str) -> bool:
+    """Whether a variable exists since version 3."""
+    return any(name.startswith(probe) for probe in ALWAYS)
+
+
+def _check_values(ds: xr.Dataset, study: Study, version: int) -> None:
     status = ds["status"]
     _require(bool(status.isin(list(STATUS.values())).all()), "status: holds a number that is no status")
     finished = status >= FINISHED
@@ -149,10 +199,11 @@ def _check_values(ds: xr.Dataset, study: Study) -> None:
     if ds.attrs["complete"]:
         _require(bool(finished.all()), "complete: says yes, but some members are not finished")
     reached = ds["stage_end_step"] >= 0
-    for name, variable in variables(study).items():
+    regular = finished & (status != STATUS["diverged"])
+    for name, variable in _expected(study, version).items():
         if variable.dtype is not None:
             continue
-        known = reached & finished if "stage" in variable.dims else finished
+        known = reached & regular if "stage" in variable.dims else regular
         if np.isnan(ds[name].values).any():
             bad = ds[name].isnull() & known
             _require(not bool(bad.any()), f"{name}: is NaN for {int(bad.sum())} values of finished members")

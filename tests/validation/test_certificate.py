@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import ensemble as ens
-from ensemble.certificate import largest_correlation
+from ensemble.probes.certificate import largest_correlation
 
 
 @pytest.mark.parametrize(("neurons", "inputs"), [(8, 4), (12, 8), (30, 16)])

@@ -1,13 +1,17 @@
-"""SIGKILL at many random moments: the dataset is that of an undisturbed run, bit for bit."""
+"""SIGKILL at many random moments, and directories that are extended in any order: the bits of an undisturbed run."""
 
 import random
 import subprocess
 import sys
 import time
 
+import pytest
+
 import ensemble as ens
+from ensemble.store import directory as directory_module
 from tests.helpers import assert_identical
 from tests.studies import long_study, written
+from tests.test_orders import live
 
 
 def test_a_run_that_is_killed_at_many_random_moments(tmp_path):
@@ -31,3 +35,10 @@ def test_a_run_that_is_killed_at_many_random_moments(tmp_path):
     assert not list(out.glob("**/.*.tmp")), "a half-written file was left behind"
     with ens.open_dataset(out) as ds:
         assert_identical(ds, ens.run(study))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_orders_interruptions_and_extensions(seed, tmp_path, monkeypatch):
+    chance = random.Random(seed)
+    monkeypatch.setattr(directory_module, "_MOST_MEMBERS", chance.choice([1, 2, 3, 5, 8]))
+    live(chance, tmp_path / "run", 6)

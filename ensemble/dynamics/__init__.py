@@ -1,0 +1,1 @@
+"""How members move: updates, schedules, stages, and the classical protocols made of them."""

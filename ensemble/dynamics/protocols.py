@@ -1,0 +1,251 @@
+"""The classical protocols by name, for Python (`ens.protocols.zhou_ge(…)`) and TOML (`kind = "zhou_ge"`).
+
+zhou_ge             early feature learning, fit, balance, local convergence under a halving λ
+halving_decay       descent on both layers under a halving λ, from the start as it is
+fixed_decay         descent on both layers under one λ
+plain               descent without weight decay
+fixed_first_layer   the first two stages of zhou_ge, then the output layer alone
+stages              any list of stages
+
+Each that descends on both layers takes an `update`, a `penalty` and `decay`, as a stage does.
+"""
+
+# pyright: reportInvalidTypeForm=false
+# `Update` and `Penalty` are types that the registry makes.
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar, cast
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, TypeAdapter, validate_call
+
+from ..problem.penalties import L2
+from .schedules import Halving, Schedule
+from .stages import Decay, Layers, Penalty, Protocol, Stage, Update
+from .updates import Balance, Descent, Ridge
+
+Steps = Annotated[int, Field(ge=1)]
+_DESCENT, _L2 = Descent(), L2()
+Build = TypeVar("Build", bound=Callable[..., Protocol])
+
+
+def _named(build: Build) -> Build:
+    """Validates the arguments of a protocol's function, and has the protocol remember them by name."""
+    checked = validate_call(build)
+
+    @functools.wraps(build)
+    def named(**arguments: Any) -> Protocol:
+        return checked(**arguments).called(build.__name__, arguments)
+
+    return cast(Build, named)
+
+
+def _opening(
+    first_step_size: float,
+    fit: Literal["ridge", "descent"],
+    fit_decay: float,
+    fit_steps: int,
+    fit_step_size: float,
+) -> tuple[Stage, ...]:
+    """Early feature learning and the fit of the output layer (stages 1 and 2 of theory.md §5)."""
+    # Decay 1/η in the one large step removes the start exactly: W ← W − η(∇L + W/η) = −η∇L.
+    early = Stage(name="early", layers="first", step_size=first_step_size, weight_decay=1.0 / first_step_size, steps=1)
+    common: dict[str, Any] = {"name": "fit", "layers": "output", "weight_decay": fit_decay}
+    if fit == "ridge":
+        return early, Stage(update=Ridge(), **common)
+    return early, Stage(step_size=fit_step_size, steps=fit_steps, **common)
+
+
+@_named
+def zhou_ge(
+    *,
+    weight_decay: NonNegativeFloat = 0.05,
+    step_size: PositiveFloat = 0.2,
+    epochs: PositiveInt = 8,
+    epoch_steps: PositiveInt = 2000,
+    first_step_size: PositiveFloat = 30.0,
+    fit: Literal["ridge", "descent"] = "ridge",
+    fit_decay: NonNegativeFloat = 1e-3,
+    fit_steps: PositiveInt = 1000,
+    fit_step_size: PositiveFloat = 0.2,
+    loss: PositiveFloat | None = None,
+    max_angle: PositiveFloat | None = None,
+    update: Update = _DESCENT,
+    penalty: Penalty = _L2,
+    decay: Decay = "coupled",
+) -> Protocol:
+    """The staged algorithm of Zhou & Ge 2024 (arXiv 2406.01766; theory.md §5).
+
+    1. `early`: one step of size η₁ = `first_step_size` on the first layer with decay 1/η₁, so that
+       W ← −η₁∇_W L and the start is forgotten.
+    2. `fit`: the output layer alone, by ridge regression (or descent) with decay `fit_decay`; then `balance`.
+    3. `local`: `epochs` epochs of `epoch_steps` steps on both layers by `update`, λ_k = `weight_decay`/2^k; it may
+       end earlier, at a `loss` or a `max_angle`.
+    """
+    local = _local(
+        weight_decay=weight_decay,
+        weight_decay_schedule=Halving(every=epoch_steps),
+        step_size=step_size,
+        steps=epochs * epoch_steps,
+        loss=loss,
+        max_angle=max_angle,
+        update=update,
+        penalty=penalty,
+        decay=decay,
+    )
+    opening = _opening(first_step_size, fit, fit_decay, fit_steps, fit_step_size)
+    return Protocol(stages=(*opening, Stage(name="balance", update=Balance()), local))
+
+
+@_named
+def halving_decay(
+    *,
+    weight_decay: NonNegativeFloat = 0.05,
+    step_size: PositiveFloat = 0.2,
+    epochs: PositiveInt = 8,
+    epoch_steps: PositiveInt = 2000,
+    grad_norm: PositiveFloat | None = None,
+    loss: PositiveFloat | None = None,
+    max_angle: PositiveFloat | None = None,
+    update: Update = _DESCENT,
+    penalty: Penalty = _L2,
+    decay: Decay = "coupled",
+) -> Protocol:
+    """Local convergence alone: descent on both layers, λ_k = `weight_decay`/2^k over `epochs` epochs."""
+    stage = _local(
+        weight_decay=weight_decay,
+        weight_decay_schedule=Halving(every=epoch_steps),
+        step_size=step_size,
+        steps=epochs * epoch_steps,
+        grad_norm=grad_norm,
+        loss=loss,
+        max_angle=max_angle,
+        update=update,
+        penalty=penalty,
+        decay=decay,
+    )
+    return Protocol(stages=(stage,))
+
+
+@_named
+def fixed_decay(
+    *,
+    weight_decay: NonNegativeFloat = 0.01,
+    weight_decay_schedule: Schedule | None = None,
+    step_size: PositiveFloat = 0.2,
+    step_size_schedule: Schedule | None = None,
+    steps: Steps = 16_000,
+    grad_norm: PositiveFloat | None = None,
+    loss: PositiveFloat | None = None,
+    max_angle: PositiveFloat | None = None,
+    update: Update = _DESCENT,
+    penalty: Penalty = _L2,
+    decay: Decay = "coupled",
+) -> Protocol:
+    """Descent on both layers under one weight decay λ (times a schedule), for `steps` or until a rule holds."""
+    stage = _local(
+        weight_decay=weight_decay,
+        weight_decay_schedule=weight_decay_schedule,
+        step_size=step_size,
+        step_size_schedule=step_size_schedule,
+        steps=steps,
+        grad_norm=grad_norm,
+        loss=loss,
+        max_angle=max_angle,
+        update=update,
+        penalty=penalty,
+        decay=decay,
+    )
+    return Protocol(stages=(stage,))
+
+
+@_named
+def plain(
+    *,
+    step_size: PositiveFloat = 0.2,
+    step_size_schedule: Schedule | None = None,
+    steps: Steps = 16_000,
+    layers: Layers = "both",
+    grad_norm: PositiveFloat | None = None,
+    loss: PositiveFloat | None = None,
+    max_angle: PositiveFloat | None = None,
+    update: Update = _DESCENT,
+) -> Protocol:
+    """Plain gradient descent on `layers`, without weight decay, for `steps` or until a rule holds."""
+    stage = _local(
+        layers,
+        step_size=step_size,
+        step_size_schedule=step_size_schedule,
+        steps=steps,
+        grad_norm=grad_norm,
+        loss=loss,
+        max_angle=max_angle,
+        update=update,
+    )
+    return Protocol(stages=(stage,))
+
+
+@_named
+def fixed_first_layer(
+    *,
+    weight_decay: NonNegativeFloat = 0.05,
+    step_size: PositiveFloat = 0.2,
+    steps: Steps = 16_000,
+    first_step_size: PositiveFloat = 30.0,
+    fit: Literal["ridge", "descent"] = "ridge",
+    fit_decay: NonNegativeFloat = 1e-3,
+    fit_steps: PositiveInt = 1000,
+    fit_step_size: PositiveFloat = 0.2,
+    update: Update = _DESCENT,
+    penalty: Penalty = _L2,
+    decay: Decay = "coupled",
+) -> Protocol:
+    """The opening of `zhou_ge`, then descent on the output layer alone, the first layer fixed (§5 iv)."""
+    opening = _opening(first_step_size, fit, fit_decay, fit_steps, fit_step_size)
+    local = _local(
+        "output",
+        weight_decay=weight_decay,
+        step_size=step_size,
+        steps=steps,
+        update=update,
+        penalty=penalty,
+        decay=decay,
+    )
+    return Protocol(stages=(*opening, Stage(name="balance", update=Balance()), local))
+
+
+def _local(layers: Layers = "both", **fields: Any) -> Stage:
+    return Stage(name="local", layers=layers, **fields)
+
+
+@_named
+def stages(*, stages: Annotated[tuple[Stage, ...], Field(min_length=1)]) -> Protocol:
+    """The protocol of exactly these stages."""
+    return Protocol(stages=stages)
+
+
+PROTOCOLS: dict[str, Callable[..., Protocol]] = {
+    f.__name__: f for f in (zhou_ge, halving_decay, fixed_decay, plain, fixed_first_layer, stages)
+}
+_PARTS = {"update": TypeAdapter(Update), "penalty": TypeAdapter(Penalty)}
+
+
+def resolve(table: dict[str, Any]) -> tuple[Protocol, dict[str, Any]]:
+    """The protocol that a table `{kind = …, arguments …}` names, and the table with all defaults filled in.
+
+    **Raises:** `ValueError` for an unknown kind; `pydantic.ValidationError` for its arguments.
+    """
+    arguments = dict(table)
+    kind = arguments.pop("kind", None)
+    if kind not in PROTOCOLS:
+        raise ValueError(f"kind: got {kind!r}; known protocols are {', '.join(PROTOCOLS)}")
+    build = PROTOCOLS[kind]
+    defaults = {p.name: p.default for p in inspect.signature(build).parameters.values()}
+    for name in arguments:
+        if name not in defaults:
+            raise ValueError(f"{name}: unknown field; the protocol {kind} has {', '.join(defaults)}")
+    protocol = build(**arguments)
+    filled = {"kind": kind} | {k: v for k, v in (defaults | arguments).items() if v is not None}
+    # A part by its name alone is written out, so that its fields have paths that an axis can set.
+    return protocol, filled | {k: _PARTS[k].validate_python(filled[k]) for k in _PARTS if k in filled}

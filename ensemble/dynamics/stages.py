@@ -1,0 +1,134 @@
+"""Protocols: stages that run one after another, each moving some layers by some update.
+
+A step lowers L + λ(t) P at step size η(t), by the stage's `update`, on the layers that the stage moves; plain descent is
+θ ← θ − η(t) ∇(L + λ(t) P), with P = ½‖θ‖² unless the stage names another penalty. `ridge` puts the output layer at its exact optimum
+for a fixed first layer, and `balance` rescales every neuron to |a_i| = ‖w_i‖ without changing the function. Those two take
+no step of the member's clock. The classical combinations are in `protocols.py`.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, PrivateAttr
+
+from ..parts import Spec, UnknownPart, chosen
+from ..problem.penalties import L2, AbstractPenalty, AbstractProximalPenalty
+from .schedules import Schedule
+from .updates import AbstractSteppedUpdate, AbstractUpdate, Descent, Proximal
+
+Layers = Literal["both", "first", "output"]
+Decay = Literal["coupled", "decoupled"]
+SLOW_RULES = ("loss", "max_angle")
+Update = chosen(AbstractUpdate)
+Penalty = chosen(AbstractPenalty)
+
+
+class Stage(Spec):
+    """One stage: which layers move, by which update, under which step size and weight decay, until when.
+
+    A descent stage ends at the first step at which one of its rules holds, or after `steps`:
+
+    - `grad_norm`: the gradient of R_λ on the moving layers has norm ≤ this (looked at at every step);
+    - `loss`: the loss is ≤ this, `max_angle`: the largest active angle (rad) is ≤ this (both looked at at
+      every `check_every`-th step of the stage).
+
+    `decay = "coupled"` lets the update act on ∇(L + λP), `"decoupled"` on ∇L alone, with ηλ∇P subtracted beside it. A
+    stage begins with a fresh state of its update unless `keep_state` is true. `layers` are those of a two-layer student; of other models
+    all weights move.
+    """
+
+    name: Annotated[str, Field(min_length=1)]
+    update: Update = Descent()  # pyright: ignore[reportInvalidTypeForm]
+    penalty: Penalty = L2()  # pyright: ignore[reportInvalidTypeForm]
+    decay: Decay = "coupled"
+    keep_state: bool = False
+    layers: Layers = "both"
+    step_size: PositiveFloat = 0.1
+    step_size_schedule: Schedule | None = None
+    weight_decay: NonNegativeFloat = 0.0
+    weight_decay_schedule: Schedule | None = None
+    steps: Annotated[int, Field(ge=0)] = 0
+    grad_norm: PositiveFloat | None = None
+    loss: PositiveFloat | None = None
+    max_angle: PositiveFloat | None = None
+    check_every: PositiveInt = 100
+
+    @property
+    def has_rule(self) -> bool:
+        return any(rule is not None for rule in (self.grad_norm, self.loss, self.max_angle))
+
+    @property
+    def slow_rules(self) -> tuple[str, ...]:
+        """The rules that are looked at now and then only, by the probe that they watch."""
+        return tuple(name for name in SLOW_RULES if getattr(self, name) is not None)
+
+    @property
+    def takes_steps(self) -> bool:
+        return isinstance(self.update, AbstractSteppedUpdate | UnknownPart)
+
+    @property
+    def decoupled(self) -> bool:
+        """Whether the penalty's gradient is left beside the update."""
+        return self.decay == "decoupled" or getattr(self.update, "always_decoupled", False)
+
+    def model_post_init(self, context: Any, /) -> None:
+        if isinstance(self.update, Proximal):
+            if not isinstance(self.penalty, AbstractProximalPenalty):
+                raise ValueError(
+                    f"penalty: got {self.penalty.kind!r} under the update 'proximal', which needs a penalty with a proximal "
+                    "map; take another penalty, or another update"
+                )
+            if self.decay == "decoupled":
+                raise ValueError("decay: got 'decoupled' under the update 'proximal', which has no gradient to act on")
+
+
+class Protocol(Spec):
+    """Stages, in order; their names are the dataset's `stage` coordinate and must differ."""
+
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+    _called: dict[str, Any] | None = PrivateAttr(default=None)
+
+    def called(self, kind: str, arguments: dict[str, Any]) -> Self:
+        """This protocol, which remembers how it was asked for: a study that holds it names it so."""
+        self._called = {"kind": kind, **arguments}
+        return self
+
+    @property
+    def table(self) -> dict[str, Any]:
+        """How a study names this protocol: as it was asked for, or stage by stage."""
+        return self._called or {"kind": "stages", "stages": self.stages}
+
+    @property
+    def steps(self) -> int:
+        """The most steps that the protocol can take."""
+        return sum(stage.steps for stage in self.stages if stage.takes_steps)
+
+    @property
+    def rotation_equivariant(self) -> bool:
+        """Whether no stage knows the axes of the input."""
+        return all(
+            getattr(stage.penalty, "rotation_invariant", False) and getattr(stage.update, "rotation_equivariant", False)
+            for stage in self.stages
+            if stage.takes_steps
+        )
+
+    def model_post_init(self, context: Any, /) -> None:
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) != len(names):
+            raise ValueError(f"stages: got the names {names}; every stage needs a name of its own")
+        before: Stage | None = None
+        for stage in self.stages:
+            if not stage.takes_steps:
+                continue
+            if stage.steps < 1:
+                raise ValueError(f"stages.{stage.name}.steps: got {stage.steps}; a descent stage needs at least 1")
+            if stage.keep_state and (before is None or before.update.structure() != stage.update.structure()):
+                raise ValueError(
+                    f"stages.{stage.name}.keep_state: got true, but "
+                    + (
+                        "no stage before it takes steps"
+                        if before is None
+                        else f"the stage before it is {before.update.kind}"
+                    )
+                    + f"; only the state of a stage with the same update ({stage.update.kind}) can be kept"
+                )
+            before = stage

@@ -1,0 +1,64 @@
+"""Updates: how a stage moves weights.
+
+descent               θ ← θ − ηg
+momentum, nesterov    heavy ball and its look-ahead
+adam, adamw, rmsprop, adagrad, sign     coordinate by coordinate: these know the axes of the input
+optax                 any other gradient transformation of optax, by name
+proximal              for penalties with a proximal map
+ridge, balance        done once: the exact output layer; |a_i| = ‖w_i‖
+"""
+
+from ...parts import register
+from .base import (
+    AbstractGradientUpdate,
+    AbstractInstantUpdate,
+    AbstractSteppedUpdate,
+    AbstractUpdate,
+    Clock,
+    Info,
+    Objective,
+    gradient_norm,
+)
+from .descent import Descent
+from .instant import Balance, Ridge
+from .optax_updates import AdaGrad, Adam, AdamW, Momentum, Nesterov, OptaxUpdate, RMSProp, Sign
+from .proximal import Proximal
+
+for _part in (
+    Descent,
+    Momentum,
+    Nesterov,
+    Adam,
+    AdamW,
+    RMSProp,
+    AdaGrad,
+    Sign,
+    OptaxUpdate,
+    Proximal,
+    Ridge,
+    Balance,
+):
+    register(_part)
+
+__all__ = [
+    "AbstractGradientUpdate",
+    "AbstractInstantUpdate",
+    "AbstractSteppedUpdate",
+    "AbstractUpdate",
+    "AdaGrad",
+    "Adam",
+    "AdamW",
+    "Balance",
+    "Clock",
+    "Descent",
+    "Info",
+    "Momentum",
+    "Nesterov",
+    "Objective",
+    "OptaxUpdate",
+    "Proximal",
+    "RMSProp",
+    "Ridge",
+    "Sign",
+    "gradient_norm",
+]

@@ -1,0 +1,71 @@
+"""Programs: what is static of a stage, and the shapes that its lanes have."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from ..dynamics.updates import AbstractSteppedUpdate
+from ..problem.models import TwoLayer
+from ..problem.penalties import AbstractPenalty
+from .lanes import Lanes, Moving, StageRow
+
+
+class Program(NamedTuple):
+    """The structure of a stage: each distinct value, with each structure of lanes, is traced and compiled once."""
+
+    update: AbstractSteppedUpdate
+    penalty: AbstractPenalty
+    decoupled: bool
+    schedules: tuple[Callable[[jax.Array], jax.Array], ...]
+    """Factors that are not numbers of a lane; hashable."""
+    rules: tuple[str, ...]
+    """Rules beside the gradient's norm, which cost a measurement."""
+    dtype: str
+    tile: int
+    """Lanes in a tile on a CPU."""
+    slots: int
+    """Snapshots a lane can put aside in one call."""
+
+
+class Pool(NamedTuple):
+    """A program and the rows of its lanes."""
+
+    program: Program
+    like: Lanes
+    """Shapes and types of one row."""
+
+
+TRACES: list[Program] = []
+"""One entry for every trace of an advance program: tests count compilations with it."""
+
+
+def divergence_limit(dtype: np.dtype) -> float:
+    """The gradient norm above which a member counts as diverged.
+
+    Far above any gradient of a meaningful start, and low enough that the loss at the weights that gave it
+    is still a finite number of this precision.
+    """
+    return 1e30 if dtype == np.float64 else 1e6
+
+
+def tile_size(model: Any, teacher_neurons: int) -> int:
+    """Lanes in a tile, from the static shape alone: few enough for what a step computes of them to stay in cache."""
+    if isinstance(model, TwoLayer):
+        width = model.a.shape[-1]
+        numbers = width * (width + teacher_neurons)
+    else:
+        numbers = sum(int(np.prod(x.shape)) for x in jax.tree.leaves(model))
+    return max(8, min(32, 2 ** int(np.log2(max(1, 40_000 // max(1, numbers))))))
+
+
+def moving_like(model: Any, state: Any, dtype: str) -> Moving:
+    """Shapes and types of one row of what moves."""
+    integer, real = jax.ShapeDtypeStruct((), np.dtype(np.int32)), jax.ShapeDtypeStruct((), np.dtype(dtype))
+    return Moving(model, state, integer, integer, integer, real, real)
+
+
+def end_step(row: StageRow, steps: np.ndarray, max_steps: np.ndarray) -> np.ndarray:
+    """The step at which stages of so many steps end, that began at `row.start_step`."""
+    return np.minimum(row.start_step.astype(np.int64) + steps, max_steps)

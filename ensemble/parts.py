@@ -1,0 +1,229 @@
+"""Parts: what a study is composed of, and the one registry that knows them all.
+
+A part is a frozen, self-validating pydantic model with a `kind`, under which a study names it, and a role: teacher,
+student, start, update, penalty or schedule. Activations and probes have roles too, and are named by their `name`. What
+a part says in floats are *numbers*: rows of a compiled program, so that one program serves every value of them and an axis
+over one compiles nothing. All else is its structure, which chooses the program.
+"""
+
+import abc
+import contextlib
+import difflib
+import functools
+import hashlib
+import inspect
+import sys
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializeAsAny
+
+
+class Spec(BaseModel):
+    """A validated, immutable description of one part of a study."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    def numbers(self) -> dict[str, Any]:
+        """The fields that are floats or nested tuples of them, by name; those of a part inside it as a table."""
+        found = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, Spec):
+                found |= {name: inner} if (inner := value.numbers()) else {}
+            elif _is_number(value):
+                found[name] = value
+        return found
+
+    def with_numbers(self, numbers: Mapping[str, Any]) -> Self:
+        """This spec with numbers replaced; nothing is validated, so that values may be tracers."""
+        update = {}
+        for name, value in numbers.items():
+            own = getattr(self, name)
+            update[name] = own.with_numbers(value) if isinstance(own, Spec) else value
+        return self.model_copy(update=update)
+
+    def structure(self) -> Self:
+        """This spec with every number 0: equal, and of equal hash, for two specs that one program serves."""
+        return self.with_numbers(_zeroed(self.numbers()))
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.model_dump_json()))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) or (isinstance(value, tuple) and bool(value) and all(map(_is_number, value)))
+
+
+def _zeroed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _zeroed(inner) for name, inner in value.items()}
+    return tuple(map(_zeroed, value)) if isinstance(value, tuple) else 0.0
+
+
+class Part(Spec, abc.ABC):
+    """A spec that a study names by its `kind`; a subclass gives `kind: Literal["its_name"] = "its_name"`."""
+
+    role: ClassVar[str]
+    kind: str
+
+
+REGISTRY: dict[str, dict[str, Any]] = {}
+"""Every part by role and name: classes of parts, instances of activations and probes."""
+
+Registered = TypeVar("Registered")
+
+
+def register(part: Registered) -> Registered:
+    """Makes a part known to studies, under its role and name; works as a decorator of a class.
+
+    **Arguments:** a concrete subclass of `AbstractTeacher`, `AbstractStudent`, `AbstractStart`, `AbstractUpdate` or
+    `AbstractPenalty`, whose field `kind` has its name as the default; or a concrete subclass (or an instance) of `AbstractActivation` or `AbstractProbe`,
+    named by `name`.
+
+    **Returns:** what it was given. A part that is registered again, from the same file, replaces the one before.
+
+    **Raises:** `TypeError` for anything else, and for an abstract class; `ValueError` for a name that another file's part has.
+    """
+    cls: Any = part if inspect.isclass(part) else type(part)
+    role = getattr(cls, "role", None)
+    if role is None or getattr(cls, "__abstractmethods__", None):
+        missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
+        raise TypeError(
+            f"register: got {cls.__name__}, which is no concrete part"
+            + (f": it lacks {missing}" if missing else "; subclass AbstractTeacher, AbstractPenalty, … of ensemble")
+        )
+    if issubclass(cls, Part):
+        name, value = cls.model_fields["kind"].default, cls
+    else:
+        value = cls() if inspect.isclass(part) else part
+        name = getattr(value, "name", None)
+    if not isinstance(name, str) or not name:
+        raise TypeError(
+            f"register: got {cls.__name__} without a name; give its field `kind` (or `name`) a default text"
+        )
+    known = REGISTRY.setdefault(role, {}).get(name)
+    if known is not None and source_file(known) != source_file(value):
+        raise ValueError(
+            f"register: the {role} {name!r} of {source_file(value)} has the name of one in {source_file(known)}; rename it"
+        )
+    REGISTRY[role][name] = value
+    return part
+
+
+def lookup(role: str, name: Any) -> Any:
+    """The part of a role that has a name.
+
+    **Raises:** `ValueError` that lists the names there are.
+    """
+    known = REGISTRY.get(role, {})
+    if not isinstance(name, str) or name not in known:
+        raise ValueError(f"got {name!r}; known {_plural(role)} are {', '.join(known)}{_nearest(name, known)}")
+    return known[name]
+
+
+def _plural(role: str) -> str:
+    return "penalties" if role == "penalty" else f"{role}s"
+
+
+def _nearest(name: Any, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(str(name), known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+P = TypeVar("P", bound=Part)
+
+
+def chosen(base: type[P], default: str | None = None) -> Any:
+    """The type of a field that holds a part of a role: a table with its `kind`, its name alone, or the part itself.
+
+    `default` is the kind of a table that says none.
+    """
+    held: Any = SerializeAsAny[base | UnknownPart]  # pyright: ignore[reportOperatorIssue]
+    return Annotated[held, BeforeValidator(functools.partial(_parsed, base.role, default))]
+
+
+_lenient: ContextVar[bool] = ContextVar("lenient", default=False)
+
+
+@contextlib.contextmanager
+def lenient() -> Iterator[None]:
+    """Inside it, a part that is not known is kept as the table that it is: a dataset can be read without its parts."""
+    token = _lenient.set(True)
+    try:
+        yield
+    finally:
+        _lenient.reset(token)
+
+
+def is_lenient() -> bool:
+    """Whether parts that are not known are kept as tables."""
+    return _lenient.get()
+
+
+class UnknownPart(Part):
+    """A part that could not be imported: what it says, and nothing that it does."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: str
+
+
+def _parsed(role: str, default: str | None, value: Any) -> Any:
+    if isinstance(value, Part):
+        return value
+    table = {"kind": value} if isinstance(value, str) else value
+    if not isinstance(table, Mapping):
+        raise ValueError(f"got {value!r}; give the name of a {role}, or a table with its `kind` and fields")
+    kind = table.get("kind", default)
+    if kind is None:
+        raise ValueError(f"kind: is missing; {_plural(role)} are {', '.join(REGISTRY.get(role, {}))}")
+    try:
+        cls = lookup(role, kind)
+    except ValueError as error:
+        if is_lenient() and isinstance(kind, str):
+            return UnknownPart.model_validate(table)
+        raise ValueError(f"kind: {error}") from None
+    return cls.model_validate(table)
+
+
+# -- where a part comes from -------------------------------------------------------------------------
+
+_PACKAGE = Path(__file__).parent
+
+
+def source_file(part: Any) -> Path | None:
+    """The file that defines a part; None where there is none (a part typed into a prompt)."""
+    cls = part if inspect.isclass(part) else type(part)
+    module = sys.modules.get(cls.__module__)
+    file = getattr(module, "__file__", None)
+    return None if file is None else Path(file)
+
+
+def is_own(part: Any) -> bool:
+    """Whether a part is this package's own, and not a user's."""
+    file = source_file(part)
+    return file is not None and file.is_relative_to(_PACKAGE)
+
+
+PROMPT = "<prompt>:"
+"""What the name of a source begins with that is no file."""
+
+
+def source_text(part: Any) -> str:
+    """The text of the file that defines a part; of a part without one, its own source or, failing that, its name."""
+    file = source_file(part)
+    if file is not None and file.is_file():
+        return file.read_text(encoding="utf-8")
+    cls = part if inspect.isclass(part) else type(part)
+    try:
+        return inspect.getsource(cls)
+    except (OSError, TypeError):
+        return cls.__qualname__
+
+
+def digest(text: str) -> str:
+    """SHA-256 of a source."""
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,155 @@
+"""The programs around the steps: drawing, measuring, states of updates, updates that take no step.
+
+Every one runs on batches of one fixed size, so that a member's bits do not depend on how many there are.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..dynamics.updates import AbstractInstantUpdate, AbstractSteppedUpdate
+from ..engine import Compiled, Device, Drawn, Fixed, Lanes, Program, StageRow, moving_like, side_by_side
+from ..numerics import member_keys
+from ..probes import PROBES, Measured, Moment, prepared
+from ..problem.draws import Space
+from ..problem.penalties import AbstractPenalty
+from ..problem.students import AbstractStudent
+from ..problem.teachers import AbstractTeacher
+
+BATCH = 256
+"""Members in a batch."""
+
+_CACHED = 16
+"""Members of a batch whose arrays stay in a core's cache together."""
+
+
+class Drawing(NamedTuple):
+    """What is static of how members are drawn."""
+
+    teacher: AbstractTeacher
+    student: AbstractStudent
+    space: Space | None
+    """Its `inputs` are 0 in reduced coordinates, where they are an argument of the program."""
+    dtype: str
+    probes: tuple[str, ...]
+    """What prepares aids of the risk."""
+
+    def draw(self, numbers: dict[str, Any], inputs: Any, root_seed: Any, seed: Any) -> Drawn:
+        """One member; drawn in float64 and then rounded, so that both precisions share their draws."""
+        space = self.space._replace(inputs=inputs) if self.space is not None and self.space.reduced else self.space
+        teacher = self.teacher.with_numbers(numbers["teacher"])
+        student = self.student.with_numbers(numbers["student"])
+        model, risk = student.draw(teacher, member_keys(root_seed, seed), space)
+        aids = prepared((PROBES[name] for name in self.probes), risk)
+        return jax.tree.map(lambda x: jnp.asarray(x, self.dtype), Drawn(model, risk, aids))
+
+
+def batched(of_member: Callable) -> Compiled:
+    """The compiled program that maps `of_member` over a batch of `BATCH` rows."""
+    return Compiled(lambda *arrays: jax.lax.map(lambda member: of_member(*member), arrays, batch_size=_CACHED))
+
+
+def in_batches(program: Compiled, count: int, gather: Callable[[np.ndarray], Any]) -> Any:
+    """`program` on batches of `BATCH` rows, the last one padded with copies of its first row.
+
+    `gather(part)` gives the arguments of the rows `part`: they are copied a batch at a time.
+    """
+
+    def of_batch(begin: int, device: Device):
+        rows = np.arange(begin, begin + BATCH)
+        return jax.tree.map(np.asarray, program(device, *gather(np.where(rows < count, rows, begin))))
+
+    parts = side_by_side(of_batch, range(0, count, BATCH))
+    return jax.tree.map(lambda *xs: np.concatenate(xs)[:count], *parts)
+
+
+@functools.cache
+def draw_program(drawing: Drawing) -> Compiled:
+    """Jitted (numbers, d, root seed, seed) → `Drawn`, batched."""
+    return batched(drawing.draw)
+
+
+@functools.cache
+def drawn_like(drawing: Drawing) -> Drawn:
+    """Shapes and types of one drawn member."""
+    numbers = {"teacher": drawing.teacher.numbers(), "student": drawing.student.numbers()}
+    real = jax.ShapeDtypeStruct((), np.dtype(np.float64))
+    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), real.dtype), numbers, is_leaf=is_number)
+    seed = jax.ShapeDtypeStruct((), np.dtype(np.int64))
+    return jax.eval_shape(drawing.draw, like, real, seed, seed)
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is one number (or array) of a part, and no table of them."""
+    return not isinstance(value, dict)
+
+
+def lanes_like(program: Program, like: Drawn) -> Lanes:
+    """Shapes and types of one lane of a program."""
+    real, integer = (jax.ShapeDtypeStruct((), np.dtype(kind)) for kind in (program.dtype, np.int32))
+    boolean = jax.ShapeDtypeStruct((), np.dtype(bool))
+
+    def of_part(part) -> Any:
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), real.dtype), part.numbers(), is_leaf=is_number)
+
+    stage = StageRow(
+        start_step=integer,
+        end_step=integer,
+        step_size=real,
+        step_size_every=integer,
+        step_size_shape=integer,
+        decay=real,
+        decay_every=integer,
+        decay_shape=integer,
+        moves=jax.tree.map(lambda _: boolean, like.model),
+        numbers={"update": of_part(program.update), "penalty": of_part(program.penalty)},
+        grad_norm=real,
+        loss=real,
+        max_angle=real,
+        check_every=integer,
+    )
+    state = jax.eval_shape(_init(program.update), like.model, stage.numbers["update"])
+    return Lanes(moving_like(like.model, state, program.dtype), stage, Fixed(like.risk, like.aids, real))
+
+
+def _init(update: AbstractSteppedUpdate) -> Callable:
+    return lambda model, numbers: update.with_numbers(numbers).init(model)
+
+
+@functools.cache
+def init_program(update: AbstractSteppedUpdate) -> Compiled:
+    """Jitted (models, numbers) → states, batched."""
+    return batched(_init(update))
+
+
+@functools.cache
+def apply_program(update: AbstractInstantUpdate) -> Compiled:
+    """Jitted (models, risks, decays, numbers) → models, batched."""
+    return batched(lambda model, risk, decay, numbers: update.with_numbers(numbers).apply(model, risk, decay))
+
+
+@functools.cache
+def measure_program(penalty: AbstractPenalty, names: tuple[str, ...]) -> Compiled:
+    """Jitted measurement of the probes called `names`; what others alone need is not computed."""
+    return batched(_measure(penalty, names))
+
+
+def _measure(penalty: AbstractPenalty, names: tuple[str, ...]) -> Callable[..., dict[str, Any]]:
+    def of_member(model, decay, step_size, moves, numbers, fixed: Fixed):
+        moment = Moment(model, fixed.risk, fixed.aids, decay, step_size, moves, fixed.active_threshold)
+        at = Measured(moment, penalty.with_numbers(numbers))
+        return {name: PROBES[name](at) for name in names}
+
+    return of_member
+
+
+def measured_like(penalty: AbstractPenalty, names: tuple[str, ...], like: Drawn) -> dict[str, Any]:
+    """Shapes and types of what is measured of one member."""
+    real, boolean = jax.ShapeDtypeStruct((), np.dtype(np.float64)), jax.ShapeDtypeStruct((), np.dtype(bool))
+    moves = jax.tree.map(lambda _: boolean, like.model)
+    fixed = Fixed(like.risk, like.aids, real)
+    return jax.eval_shape(_measure(penalty, names), like.model, real, real, moves, penalty.numbers(), fixed)

@@ -1,0 +1,196 @@
+"""Workloads: some members of a group as tables and programs."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import DTypeLike
+
+from ..dynamics.schedules import Halving, Optax, Schedule
+from ..dynamics.stages import Layers, Stage
+from ..dynamics.updates import AbstractInstantUpdate, AbstractSteppedUpdate
+from ..engine import NEVER, Drawn, Flights, Sink, StagePlan, StageRow, Workload
+from ..study import Cell, Study, StudyError
+from .groups import Group, group_of
+from .programs import (
+    apply_program,
+    draw_program,
+    drawn_like,
+    in_batches,
+    init_program,
+    is_number,
+    measure_program,
+)
+
+
+def workload(
+    study: Study,
+    group: Group,
+    members: np.ndarray,
+    sink: Sink,
+    flights: tuple[Flights, ...] = (),
+    engine: str = "auto",
+) -> Workload:
+    """The engine's view of some members (numbers in the study) of a group; `flights`: those that go on."""
+    cells = [study.points[c].cell for c in group.cells]
+    return Workload(
+        pools=group.pools,
+        stages=tuple(_stage_plan(study, group, cells, number) for number in range(len(group.structure.stages))),
+        members=members,
+        cell=_rows(group, members // study.seeds),
+        max_steps=np.array([study.member_cap(c) for c in cells], np.int64),
+        active_threshold=study.active_threshold,
+        record_steps=np.array([*study.record_steps, NEVER], np.int32),
+        dtype=np.dtype(study.precision),
+        draw=_drawing(study, group, members),
+        engine=engine,
+        sink=sink,
+        flights=flights,
+    )
+
+
+def _rows(group: Group, cells: np.ndarray) -> np.ndarray:
+    """Where cells stand in a group's tables."""
+    row_of_cell = {c: row for row, c in enumerate(group.cells)}
+    return np.array([row_of_cell[c] for c in cells], int)
+
+
+def _drawing(study: Study, group: Group, members: np.ndarray) -> Callable[[np.ndarray], Drawn]:
+    """What draws the members at some positions in `members`."""
+    cells = [study.points[c].cell for c in group.cells]
+    numbers = {
+        part: _tables([getattr(cell, part).numbers() for cell in cells], np.float64) for part in ("teacher", "student")
+    }
+    draw = draw_program(group.structure.drawing(study))
+    dimension = np.array([space.inputs if (space := study.space(c)) else 0 for c in cells], float)
+    cell, seeds = _rows(group, members // study.seeds), members % study.seeds
+
+    def draw_members(positions: np.ndarray) -> Drawn:
+        def gather(part: np.ndarray):
+            chosen = positions[part]
+            of_members = jax.tree.map(lambda table: table[cell[chosen]], numbers)
+            return of_members, dimension[cell[chosen]], np.full(len(part), study.root_seed), seeds[chosen]
+
+        return in_batches(draw, len(positions), gather)
+
+    return draw_members
+
+
+def _tables(numbers: list[dict[str, Any]], dtype: DTypeLike) -> Any:
+    """The numbers of a part in every cell as tables."""
+    return jax.tree.map(lambda *values: np.asarray(values, dtype), *numbers, is_leaf=is_number)
+
+
+def _stage_plan(study: Study, group: Group, cells: list[Cell], number: int) -> StagePlan:
+    stages = [cell.stages.stages[number] for cell in cells]
+    shape, pool = group.structure.stages[number], group.pool_of_stage[number]
+    schedules = () if pool is None else group.pools[pool].program.schedules
+    update, enter, apply = shape.update, None, None
+    if isinstance(update, AbstractSteppedUpdate):
+        assert pool is not None, "an update that takes steps has a pool"
+        has_state = bool(jax.tree.leaves(group.pools[pool].like.moving.state))
+        enter = functools.partial(_enter, update) if has_state else None
+    elif isinstance(update, AbstractInstantUpdate):
+        apply = functools.partial(_apply, update)
+    at_end, at_records = (
+        functools.partial(in_batches, measure_program(shape.penalty, names))
+        for names in (study.stored_probes, study.recorded_probes)
+    )
+    return StagePlan(
+        pool=pool,
+        rows=_stage_rows(stages, drawn_like(group.structure.drawing(study)).model, schedules, study.precision),
+        steps=np.array([stage.steps for stage in stages], np.int64),
+        ruled=np.array([stage.has_rule for stage in stages]),
+        keeps_state=shape.keeps_state,
+        enter=enter,
+        apply=apply,
+        measure=at_end,
+        measure_record=at_records,
+    )
+
+
+def _enter(update: AbstractSteppedUpdate, models: Any, rows: StageRow) -> Any:
+    arrays = models, rows.numbers["update"]
+    return in_batches(init_program(update), len(rows.decay), lambda part: jax.tree.map(lambda x: x[part], arrays))
+
+
+def _apply(update: AbstractInstantUpdate, models: Any, risks: Any, rows: StageRow) -> Any:
+    arrays = models, risks, rows.decay, rows.numbers["update"]
+    return in_batches(apply_program(update), len(rows.decay), lambda part: jax.tree.map(lambda x: x[part], arrays))
+
+
+def _stage_rows(stages: list[Stage], model: Any, schedules: tuple[Optax, ...], precision: str) -> StageRow:
+    """A stage of every cell as numbers."""
+    dtype = np.dtype(precision)
+
+    def table(value: Callable[[Stage], float], kind: DTypeLike = dtype) -> np.ndarray:
+        return np.array([value(stage) for stage in stages], kind)
+
+    def every(schedule: Schedule | None) -> int:  # pyright: ignore[reportInvalidTypeForm]
+        return schedule.every if isinstance(schedule, Halving) else 0
+
+    def index(schedule: Schedule | None) -> int:  # pyright: ignore[reportInvalidTypeForm]
+        return schedules.index(schedule) + 1 if isinstance(schedule, Optax) and schedule in schedules else 0
+
+    def tolerance(value: float | None) -> float:
+        return -1.0 if value is None else value
+
+    zero = np.zeros(len(stages), np.int32)
+    return StageRow(
+        start_step=zero,
+        end_step=zero,
+        step_size=table(lambda s: s.step_size),
+        step_size_every=table(lambda s: every(s.step_size_schedule), np.int32),
+        step_size_shape=table(lambda s: index(s.step_size_schedule), np.int32),
+        decay=table(lambda s: s.weight_decay),
+        decay_every=table(lambda s: every(s.weight_decay_schedule), np.int32),
+        decay_shape=table(lambda s: index(s.weight_decay_schedule), np.int32),
+        moves=_moves([stage.layers for stage in stages], model),
+        numbers={
+            "update": _tables([stage.update.numbers() for stage in stages], dtype),
+            "penalty": _tables([stage.penalty.numbers() for stage in stages], dtype),
+        },
+        grad_norm=table(lambda s: tolerance(s.grad_norm)),
+        loss=table(lambda s: tolerance(s.loss)),
+        max_angle=table(lambda s: tolerance(s.max_angle)),
+        check_every=table(lambda s: s.check_every, np.int32),
+    )
+
+
+_LEAVES_OF_LAYERS: dict[str, tuple[str, ...]] = {"first": ("W",), "output": ("a",)}
+"""Leaves of a two-layer network that a stage moves, by what it calls its layers."""
+
+
+def _moves(layers: list[Layers], model: Any) -> Any:
+    """Which leaves of a model move in the stage of every cell: (cell,) booleans in the model's structure."""
+
+    def moved(path: tuple, _: Any) -> np.ndarray:
+        name = getattr(path[-1], "name", "") if path else ""
+        return np.array([which == "both" or name in _LEAVES_OF_LAYERS[which] for which in layers])
+
+    return jax.tree_util.tree_map_with_path(moved, model)
+
+
+def initial(study: Study, seed: int = 0, **labels: Any) -> tuple[Any, Any]:
+    """The (student, teacher) that a member starts from, in the coordinates of the dataset's weights, bit for bit.
+
+    Of a student that has no teacher network of its own kind, the second is the risk that it is trained on.
+
+    **Arguments:** the member's seed, and the value of every axis of the study.
+
+    **Raises:** `StudyError` for labels that are no grid point of the study, and for a negative seed.
+    """
+    if seed < 0:
+        raise StudyError(f"seed: got {seed}; seeds are 0, 1, …")
+    found = [i for i, point in enumerate(study.points) if point.labels == labels]
+    if not found:
+        axes = {name: list(axis.values) for name, axis in study.axes.items()}
+        raise StudyError(f"labels: got {labels}, which is no grid point; the axes are {axes}")
+    cell = found[0]
+    one = study if seed < study.seeds else study.replace(seeds=seed + 1)
+    drawn = _drawing(one, group_of(one, cell), np.array([cell * one.seeds + seed]))(np.zeros(1, int))
+    # Rebuilt from JAX's arrays, so that what a user is given can be traced and differentiated.
+    model, risk = (jax.tree.map(lambda x: jax.numpy.asarray(x[0]), part) for part in (drawn.model, drawn.risk))
+    return model, getattr(risk, "teacher", risk)

@@ -1,0 +1,72 @@
+"""Probes: what is measured of a member, with the units that go into datasets (theory.md §6)."""
+
+from ..parts import REGISTRY, register
+from .alignment import (
+    AbstractNeuronProbe,
+    Active,
+    Angle,
+    FarMass,
+    Imbalance,
+    Mass,
+    MaxAngle,
+    MeanAngle,
+    MeanSquareAngle,
+    Owner,
+    RecoveryError,
+    SubspaceAlignment,
+)
+from .base import (
+    AbstractPlainProbe,
+    AbstractProbe,
+    Measured,
+    Moment,
+    aid,
+    prepared,
+)
+from .certified import AbstractCertificateProbe, CertificateMax, Gap
+from .objective import AppliedDecay, AppliedStepSize, GradNorm, Loss, Risk
+
+for _part in (
+    Loss,
+    Risk,
+    GradNorm,
+    MeanAngle,
+    MaxAngle,
+    FarMass,
+    Active,
+    SubspaceAlignment,
+    Imbalance,
+    RecoveryError,
+    Mass,
+    Angle,
+    Owner,
+    MeanSquareAngle,
+    Gap,
+    CertificateMax,
+    AppliedDecay,
+    AppliedStepSize,
+):
+    register(_part)
+
+PROBES: dict[str, AbstractProbe] = REGISTRY["probe"]
+"""Every probe, by name."""
+
+ALWAYS = ("applied_decay", "applied_step_size")
+"""Probes that every dataset has: what a reduction of risks and certificates has to know."""
+
+CERTIFICATE = ("gap", "certificate_max")
+"""Probes that cost as much as hundreds of steps: measured at stage ends, and at records where a study asks for it."""
+
+__all__ = [
+    "ALWAYS",
+    "CERTIFICATE",
+    "PROBES",
+    "AbstractCertificateProbe",
+    "AbstractNeuronProbe",
+    "AbstractPlainProbe",
+    "AbstractProbe",
+    "Measured",
+    "Moment",
+    "aid",
+    "prepared",
+]

@@ -1,0 +1,99 @@
+"""What a probe is, and what it is given: a member at a moment."""
+
+import abc
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
+
+import equinox as eqx
+from jaxtyping import Array, Float
+
+from ..problem.penalties import AbstractPenalty
+from ..problem.risks import AbstractRisk
+from ..problem.students import AbstractStudent
+
+View = TypeVar("View")
+When = Literal["records", "stages", "end"]
+
+
+class Moment(NamedTuple):
+    """A member at one of its steps."""
+
+    model: Any
+    risk: AbstractRisk
+    aids: dict[str, Any]
+    """What probes prepared once for this member (`AbstractProbe.prepare`), by `aid_name`."""
+    decay: Float[Array, ""]
+    """λ of the step."""
+    step_size: Float[Array, ""]
+    """η of the step; 0 where the stage takes none."""
+    moves: Any
+    """Which leaves of the model move: booleans in the model's structure."""
+    active_threshold: Float[Array, ""]
+    """A neuron is active when its mass is at least this share of the largest teacher mass."""
+
+
+class Measured:
+    """A moment, and what several probes want to know of it, computed once."""
+
+    def __init__(self, moment: Moment, penalty: AbstractPenalty):
+        self.moment, self.penalty = moment, penalty
+        self._views: dict[Callable, Any] = {}
+
+    def view(self, make: Callable[["Measured"], View]) -> View:
+        """`make(self)`, once for all probes that ask for it."""
+        if make not in self._views:
+            self._views[make] = make(self)
+        return self._views[make]
+
+
+class AbstractProbe(eqx.Module):
+    """A quantity of a member; all that a dataset says of it is said here."""
+
+    role: ClassVar[str] = "probe"
+    name: ClassVar[str]
+    dims: ClassVar[tuple[str, ...]] = ()
+    """Dimensions beside axes and seed: `neuron`, `teacher_neuron`, or the probe's own."""
+    dtype: ClassVar[Literal["float", "int32"]] = "float"
+    """`float` is the study's precision."""
+    units: ClassVar[str] = "1"
+    long_name: ClassVar[str]
+    when: ClassVar[When] = "records"
+    """Measured at records and stage ends; at stage ends (and at records where a study asks for it); or at the end."""
+    default: ClassVar[bool] = False
+    """Whether a study that names no probes has it."""
+    of: ClassVar[type[AbstractStudent]] = AbstractStudent
+    """The students that it is measured of."""
+
+    @abc.abstractmethod
+    def prepare(self, risk: AbstractRisk) -> Any:
+        """What it needs of a member's risk and can compute once; `()` for nothing."""
+
+    @abc.abstractmethod
+    def __call__(self, at: Measured) -> Array:
+        """The quantity, of the shape that `dims` says."""
+
+
+class AbstractPlainProbe(AbstractProbe):
+    """A probe that prepares nothing."""
+
+    def prepare(self, risk):
+        return ()
+
+
+def aid_name(probe: AbstractProbe) -> str:
+    """Under which name a probe finds what was prepared: one for all probes of one `prepare`."""
+    return type(probe).prepare.__qualname__
+
+
+def prepared(probes: Iterable[AbstractProbe], risk: AbstractRisk) -> dict[str, Any]:
+    """What some probes prepare for a member, by `aid_name`; nothing twice."""
+    found: dict[str, Any] = {}
+    for probe in probes:
+        if aid_name(probe) not in found:
+            found[aid_name(probe)] = probe.prepare(risk)
+    return {name: aid for name, aid in found.items() if aid != ()}
+
+
+def aid(probe: AbstractProbe, at: Measured) -> Any:
+    """What a probe prepared for the member of a moment."""
+    return at.moment.aids[aid_name(probe)]

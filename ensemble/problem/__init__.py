@@ -1,0 +1,1 @@
+"""What is learned, by what: activations, models, teachers, students and their starts, risks, penalties."""

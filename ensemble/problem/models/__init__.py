@@ -1,0 +1,5 @@
+"""Models: what is trained. Each is an Equinox module whose array leaves are a member's weights."""
+
+from .two_layer import TwoLayer, masses, reduce_pair, row_norms, unit_rows
+
+__all__ = ["TwoLayer", "masses", "reduce_pair", "row_norms", "unit_rows"]

@@ -1,0 +1,31 @@
+"""Starts: the student's weights at step 0.
+
+    symmetric      w_i = w_{i+m/2}, a_i = −a_{i+m/2}: f = 0; |a_i| = ‖w_i‖ = scale/√m (Zhou & Ge 2024)
+    balanced       independent signs and uniform directions, |a_i| = ‖w_i‖ = scale/√m
+    xavier         w_i ~ N(0, I/d), a_i = 1 (Safran & Shamir 2018, arXiv 1712.08968)
+    near_teacher   every teacher neuron's copies at a stated angle from it, with its mass shared among them
+    given          arrays as they are
+
+`scale` leads from the feature-learning (small) to the lazy regime (large); with `symmetric` the large
+scale is the lazy regime proper, since f = 0 at the start (Chizat, Oyallon & Bach 2019).
+"""
+
+from ...parts import register
+from .balanced import Balanced, Symmetric
+from .base import AbstractFreeStart, AbstractStart
+from .given import GivenStart
+from .near_teacher import NearTeacher
+from .xavier import Xavier
+
+for _part in (Symmetric, Balanced, Xavier, NearTeacher, GivenStart):
+    register(_part)
+
+__all__ = [
+    "AbstractFreeStart",
+    "AbstractStart",
+    "Balanced",
+    "GivenStart",
+    "NearTeacher",
+    "Symmetric",
+    "Xavier",
+]

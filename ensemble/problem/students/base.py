@@ -1,0 +1,69 @@
+"""What a student is: a recipe for a model and for the risk that it is trained on."""
+
+import abc
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
+
+from ...numerics import Keys
+from ...parts import Part
+from ..draws import Space
+from ..risks import AbstractRisk
+from ..teachers import AbstractTeacher
+
+
+class Stored(NamedTuple):
+    """An array of a member that datasets hold."""
+
+    path: str
+    """Where it is: `model.W`, `risk.teacher.a`."""
+    dims: tuple[str, ...]
+    long_name: str
+
+    def of(self, tree: Any) -> Any:
+        """The array, out of the model or the risk that its path begins with."""
+        for key in self.path.split(".")[1:]:
+            if isinstance(tree, Mapping):
+                tree = tree[key]
+            else:
+                tree = tree[int(key)] if key.isdigit() else getattr(tree, key)
+        return tree
+
+
+class AbstractStudent(Part):
+    """A recipe for what is trained: `draw` gives a model, and the risk that the teacher poses to it.
+
+    The model is an Equinox module (or any pytree) whose leaves are all arrays of floats; so are the risk's.
+    """
+
+    role: ClassVar[str] = "student"
+    stored: ClassVar[Mapping[str, Stored]] = {}
+    """The arrays that a dataset holds where weights are stored, by variable; a student that names none stores its
+    model's leaves under their own names."""
+
+    @abc.abstractmethod
+    def draw(self, teacher: AbstractTeacher, keys: Keys, space: Space | None) -> tuple[Any, AbstractRisk]:
+        """(model, risk) of one member, whose keys these are; `space` is what `space` gives."""
+
+
+class AbstractSizedStudent(AbstractStudent):
+    """A student that can say its sizes without drawing, and may be written in reduced coordinates."""
+
+    @abc.abstractmethod
+    def check(self, teacher: AbstractTeacher) -> None:
+        """**Raises:** `ValueError` where this student cannot learn from this teacher."""
+
+    @abc.abstractmethod
+    def space(self, teacher: AbstractTeacher, reduces: bool) -> Space:
+        """The coordinates of its rows; reduced ones only where `reduces`, and where they are fewer."""
+
+    @abc.abstractmethod
+    def sizes(self, teacher: AbstractTeacher, space: Space) -> dict[str, int]:
+        """The sizes of the dimensions of what is stored and measured."""
+
+    @abc.abstractmethod
+    def described(self, teacher: AbstractTeacher, space: Space) -> dict[str, tuple[int, str]]:
+        """(value, long name) of the variables that say a cell's sizes."""
+
+    @abc.abstractmethod
+    def structures(self, teacher: AbstractTeacher, space: Space) -> tuple[AbstractTeacher, "AbstractStudent"]:
+        """Both as a program sees them: equal where one program serves."""

@@ -1,0 +1,76 @@
+"""What a teacher is: a recipe for what a member is to learn."""
+
+import abc
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from jaxtyping import PRNGKeyArray
+from pydantic import AfterValidator
+
+from ...parts import Part, is_lenient, lookup
+from ..activations import ACTIVATIONS, AbstractActivation
+from ..models import TwoLayer
+
+
+def _known(name: str) -> str:
+    if not is_lenient():
+        lookup("activation", name)
+    return name
+
+
+ActivationName = Annotated[str, AfterValidator(_known)]
+Row = tuple[float, ...]
+
+
+class AbstractTeacher(Part):
+    """A recipe for what is to be learned: `draw(key)` gives one member's, from its own key for this purpose."""
+
+    role: ClassVar[str] = "teacher"
+
+    @abc.abstractmethod
+    def draw(self, key: PRNGKeyArray) -> Any:
+        """What one member learns: a pytree of arrays."""
+
+
+class AbstractTwoLayerTeacher(AbstractTeacher):
+    """A recipe for planted two-layer networks."""
+
+    activation: ActivationName
+
+    @property
+    def sigma(self) -> AbstractActivation:
+        return ACTIVATIONS[self.activation]
+
+    @abc.abstractmethod
+    def shape(self) -> tuple[int, int]:
+        """(teacher neurons m*, inputs d)."""
+
+    @abc.abstractmethod
+    def plane(self) -> int:
+        """How many coordinates hold the teacher's rows: an upper bound of the rank r."""
+
+    @abc.abstractmethod
+    def draw(self, key: PRNGKeyArray, columns: int | None = None) -> TwoLayer:
+        """The teacher of one member; `key` is its own for this purpose.
+
+        Its rows have d coordinates, or, with `columns`, those of its own plane followed by zeros.
+        """
+
+    @abc.abstractmethod
+    def turned(self, columns: int) -> "AbstractTwoLayerTeacher":
+        """This teacher as it is in `columns` coordinates of its own plane, where d and rotations are out of sight."""
+
+    @abc.abstractmethod
+    def known(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """(|a*|, Gram matrix W* W*ᵀ) where every seed has the same; None where seeds differ."""
+
+
+def check_given(a: Row, W: tuple[Row, ...]) -> None:
+    """Refuses arrays that are not (neuron,) and (neuron, input), or not finite."""
+    if not a or len(a) != len(W) or len({len(row) for row in W}) != 1 or not W[0]:
+        raise ValueError(
+            f"a, W: got {len(a)} output weights and rows of lengths {sorted({len(r) for r in W})} in {len(W)} "
+            "rows; give one output weight and one row a neuron, all rows equally long"
+        )
+    if not (np.all(np.isfinite(a)) and np.all(np.isfinite(np.asarray(W)))):
+        raise ValueError("a, W: got a value that is not finite")

@@ -1,0 +1,9 @@
+"""What is asked: a study, its grid of axes × seeds, and what is said of one that cannot be run."""
+
+from .axes import Axis, Scalar
+from .cells import Cell, Point
+from .errors import StudyError, StudyWarning
+from .sources import provided, texts_of
+from .study import Study
+
+__all__ = ["Axis", "Cell", "Point", "Scalar", "Study", "StudyError", "StudyWarning", "provided", "texts_of"]

@@ -1,0 +1,162 @@
+"""Axes: grid parameters, and the fields of a study that they set.
+
+A field is named by its path, such as `protocol.weight_decay` or `teacher`; an axis that says none takes the one
+field of its own name.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from ..dynamics.stages import Protocol
+from ..parts import REGISTRY, Spec
+from ..probes import PROBES
+from .errors import StudyError
+
+Scalar = bool | int | float | str
+
+
+class Axis(Spec):
+    """One grid parameter: the labels of its points, and the field or fields that it sets at each."""
+
+    values: Annotated[tuple[Scalar, ...], Field(min_length=1)]
+    field: str | None = None
+    """The path of the one field that takes the values themselves, such as `protocol.weight_decay`."""
+    fields: dict[str, tuple[Any, ...]] | None = None
+    """Paths to the values that each field takes at each point."""
+    units: str = "1"
+    long_name: str = ""
+
+    @model_validator(mode="after")
+    def _check(self):
+        if len(set(self.values)) != len(self.values):
+            raise ValueError(f"values: got {list(self.values)}; every point of an axis must differ")
+        if any(isinstance(v, float) and not math.isfinite(v) for v in self.values):
+            raise ValueError(f"values: got {list(self.values)}; every value must be finite")
+        kinds = {isinstance(v, str) for v in self.values}
+        if len(kinds) > 1:
+            raise ValueError(f"values: got {list(self.values)}; give only numbers or only texts")
+        for path, settings in (self.fields or {}).items():
+            if len(settings) != len(self.values):
+                raise ValueError(
+                    f"fields.{path}: got {len(settings)} settings for {len(self.values)} values; give one a value"
+                )
+        if self.field is not None and self.fields is not None:
+            raise ValueError("field: got both `field` and `fields`; give one of them")
+        return self
+
+    def settings(self, index: int) -> dict[str, Any]:
+        """Path → value of the fields at one point."""
+        if self.fields is not None:
+            return {path: settings[index] for path, settings in self.fields.items()}
+        assert self.field is not None, "an axis of a study knows its field"
+        return {self.field: self.values[index]}
+
+    def restrict(self, values: Sequence[Scalar], name: str) -> Self:
+        """This axis at some of its values, in the order given."""
+        unknown = [v for v in values if v not in self.values]
+        if unknown:
+            raise StudyError(f"axes.{name}: got {unknown[0]!r}; its values are {list(self.values)}")
+        keep = [self.values.index(v) for v in values]
+        fields = self.fields and {p: tuple(s[i] for i in keep) for p, s in self.fields.items()}
+        return self.model_copy(update={"values": tuple(self.values[i] for i in keep), "fields": fields})
+
+
+# Dimensions and variables of the dataset, and arguments of xarray's own `sel`, which an axis could not be chosen by.
+_OF_SEL = {"method", "tolerance", "drop", "indexers"}
+_OF_DATASET = {"seed", "record", "stage", "neuron", "teacher_neuron", "input", "step", "quantile", "family", "outcome"}
+_OF_MEMBERS = {"status", "stop_step", "stage_end_step", "a", "W", "teacher_a", "teacher_W", "coordinates"}
+DEFAULT_STUDENT = "two_layer"
+"""The kind of a student that says none."""
+RESERVED = _OF_SEL | _OF_DATASET | _OF_MEMBERS | set(PROBES)
+_UNITS = {"separation": "rad", "distance": "rad", "max_angle": "rad", "steps": "step", "epoch_steps": "step"}
+
+
+def axis_table(name: str, axis: Any, data: dict[str, Any]) -> Any:
+    """An axis with its field found by name where it does not say one."""
+    table = dict(as_table(axis)) if isinstance(axis, Axis | dict) else {"values": axis}
+    if isinstance(table.get("values"), np.ndarray):
+        table["values"] = table["values"].tolist()
+    if table.get("field") is None and table.get("fields") is None:
+        known = paths(data)
+        matches = [path for path in known if path.split(".")[-1] == name]
+        if len(matches) != 1:
+            reason = f"fits {' and '.join(matches)}" if matches else "is the name of no field"
+            raise ValueError(
+                f'axes.{name}: got no field, and {name!r} {reason}; say `field = "…"`, one of {", ".join(known)}'
+            )
+        table["field"] = matches[0]
+    if "units" not in table and table.get("field"):
+        table["units"] = _UNITS.get(table["field"].split(".")[-1], "1")
+    return table
+
+
+def paths(data: dict[str, Any]) -> list[str]:
+    """The paths of the fields that an axis can set."""
+    found: list[str] = []
+
+    def walk(prefix: str, value: Any) -> None:
+        if isinstance(value, dict):
+            found.extend([prefix] if "." in prefix and "kind" in value else [])  # a part inside another
+            for key, inner in value.items():
+                walk(f"{prefix}.{key}", inner)
+        elif isinstance(value, list | tuple) and value and isinstance(value[0], dict):
+            for i, inner in enumerate(value):
+                walk(f"{prefix}.{i}", inner)
+        else:
+            found.append(prefix)
+
+    def with_fields(table: Any, role: str, default: str | None = None) -> dict[str, Any]:
+        """The table with the other fields of its kind: an axis may set a field that the table leaves out."""
+        table = {"kind": table} if isinstance(table, str) else dict(as_table(table)) if table else {}
+        kind = table.get("kind", default)
+        spec = REGISTRY[role].get(kind) if isinstance(kind, str) else None
+        return {name: None for name in (spec.model_fields if spec else ())} | table
+
+    student = with_fields(data.get("student"), "student", DEFAULT_STUDENT)
+    if "start" in student:
+        student["start"] = with_fields(student["start"], "start")
+    protocol = dict(as_table(data.get("protocol", {})))
+    for role in ("update", "penalty"):
+        if role in protocol:
+            protocol[role] = with_fields(protocol[role], role)
+    walk("teacher", with_fields(data.get("teacher"), "teacher"))
+    walk("student", student)
+    walk("protocol", protocol)
+    return found
+
+
+def set_field(table: dict[str, Any], path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    place: Any = table
+    for key in parents:
+        try:
+            place = place[int(key)] if isinstance(place, list) else place[key]
+        except (KeyError, IndexError, ValueError, TypeError):
+            raise StudyError(f"axes: got the field {path!r}, of which {key!r} does not exist") from None
+    if not parents and last not in table:
+        raise StudyError(f"axes: got the field {path!r}; it must start with one of {', '.join(table)}")
+    if isinstance(place, list):
+        place[int(last)] = value
+    elif isinstance(place, dict):
+        place[last] = value
+    else:
+        raise StudyError(f"axes: got the field {path!r}; {'.'.join(parents)} is a single value")
+
+
+def as_table(value: Any) -> Any:
+    """Parts of a study as plain tables, inside dicts and sequences too."""
+    if isinstance(value, Protocol):
+        return as_table(value.table)
+    if isinstance(value, Spec):
+        return value.model_dump(mode="json", exclude_none=True)
+    if isinstance(value, dict):
+        return {k: as_table(v) for k, v in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, list | tuple):
+        return [as_table(v) for v in value]
+    return value

@@ -1,0 +1,65 @@
+"""What a study is refused for beyond its fields one by one."""
+
+from typing import TYPE_CHECKING, Any
+
+from ..parts import REGISTRY
+from ..probes import PROBES, AbstractCertificateProbe, AbstractProbe
+from ..problem.students import AbstractSizedStudent, AbstractStudent
+from .axes import DEFAULT_STUDENT
+from .cells import Cell
+from .errors import suggestion
+
+if TYPE_CHECKING:
+    from .study import Study
+
+
+def check_probes(study: "Study") -> None:
+    """**Raises:** `ValueError` for probes that do not exist, or that some cell's members do not have."""
+    for name in study.probes:
+        if name not in PROBES:
+            raise ValueError(f"probes: got {name!r}{suggestion(name, list(PROBES))}")
+        for point in study.points:
+            if reason := _refusal(PROBES[name], point.cell):
+                raise ValueError(f"probes: got {name!r} {reason}; leave this probe out")
+
+
+def check_coordinates(study: "Study") -> None:
+    """**Raises:** `ValueError` where reduced coordinates are asked for and would not be exact."""
+    for point in study.points if study.coordinates == "reduced" else ():
+        if not isinstance(point.cell.student, AbstractSizedStudent):
+            raise ValueError(
+                f"coordinates: got 'reduced' for a {point.cell.student.kind} student, which has none; leave it out"
+            )
+        for stage in point.cell.stages.stages:
+            if not stage.takes_steps:
+                continue
+            for part in (stage.update, stage.penalty):
+                if not getattr(part, "rotation_equivariant", getattr(part, "rotation_invariant", False)):
+                    raise ValueError(
+                        f"coordinates: got 'reduced' with the {part.role} {part.kind!r} in the stage {stage.name!r}, which knows the axes "
+                        'of the input: in other coordinates it is another one; take coordinates = "auto" or "full"'
+                    )
+
+
+def usual_probes(student: Any) -> list[str]:
+    """The probes of a study that names none."""
+    kind = student.get("kind", DEFAULT_STUDENT) if isinstance(student, dict) else getattr(student, "kind", None)
+    cls = REGISTRY["student"].get(kind, AbstractStudent) if isinstance(kind, str) else AbstractStudent
+    return [name for name, probe in PROBES.items() if probe.default and issubclass(cls, probe.of)]
+
+
+def _refusal(probe: AbstractProbe, cell: Cell) -> str | None:
+    """Why a probe cannot be measured of a cell's members."""
+    if not isinstance(cell.student, probe.of):
+        return f"for a {cell.student.kind} student, of which it is not defined"
+    if isinstance(probe, AbstractCertificateProbe):
+        sigma = cell.teacher.sigma
+        if not sigma.homogeneous:
+            return (
+                f"with activation {sigma.name}, which is not 1-homogeneous: the certificate needs relu, abs, relu_even, "
+                "abs_centred or linear"
+            )
+        other = [s.penalty.kind for s in cell.stages.stages if s.penalty.kind != "l2"]
+        if other:
+            return f"under the penalty {other[0]!r}: the convex problem behind the certificate is that of l2"
+    return None
