@@ -15,8 +15,10 @@ from .console import At, Command, Csv, Json, console, interrupted, load, say, te
 from .engine import ENGINES
 from .launch import SECONDS_BETWEEN_KEEPS, reproduce, status
 from .plan import groups
+from .problem.students import TwoLayerStudent
 from .progress import ProgressShow
 from .store import STATUS, status_line
+from .study import Cell
 from .tables import Column, Form, tell
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
@@ -176,14 +178,15 @@ def show(study: StudyFile, seeds: Seeds = None, at: At = None, as_json: Json = F
 
 def _size_line(study: Study) -> str:
     steps = study.seeds * sum(study.member_cap(p.cell) for p in study.points)
-    pairs = study.seeds * sum(study.member_cap(p.cell) * _pairs(p.cell) for p in study.points)
-    return (
-        f"{study.members:,} members ({len(study.points):,} cells × {study.seeds:,} seeds), at most "
-        f"{steps:,} member-steps, {pairs:.3g} neuron pairs"
-    )
+    line = f"{study.members:,} members ({len(study.points):,} cells × {study.seeds:,} seeds), at most {steps:,} member-steps"
+    cells = [p.cell for p in study.points]
+    if not all(isinstance(cell.student, TwoLayerStudent) for cell in cells):
+        return line
+    pairs = study.seeds * sum(study.member_cap(cell) * _pairs(cell) for cell in cells)
+    return f"{line}, {pairs:.3g} neuron pairs"
 
 
-def _pairs(cell) -> int:
+def _pairs(cell: Cell) -> int:
     return cell.student.width * (cell.student.width + cell.teacher.shape()[0])
 
 

@@ -52,6 +52,9 @@ class Spec(BaseModel):
     def __hash__(self) -> int:
         return hash((type(self), self.model_dump_json()))
 
+    def __eq__(self, other: object) -> bool:
+        return super().__eq__(other)
+
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, float) or (isinstance(value, tuple) and bool(value) and all(map(_is_number, value)))

@@ -7,6 +7,9 @@ for a fixed first layer, and `balance` rescales every neuron to |a_i| = â€–w_iâ€
 take no step of the member's clock. The classical combinations are in `protocols.py`.
 """
 
+# pyright: reportInvalidTypeForm=false
+# `Update`, `Penalty` and `Schedule` are types that the registry makes.
+
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, PrivateAttr
@@ -38,8 +41,8 @@ class Stage(Spec):
     """
 
     name: Annotated[str, Field(min_length=1)]
-    update: Update = Descent()  # pyright: ignore[reportInvalidTypeForm]
-    penalty: Penalty = L2()  # pyright: ignore[reportInvalidTypeForm]
+    update: Update = Descent()
+    penalty: Penalty = L2()
     decay: Decay = "coupled"
     keep_state: bool = False
     layers: Layers = "both"

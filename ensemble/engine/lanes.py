@@ -100,12 +100,12 @@ def row_like(values: Tree) -> Tree:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), values)
 
 
-def take(values: Tree, rows: np.ndarray) -> Tree:
+def take(values: Tree, rows: np.ndarray | slice) -> Tree:
     """Copies of some rows."""
     return jax.tree.map(lambda x: x[rows], values)
 
 
-def put(target: Tree, rows: np.ndarray, values: Tree) -> None:
+def put(target: Tree, rows: np.ndarray | slice, values: Tree) -> None:
     """Assigns rows in place."""
     jax.tree.map(lambda x, v: x.__setitem__(rows, v), target, values)
 

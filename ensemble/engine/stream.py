@@ -76,10 +76,9 @@ class Stream:
         """How many members to draw: as many as the first pool has lanes for, none while later ones are crowded."""
         if not self.pools:
             return _MOST_DRAWN
-        entry = next(s.pool for s in self.work.stages if s.pool is not None)
         if any(pool.queued > pool.count for pool in self.pools):
             return 0
-        return self.pools[entry].room
+        return next(self.pools[stage.pool].room for stage in self.work.stages if stage.pool is not None)
 
     def _lead(self, members: Travellers) -> None:
         """Leads members into their stage: through the updates that take no step, up to the next one that does, or out

@@ -121,7 +121,7 @@ def _apply(update: AbstractInstantUpdate, models: Any, risks: Any, rows: StageRo
     return in_batches(apply_program(update), len(rows.decay), lambda part: jax.tree.map(lambda x: x[part], arrays))
 
 
-def _stage_rows(stages: list[Stage], model: Any, schedules: tuple[Optax, ...], precision: str) -> StageRow:
+def _stage_rows(stages: list[Stage], model: Any, schedules: tuple[Callable, ...], precision: str) -> StageRow:
     """A stage of every cell as numbers."""
     dtype = np.dtype(precision)
 

@@ -19,7 +19,7 @@ class Moment(NamedTuple):
     """A member at one of its steps."""
 
     model: Any
-    risk: AbstractRisk
+    risk: Any
     aids: dict[str, Any]
     """What probes prepared once for this member (`AbstractProbe.prepare`), by `aid_name`."""
     decay: Float[Array, ""]
@@ -65,7 +65,7 @@ class AbstractProbe(eqx.Module):
     """The students that it is measured of."""
 
     @abc.abstractmethod
-    def prepare(self, risk: AbstractRisk) -> Any:
+    def prepare(self, risk: Any) -> Any:
         """What it needs of a member's risk and can compute once; `()` for nothing."""
 
     @abc.abstractmethod

@@ -79,7 +79,7 @@ class AbstractInstantUpdate(AbstractUpdate):
         """The model afterwards; `strength` is the stage's λ."""
 
     @abc.abstractmethod
-    def check(self, student: Part, teacher: Part) -> None:
+    def check(self, student: Any, teacher: Any) -> None:
         """**Raises:** `ValueError` for students and teachers that it means nothing for."""
 
 

@@ -1,12 +1,12 @@
 """Updates that take no step: the exact output layer, and rebalancing."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import jax.numpy as jnp
 
 from ...numerics import safe_divide
 from ...problem.models import TwoLayer, row_norms
-from ...problem.risks import PopulationRisk, kernel
+from ...problem.risks import kernel
 from ...problem.students import TwoLayerStudent
 from .base import AbstractInstantUpdate
 
@@ -19,7 +19,7 @@ class Ridge(AbstractInstantUpdate):
 
     kind: Literal["ridge"] = "ridge"
 
-    def apply(self, model: TwoLayer, risk: PopulationRisk, strength):
+    def apply(self, model: Any, risk: Any, strength):
         sigma, a, W = model.activation, model.a, model.W
         own = kernel(sigma, W, W)
         values, vectors = jnp.linalg.eigh(0.5 * (own + own.T))
@@ -38,7 +38,7 @@ class Balance(AbstractInstantUpdate):
 
     kind: Literal["balance"] = "balance"
 
-    def apply(self, model: TwoLayer, risk, strength):
+    def apply(self, model: Any, risk, strength):
         norms = row_norms(model.W)
         size = jnp.sqrt(jnp.abs(model.a) * norms)
         return TwoLayer(jnp.sign(model.a) * size, safe_divide(size, norms)[:, None] * model.W, model.activation)

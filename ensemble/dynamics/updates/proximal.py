@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 import jax
 
+from ...problem.penalties import AbstractProximalPenalty
 from .base import AbstractSteppedUpdate, Info, gradient_norm
 
 
@@ -22,5 +23,6 @@ class Proximal(AbstractSteppedUpdate):
     def step(self, model, state, objective, clock):
         fit, _, whole = objective.gradients(model)
         forward = jax.tree.map(lambda x, g: x - objective.step_size * g, model, fit)
+        assert isinstance(objective.penalty, AbstractProximalPenalty), "a stage refuses other penalties"
         moved = objective.penalty.prox(forward, objective.step_size * objective.strength)
         return moved, state, Info(gradient_norm(whole, objective.moves))

@@ -327,3 +327,7 @@ def _gradient(shape: _Shape, a: jax.Array, W: jax.Array, given: _Inputs, out: _O
         to_teacher = sigma.dual(cross, norm[:, None], teacher_norm[None, :]) * teacher_a[None, :]
         slope_a = jnp.sum(to_student, axis=1) - jnp.sum(to_teacher, axis=1)
     return slope_a, a[:, None] * pull
+
+
+_interpreted = functools.partial(advance_members, True)
+_compiled = functools.partial(advance_members, False)

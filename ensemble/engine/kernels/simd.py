@@ -107,8 +107,9 @@ class Simd(AbstractKernel):
             slots = 1 if record_steps[0] == NEVER else self.pool.program.slots
             a = np.zeros((self.count, slots, *model.a.shape))
             W = np.zeros((self.count, slots, *model.W.shape))
-            numbers = (np.zeros((self.count, slots)) for _ in range(2))
-            self.snapshots = Snapshots(_two_layer(model, a, W), *numbers, np.zeros(self.count, np.int32))
+            decay, step_size = np.zeros((self.count, slots)), np.zeros((self.count, slots))
+            aside = _two_layer(model, a, W)
+            self.snapshots = Snapshots(aside, decay, step_size, np.zeros(self.count, np.int32))
         return self.snapshots
 
 

@@ -70,7 +70,7 @@ class PopulationRisk(AbstractRisk):
         cross = model.a @ kernel(sigma, model.W, self.teacher.W) @ self.teacher.a
         return (0.5 * own - cross) + self.target
 
-    def value_and_gradient(self, model: TwoLayer) -> tuple[Float[Array, ""], TwoLayer]:
+    def value_and_gradient(self, model):
         slope, K = self._gradient_and_kernel(model)
         m = model.a.shape[0]
         own, cross = model.a @ K[:, :m] @ model.a, model.a @ K[:, m:] @ self.teacher.a

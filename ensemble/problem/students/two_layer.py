@@ -10,7 +10,7 @@ from ..draws import Space, full_space
 from ..models import reduce_pair
 from ..risks import PopulationRisk
 from ..starts import AbstractStart, Balanced, GivenStart
-from ..teachers import AbstractTeacher, AbstractTwoLayerTeacher
+from ..teachers import AbstractTwoLayerTeacher
 from .base import AbstractSizedStudent, Stored
 
 
