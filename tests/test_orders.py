@@ -137,3 +137,20 @@ def test_a_refinement_along_a_descending_axis(tmp_path):
     whole = ens.run(study.replace(seeds=3, axes={"weight_decay": [0.05, 0.0], "separation": [0.4, 0.6, 0.8, 1.0, 1.2]}))
     done = (ds["status"] >= 2).values
     np.testing.assert_array_equal(ds["loss"].values[done], whole["loss"].values[done])
+
+
+def test_members_in_flight_that_are_newer_than_their_box_begin_anew(tmp_path, monkeypatch):
+    """As where an older copy of a box is brought back: going on would leave its records out."""
+    monkeypatch.setattr(directory_module, "_MOST_MEMBERS", 48)
+    study = heavy_tailed(axes={"step_size": [0.05, 0.2]}, records=40, probes=["loss", "active"])
+    with pytest.raises(KeyboardInterrupt):
+        ens.run(study, out=tmp_path, on_progress=Stop(8))
+    (box,) = (tmp_path / "partial").glob("000000*")
+    older = box.read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        ens.run(study, out=tmp_path, on_progress=Stop(8))
+    (newer,) = (tmp_path / "partial").glob("000000*")
+    assert newer != box
+    newer.unlink()
+    box.write_bytes(older)
+    assert_identical(ens.run(study, out=tmp_path), ens.run(study))

@@ -172,6 +172,7 @@ class _LocalRun(Watch):
     ):
         self.directory, self.found, self.say, self.stopped = directory, found, say, stopped
         self.keep_every = keep_every
+        directory.go_on_counting(found)
         self.facts = provenance(directory.study)
         self.session = Session(directory, found, on_progress, self.facts)
         self.groups = groups(directory.study)
@@ -228,7 +229,8 @@ class _LocalRun(Watch):
             results = Results(self.directory.study, self.collection.boxes[number])
             with open_box(self.directory, self.found, number) as ds:
                 results.adopt(ds)
-            flying.append(results.members[results.status == STATUS["running"]])
+            if self.directory.fly_on(self.found, number):
+                flying.append(results.members[results.status == STATUS["running"]])
             self.collection.adopt(number, results)
         if flights is None or not flying:
             return None

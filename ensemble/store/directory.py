@@ -24,7 +24,7 @@ from ..identity import identity_before, with_words
 from ..study import Study
 from .boxes import Box, cut, regions_beyond
 from .changes import obstacles
-from .files import parse_name, remove_temporaries, replace_file, text_writer, write_checked, write_netcdf
+from .files import attributes, parse_name, remove_temporaries, replace_file, text_writer, write_checked, write_netcdf
 from .flights import flights_dataset, read_flights
 from .manifest import COPY, LAYOUT_VERSION, MANIFEST, GenerationEntry, Manifest, SessionEntry
 from .results import Results
@@ -54,6 +54,8 @@ class RunDirectory:
 
     def __init__(self, path: Path, generations: list[Generation], sessions: list[dict[str, Any]]):
         self.path, self.generations, self.sessions = path, generations, sessions
+        self.keeps = 0
+        """How often members in flight were kept, in all runs of the command whose files are there."""
         self.damaged_manifest: str | None = None
         """What is wrong with the manifest where its copy was taken."""
         self.study = generations[-1].study
@@ -238,10 +240,11 @@ class RunDirectory:
 
         In this order: flights are never newer than the boxes, whose later records a resumed member writes again.
         """
+        self.keeps += 1
         for number, results in open_results.items():
-            kept = write_shard(self.partial, number, results, provenance)
+            kept = write_shard(self.partial, number, results, {**provenance, "keep": self.keeps})
             self._drop_partial(f"{number:06}", kept)
-        table = flights_dataset(self.study, flights)
+        table = flights_dataset(self.study, flights).assign_attrs(keep=self.keeps)
         kept = written(write_checked(self.partial, "flights", lambda temporary: write_netcdf(table, temporary)))
         self._drop_partial("flights", kept)
 
@@ -272,10 +275,24 @@ class RunDirectory:
     def write_progress(self, progress: Mapping[str, Any]) -> None:
         replace_file(self.path / PROGRESS, text_writer(json.dumps(progress)))
 
+    def go_on_counting(self, found: Survey) -> None:
+        """Numbers what this run keeps after all that is there."""
+        there = [*found.partial.values(), *([found.flights] if found.flights else [])]
+        self.keeps = max(map(_keep, there), default=0)
+
+    def fly_on(self, found: Survey, number: int) -> bool:
+        """Whether the members in flight are not newer than a box, whose records they would leave out otherwise."""
+        return found.flights is not None and _keep(found.flights) <= _keep(found.partial[number])
+
     def read_flights(self, path: Path | None) -> Flights | None:
         """The members in flight that a run kept; None where there are none, or they are those of an earlier study."""
         last = self.generations[-1]
         return None if path is None else read_flights(path, (last.study.hash, *last.earlier))
+
+
+def _keep(path: Path) -> int:
+    """The number of the keep that wrote a file; earlier versions did not count."""
+    return int(attributes(path, "keep").get("keep", 0))
 
 
 def write_shard(folder: Path, number: int, results: Results, provenance: Mapping[str, Any]) -> Path:
