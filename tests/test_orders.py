@@ -128,8 +128,9 @@ def test_random_orders_interruptions_and_extensions(tmp_path, monkeypatch):
 
 
 def test_a_refinement_along_a_descending_axis(tmp_path):
-    """The directory's own values increase; those of the study file do not."""
+    """Of a directory that was run along it: a refinement's own values increase, those that are there do not."""
     study = tiny(records=0, axes={"weight_decay": [0.05, 0.0], "separation": [1.2, 0.8, 0.4]})
+    ens.run(study, out=tmp_path)
     first = [Addition(x, y, range(2)) for x in (0.05, 0.0) for y in (1.2, 0.8, 0.4)]
     more = [[Addition(0.0, 0.6, range(2))], [Addition(0.05, 1.0, range(1, 3))], []]
     ds = refine(study, tmp_path, "weight_decay", "separation", budget=100, first=first, propose=lambda *_: more.pop(0))

@@ -90,6 +90,8 @@ def _cannot_write(folder: Path, name: str, error: Exception) -> str:
         return f"{said}; the directory is not there or cannot be read: bring it back and run the same command again"
     if number in (errno.EACCES, errno.EROFS, errno.EPERM):
         return f"{said}; make {folder} writable and run the same command again"
+    if number in (errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY):
+        return f"{said}; move away what is in its place and run the same command again"
     return (
         f"{said}; the disk has {free / 2**20:,.0f} MiB left: make space and run the same command again, "
         "it goes on from what is stored"
