@@ -178,7 +178,8 @@ def show(study: StudyFile, seeds: Seeds = None, at: At = None, as_json: Json = F
 
 def _size_line(study: Study) -> str:
     steps = study.seeds * sum(study.member_cap(p.cell) for p in study.points)
-    line = f"{study.members:,} members ({len(study.points):,} cells × {study.seeds:,} seeds), at most {steps:,} member-steps"
+    line = f"{study.members:,} members ({len(study.points):,} cells × {study.seeds:,} seeds), at most "
+    line += f"{steps:,} member-steps"
     cells = [p.cell for p in study.points]
     if not all(isinstance(cell.student, TwoLayerStudent) for cell in cells):
         return line

@@ -71,6 +71,24 @@ def test_overwriting_deletes_what_the_manifest_knows_and_nothing_else(out, whole
     assert stranger.with_name(f"{stranger.name}.damaged").read_text() == "mine"
 
 
+def test_a_file_called_as_that_of_the_earliest_layout_is_the_users(made, out, tmp_path):
+    """Only a whole dataset of schema 1 is what `--overwrite` may replace, and only where no manifest is beside it."""
+    for folder in (out, tmp_path / "folder"):
+        folder.mkdir(exist_ok=True)
+        ens.collect(made, folder / "dataset.nc")
+    ens.run(tiny(root_seed=1), out=out, overwrite=True)
+    assert (out / "dataset.nc").exists()
+    with pytest.raises(StudyError, match="is no run directory and holds other files"):
+        ens.run(tiny(), out=tmp_path / "folder", overwrite=True)
+    with xr.open_dataset(tmp_path / "folder" / "dataset.nc") as ds:
+        old = ds.load().assign_attrs(schema_version=1)
+    old.to_netcdf(tmp_path / "folder" / "dataset.nc", encoding={"stage": {"dtype": "S1"}})
+    with pytest.raises(StudyError, match="replace it with --overwrite"):
+        ens.run(tiny(), out=tmp_path / "folder")
+    ens.run(tiny(), out=tmp_path / "folder", overwrite=True)
+    assert not (tmp_path / "folder" / "dataset.nc").exists()
+
+
 def test_what_a_killed_beginning_left_is_no_foreign_folder(tmp_path, whole):
     (tmp_path / "shards").mkdir()
     (tmp_path / "lock").write_text("")

@@ -100,6 +100,14 @@ def test_without_a_copy_it_is_refused_with_the_way_out(broken, out):
     assert len(shards(out)) == 3
 
 
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_damaged_copy_is_written_anew(broken, out, whole):
+    BROKEN[broken](out / COPY)
+    assert_identical(ens.open_dataset(out), whole)
+    assert_identical(ens.run(tiny(), out=out), whole)
+    assert (out / COPY).read_text() == (out / MANIFEST).read_text()
+
+
 def test_every_bit_of_the_manifest_counts(out, whole):
     """300 flips with a fixed seed: the right labels, or a refusal; never another label, count or box."""
     (out / COPY).unlink()

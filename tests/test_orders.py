@@ -128,8 +128,9 @@ def test_random_orders_interruptions_and_extensions(tmp_path, monkeypatch):
 
 
 def test_a_refinement_along_a_descending_axis(tmp_path):
-    """The directory's own values increase; those of the study file do not."""
+    """Of a directory that was run along it: a refinement's own values increase, those that are there do not."""
     study = tiny(records=0, axes={"weight_decay": [0.05, 0.0], "separation": [1.2, 0.8, 0.4]})
+    ens.run(study, out=tmp_path)
     first = [Addition(x, y, range(2)) for x in (0.05, 0.0) for y in (1.2, 0.8, 0.4)]
     more = [[Addition(0.0, 0.6, range(2))], [Addition(0.05, 1.0, range(1, 3))], []]
     ds = refine(study, tmp_path, "weight_decay", "separation", budget=100, first=first, propose=lambda *_: more.pop(0))
@@ -137,3 +138,20 @@ def test_a_refinement_along_a_descending_axis(tmp_path):
     whole = ens.run(study.replace(seeds=3, axes={"weight_decay": [0.05, 0.0], "separation": [0.4, 0.6, 0.8, 1.0, 1.2]}))
     done = (ds["status"] >= 2).values
     np.testing.assert_array_equal(ds["loss"].values[done], whole["loss"].values[done])
+
+
+def test_members_in_flight_that_are_newer_than_their_box_begin_anew(tmp_path, monkeypatch):
+    """As where an older copy of a box is brought back: going on would leave its records out."""
+    monkeypatch.setattr(directory_module, "_MOST_MEMBERS", 48)
+    study = heavy_tailed(axes={"step_size": [0.05, 0.2]}, records=40, probes=["loss", "active"])
+    with pytest.raises(KeyboardInterrupt):
+        ens.run(study, out=tmp_path, on_progress=Stop(8))
+    (box,) = (tmp_path / "partial").glob("000000*")
+    older = box.read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        ens.run(study, out=tmp_path, on_progress=Stop(8))
+    (newer,) = (tmp_path / "partial").glob("000000*")
+    assert newer != box
+    newer.unlink()
+    box.write_bytes(older)
+    assert_identical(ens.run(study, out=tmp_path), ens.run(study))

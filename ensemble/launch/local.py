@@ -210,6 +210,7 @@ class _LocalRun(Watch):
         self.engine = engine
         self.directory, self.found, self.say, self.stopped = directory, found, say, stopped
         self.keep_every = keep_every
+        directory.go_on_counting(found)
         self.facts = provenance(directory.study)
         self.session = Session(directory, found, on_progress, self.facts)
         self.groups = groups(directory.study)
@@ -267,7 +268,8 @@ class _LocalRun(Watch):
             results = Results(self.directory.study, self.collection.boxes[number])
             with open_box(self.directory, self.found, number) as ds:
                 results.adopt(ds)
-            flying.append(results.members[results.status == STATUS["running"]])
+            if self.directory.fly_on(self.found, number):
+                flying.append(results.members[results.status == STATUS["running"]])
             self.collection.adopt(number, results)
         return _chosen(flights, np.concatenate(flying)) if flying else ()
 

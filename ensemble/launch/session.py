@@ -14,7 +14,6 @@ import numpy as np
 from ..engine import Work
 from ..store import (
     FINISHED,
-    MANIFEST,
     OLD_FILE,
     Box,
     RunDirectory,
@@ -86,9 +85,7 @@ def _prepare(
     directory.remove_temporaries()
     if directory.damaged_manifest:
         say(f"{directory.damaged_manifest}; its copy is taken")
-        if os.path.lexists(path / MANIFEST):
-            directory.set_aside(path / MANIFEST)
-        directory.save()
+    directory.mend_manifest()
     study = in_order_of(directory.study, study)
     if same_study(directory.study, study) and not wanted:
         return directory.renamed(study)

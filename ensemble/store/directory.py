@@ -14,19 +14,20 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 
 from ..engine import Flights
 from ..study import Study
 from ..study.errors import StudyError
-from ..study.identity import identity_before, with_words
+from ..study.identity import with_words
 from .boxes import Box, cut, regions_beyond
 from .changes import obstacles
-from .files import parse_name, remove_temporaries, replace_file, text_writer, write_checked, write_netcdf
+from .files import attributes, parse_name, remove_temporaries, replace_file, text_writer, write_checked, write_netcdf
 from .flights import flights_dataset, read_flights
-from .manifest import COPY, LAYOUT_VERSION, MANIFEST, GenerationEntry, Manifest, SessionEntry
+from .generations import Generation, entries_of, generations_of, refuse_overlaps
+from .manifest import COPY, LAYOUT_VERSION, MANIFEST, Manifest, SessionEntry
 from .results import Results
 from .schema import StoreError, sizes, variables
 from .survey import Origin, Survey, listed, remember, survey, written
@@ -38,22 +39,13 @@ _MOST_MEMBERS = 4096
 _MOST_BYTES = 32 * 2**20
 
 
-class Generation(NamedTuple):
-    """A study that a directory was asked for, and the boxes that it added to those before it."""
-
-    study: Study
-    boxes: tuple[Box, ...]
-    first: int
-    """The number of the first of these boxes."""
-    earlier: tuple[str, ...] = ()
-    """Hashes that files of this very study may have beside its own."""
-
-
 class RunDirectory:
     """A run directory and its manifest; `boxes` are those of the newest study."""
 
     def __init__(self, path: Path, generations: list[Generation], sessions: list[dict[str, Any]]):
         self.path, self.generations, self.sessions = path, generations, sessions
+        self.keeps = 0
+        """How often members in flight were kept, in all runs of the command whose files are there."""
         self.damaged_manifest: str | None = None
         """What is wrong with the manifest where its copy was taken."""
         self.study = generations[-1].study
@@ -86,7 +78,7 @@ class RunDirectory:
         """
         manifest, damaged = Manifest.read(path)
         try:
-            made = cls(path, _generations(manifest), [s.model_dump() for s in manifest.sessions])
+            made = cls(path, generations_of(manifest), [s.model_dump() for s in manifest.sessions])
         except (StudyError, ValueError, KeyError, TypeError, IndexError) as error:
             raise StoreError(f"{path / MANIFEST}: cannot be used: {error}; {Manifest.WAY_OUT}") from None
         made.damaged_manifest = damaged
@@ -123,7 +115,7 @@ class RunDirectory:
         beyond = [Box(region) for region in regions_beyond(self.study, study)]
         boxes = _cut(beyond if wanted is None else wanted, study)
         made = type(self)(self.path, [*self.generations, Generation(study, boxes, len(self.boxes))], self.sessions)
-        _refuse_overlaps(made.boxes, study)
+        refuse_overlaps(made.boxes, study)
         made.save()
         return made
 
@@ -140,21 +132,10 @@ class RunDirectory:
 
     def save(self) -> None:
         """Writes the manifest, and its copy."""
-        entries = [
-            GenerationEntry.model_validate_json(
-                json.dumps(
-                    {
-                        "study": json.loads(g.study.text),
-                        "study_hash": g.study.hash,
-                        "earlier_hashes": g.earlier,
-                        "boxes": [box.runs() for box in g.boxes],
-                    }
-                )
-            )
-            for g in self.generations
-        ]
         sessions = tuple(SessionEntry.model_validate(s) for s in self.sessions)
-        Manifest(layout_version=LAYOUT_VERSION, generations=tuple(entries), sessions=sessions).write(self.path)
+        Manifest(layout_version=LAYOUT_VERSION, generations=entries_of(self.generations), sessions=sessions).write(
+            self.path
+        )
 
     @property
     def covers_grid(self) -> bool:
@@ -213,9 +194,20 @@ class RunDirectory:
         with contextlib.suppress(FileNotFoundError):  # a file system may show it later
             written(self.shards / name)
 
+    def mend_manifest(self) -> None:
+        """Sets a damaged manifest aside, and sees to it that there are two that say the same."""
+        if self.damaged_manifest and os.path.lexists(self.path / MANIFEST):
+            self.set_aside(self.path / MANIFEST)
+        if (self.path / COPY).is_dir():  # which nothing can be renamed to
+            self.set_aside(self.path / COPY)
+        if not Manifest.is_kept_twice(self.path):
+            self.save()
+        self.damaged_manifest = None
+
     def remember(self) -> None:
         """Leaves word of the files whose checksums this process computed, so that others need not."""
-        remember(self.path, [*listed(self.shards), *listed(self.partial)])
+        with contextlib.suppress(StoreError):  # that nobody can be told is no reason to stop
+            remember(self.path, [*listed(self.shards), *listed(self.partial)])
 
     def remove_temporaries(self) -> None:
         """Removes what killed runs and their workers left half written; only for who holds the lock."""
@@ -238,10 +230,11 @@ class RunDirectory:
 
         In this order: flights are never newer than the boxes, whose later records a resumed member writes again.
         """
+        self.keeps += 1
         for number, results in open_results.items():
-            kept = write_shard(self.partial, number, results, provenance)
+            kept = write_shard(self.partial, number, results, {**provenance, "keep": self.keeps})
             self._drop_partial(f"{number:06}", kept)
-        table = flights_dataset(self.study, flights)
+        table = flights_dataset(self.study, flights).assign_attrs(keep=self.keeps)
         kept = written(write_checked(self.partial, "flights", lambda temporary: write_netcdf(table, temporary)))
         self._drop_partial("flights", kept)
 
@@ -272,10 +265,24 @@ class RunDirectory:
     def write_progress(self, progress: Mapping[str, Any]) -> None:
         replace_file(self.path / PROGRESS, text_writer(json.dumps(progress)))
 
+    def go_on_counting(self, found: Survey) -> None:
+        """Numbers what this run keeps after all that is there."""
+        there = [*found.partial.values(), *([found.flights] if found.flights else [])]
+        self.keeps = max(map(_keep, there), default=0)
+
+    def fly_on(self, found: Survey, number: int) -> bool:
+        """Whether the members in flight are not newer than a box, whose records they would leave out otherwise."""
+        return found.flights is not None and _keep(found.flights) <= _keep(found.partial[number])
+
     def read_flights(self, path: Path | None) -> tuple[Flights, ...]:
         """The members in flight that a run kept; none where they are those of an earlier study."""
         last = self.generations[-1]
         return () if path is None else read_flights(path, (last.study.hash, *last.earlier))
+
+
+def _keep(path: Path) -> int:
+    """The number of the keep that wrote a file; earlier versions did not count."""
+    return int(attributes(path, "keep").get("keep", 0))
 
 
 def write_shard(folder: Path, number: int, results: Results, provenance: Mapping[str, Any]) -> Path:
@@ -300,33 +307,3 @@ def _cut(boxes: Sequence[Box], study: Study) -> tuple[Box, ...]:
 def members_a_shard(study: Study) -> int:
     """Thousands of members, fewer where they are large."""
     return max(1, min(_MOST_MEMBERS, _MOST_BYTES // bytes_a_member(study)))
-
-
-def _generations(manifest: Manifest) -> list[Generation]:
-    """**Raises:** `ValueError` and `StudyError` where entries are of no study, or do not fit to each other."""
-    found: list[Generation] = []
-    first = 0
-    for entry in manifest.generations:
-        study = Study.stored(entry.text)
-        boxes = tuple(Box.from_runs(runs, study) for runs in entry.boxes)
-        earlier = {*entry.earlier_hashes, entry.study_hash, identity_before(entry.text)} - {study.hash}
-        # What a checksum vouches for need not be asked again.
-        if manifest.layout_version == 1 and found and (changed := obstacles(found[-1].study, study)):
-            raise ValueError(f"generation {len(found)}: is no extension of the one before: {'; '.join(changed)}")
-        found.append(Generation(study, boxes, first, tuple(sorted(earlier))))
-        first += len(boxes)
-    if manifest.layout_version > 1:
-        return found
-    study = found[-1].study
-    moved = [b if g.study is study else b.moved(g.study, study) for g in found for b in g.boxes]
-    _refuse_overlaps(dict(enumerate(moved)), study)
-    return found
-
-
-def _refuse_overlaps(boxes: Mapping[int, Box], study: Study) -> None:
-    there = np.zeros(study.members, bool)
-    for box in boxes.values():
-        members = box.members(study)
-        if there[members].any():
-            raise ValueError("boxes: got members that the directory has already; ask only for new ones")
-        there[members] = True

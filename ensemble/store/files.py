@@ -36,12 +36,14 @@ def write_netcdf(ds: xr.Dataset, path: Path, compress: bool = False) -> None:
     ds.to_netcdf(path, engine="netcdf4", encoding=encoding)
 
 
-def replace_file(target: Path, write: Callable[[Path], None]) -> None:
+def replace_file(target: Path, write: Callable[[Path], None], sync: bool = True) -> None:
     """Has `target` written by `write(temporary path)`: readers see the old file or the whole new one.
+
+    `sync`: whether it must outlive a loss of power.
 
     **Raises:** `StoreError` where it cannot be written, with what helps; the old file stays.
     """
-    with _written(target.parent, target.name, write) as temporary:
+    with _written(target.parent, target.name, write, sync) as temporary:
         os.replace(temporary, target)
 
 
@@ -65,15 +67,17 @@ def adopt_file(folder: Path, name: str, contents: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _written(folder: Path, name: str, write: Callable[[Path], None]) -> Iterator[Path]:
+def _written(folder: Path, name: str, write: Callable[[Path], None], sync: bool = True) -> Iterator[Path]:
     temporary = folder / f".{name}.{socket.gethostname()}.{os.getpid()}.tmp"
     try:
         temporary.unlink(missing_ok=True)  # a link of that name would have its target written
         write(temporary)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
+        if sync:
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
         yield temporary
-        sync_folder(folder)
+        if sync:
+            sync_folder(folder)
     except (OSError, RuntimeError) as error:  # netCDF4 says RuntimeError where HDF5 cannot write
         raise StoreError(_cannot_write(folder, name, error)) from error
     finally:
@@ -90,6 +94,8 @@ def _cannot_write(folder: Path, name: str, error: Exception) -> str:
         return f"{said}; the directory is not there or cannot be read: bring it back and run the same command again"
     if number in (errno.EACCES, errno.EROFS, errno.EPERM):
         return f"{said}; make {folder} writable and run the same command again"
+    if number in (errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY):
+        return f"{said}; move away what is in its place and run the same command again"
     return (
         f"{said}; the disk has {free / 2**20:,.0f} MiB left: make space and run the same command again, "
         "it goes on from what is stored"

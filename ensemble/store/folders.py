@@ -49,7 +49,7 @@ def clear(path: Path) -> None:
                 file.unlink(missing_ok=True)
         for name in (PROGRESS, VERIFIED, MANIFEST, COPY):
             (path / name).unlink(missing_ok=True)
-    if is_old_file(path / OLD_FILE):
+    elif is_old_file(path / OLD_FILE):
         (path / OLD_FILE).unlink()
 
 
@@ -57,6 +57,7 @@ def is_old_file(file: Path) -> bool:
     """Whether a file is a dataset of the layout before shards."""
     try:
         open_plain(file).close()
-        return bool(attributes(file, "study_hash"))
-    except OSError:
+        said = attributes(file, "study_hash", "schema_version")
+        return len(said) == 2 and int(said["schema_version"]) == 1
+    except (OSError, ValueError):
         return False

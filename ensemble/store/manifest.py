@@ -1,7 +1,7 @@
 """The manifest: what a run directory is to compute, as a typed model with its own checksum, kept twice.
 
-Version 1 had no checksum and no copy; it is checked as far as it can be, and becomes version 2 when a
-run next computes something.
+Version 1 had no checksum and no copy; it is checked as far as it can be, and becomes version 2 with
+the next run.
 """
 
 import hashlib
@@ -108,6 +108,15 @@ class Manifest(_Part):
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise _DamagedError(f"{file}: cannot be read: {str(error) or type(error).__name__}") from None
         return manifest
+
+    @staticmethod
+    def is_kept_twice(folder: Path) -> bool:
+        """Whether both files say the same."""
+        try:
+            with open_plain(folder / MANIFEST) as first, open_plain(folder / COPY) as second:
+                return first.read() == second.read()
+        except OSError:
+            return False
 
     def write(self, folder: Path) -> None:
         """Writes both files, the copy first: it is never older than the manifest."""

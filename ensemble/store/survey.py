@@ -196,7 +196,7 @@ def written(path: Path) -> Path:
 def remember(folder: Path, paths: list[Path]) -> None:
     """Leaves word of the files that this process verified, so that others need not compute their checksums."""
     stamps = {path.name: _verified[path] for path in paths if path in _verified}
-    replace_file(folder / VERIFIED, text_writer(json.dumps(stamps)))
+    replace_file(folder / VERIFIED, text_writer(json.dumps(stamps)), sync=False)
 
 
 _STAMPS = TypeAdapter(dict[str, Stamp])
