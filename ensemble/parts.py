@@ -77,6 +77,20 @@ class Part(Spec, abc.ABC):
 REGISTRY: dict[str, dict[str, Any]] = {}
 """Every part by role and name: classes of parts, instances of activations and probes."""
 
+_registered: ContextVar[list[tuple[str, str, Any]]] = ContextVar("registered", default=[])  # noqa: B039 (never read)
+
+
+@contextlib.contextmanager
+def registering() -> Iterator[list[tuple[str, str, Any]]]:
+    """Gathers (role, name, part) of what is registered inside it."""
+    found: list[tuple[str, str, Any]] = []
+    token = _registered.set(found)
+    try:
+        yield found
+    finally:
+        _registered.reset(token)
+
+
 Registered = TypeVar("Registered")
 
 
@@ -87,10 +101,9 @@ def register(part: Registered) -> Registered:
     `AbstractPenalty`, whose field `kind` has its name as the default; or a concrete subclass (or an instance) of
     `AbstractActivation` or `AbstractProbe`, named by `name`.
 
-    **Returns:** what it was given. A part that is registered again, from the same file, replaces the one before.
+    **Returns:** what it was given. A part of one's own that has the name of another one of one's own replaces it.
 
-    **Raises:** `TypeError` for anything else, and for an abstract class; `ValueError` for a name that another file's
-    part has.
+    **Raises:** `TypeError` for anything else, and for an abstract class; `ValueError` for a name of the package's own.
     """
     cls: Any = part if inspect.isclass(part) else type(part)
     role = getattr(cls, "role", None)
@@ -110,11 +123,11 @@ def register(part: Registered) -> Registered:
             f"register: got {cls.__name__} without a name; give its field `kind` (or `name`) a default text"
         )
     known = REGISTRY.setdefault(role, {}).get(name)
-    if known is not None and source_file(known) != source_file(value):
+    if known is not None and is_own(known) and not is_own(value):
         raise ValueError(
-            f"register: the {role} {name!r} of {source_file(value)} has the name of one in {source_file(known)}; "
-            "rename it"
+            f"register: the {role} {name!r} of {source_file(value)} has the name of the package's own; rename it"
         )
+    _registered.get().append((role, name, part))
     REGISTRY[role][name] = value
     return part
 
@@ -182,7 +195,8 @@ def _parsed(role: str, default: str | None, value: Any) -> Any:
         return value
     table = {"kind": value} if isinstance(value, str) else value
     if not isinstance(table, Mapping):
-        raise ValueError(f"got {value!r}; give the name of a {role}, or a table with its `kind` and fields")
+        article = "an" if role[0] in "aeiou" else "a"
+        raise ValueError(f"got {value!r}; give the name of {article} {role}, or a table with its `kind` and fields")
     kind = table.get("kind", default)
     if kind is None:
         raise ValueError(f"kind: is missing; {_plural(role)} are {', '.join(REGISTRY.get(role, {}))}")

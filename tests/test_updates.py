@@ -16,7 +16,7 @@ from ensemble.parts import REGISTRY, chosen, is_own
 from ensemble.problem.penalties import L2
 from tests.studies import small
 
-ETA, DECAY = 0.02, 0.05
+ETA, DECAY = 0.005, 0.05
 
 # The plain optimisers, as optax names them, with the learning rate inside.
 PEERS: dict[str, Any] = {
@@ -29,13 +29,15 @@ PEERS: dict[str, Any] = {
     "adagrad": optax.adagrad,
     "sign": lambda eta: optax.sign_sgd(eta),
 }
+# With eps = 1e-6 and η = 0.02, one ulp at the start of Adam is 3e-3 after these 300 steps: a coordinate without a
+# gradient # is moved by the sign of its rounding. With these numbers it stays 6e-15, and the two loops can be compared.
 NUMBERS: dict[str, dict[str, float]] = {
     "momentum": {"momentum": 0.8},
     "nesterov": {"momentum": 0.7},
-    "adam": {"b1": 0.8, "b2": 0.95, "eps": 1e-6},
-    "adamw": {"b1": 0.8, "b2": 0.95, "eps": 1e-6},
-    "rmsprop": {"decay": 0.8, "eps": 1e-6},
-    "adagrad": {"initial_accumulator_value": 0.2, "eps": 1e-6},
+    "adam": {"b1": 0.8, "b2": 0.95, "eps": 1e-3},
+    "adamw": {"b1": 0.8, "b2": 0.95, "eps": 1e-3},
+    "rmsprop": {"decay": 0.8, "eps": 1e-3},
+    "adagrad": {"initial_accumulator_value": 0.2, "eps": 1e-3},
 }
 STEPPED = [
     name for name, part in REGISTRY["update"].items() if issubclass(part, AbstractSteppedUpdate) and is_own(part)
@@ -102,7 +104,7 @@ def test_three_hundred_steps_are_those_of_optax(kind, decay):
     if kind not in ("descent", "sign"):
         # The companion: had the second stage kept the state, the result would be another.
         kept, _ = loop(*ens.initial(study), kind, decoupled, decays, etas, fresh=0)
-        assert np.abs(np.asarray(kept.W) - ds["W"].values).max() > 1e-6
+        assert np.abs(np.asarray(kept.W) - ds["W"].values).max() > 1e-7
 
 
 @pytest.mark.parametrize("kind", ["momentum", "adam"])
@@ -319,7 +321,7 @@ def test_rotations_are_uniform():
             {"kind": "optax", "name": "constant_schedule", "arguments": {"value": 1.0}},
             r"protocol.update.*constant_schedule",
         ),
-        (3, r"protocol.update: got 3; give the name of a update, or a table"),
+        (3, r"protocol.update: got 3; give the name of an update, or a table"),
     ],
 )
 def test_updates_that_are_none_are_refused(table, message):

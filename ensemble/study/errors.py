@@ -25,7 +25,7 @@ def messages(error: ValidationError) -> list[str]:
         where = ".".join(str(p) for p in item["loc"] if str(p).isidentifier() or str(p).isdigit())
         if item["type"] == "value_error":
             own = str(item["ctx"]["error"]).split("\n") if "ctx" in item else [item["msg"]]
-            lines += [f"{where}.{line}" if where else line for line in own]
+            lines += [_placed(where, line) for line in own]
             continue
         message = item["msg"][0].lower() + item["msg"][1:]
         if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
@@ -37,6 +37,13 @@ def messages(error: ValidationError) -> list[str]:
             received = received if len(received) <= 80 else received[:77] + "..."
             lines.append(f"{where}: got {received}; {message}")
     return lines
+
+
+def _placed(where: str, line: str) -> str:
+    """A line that begins with the field inside `where`, or with what was received for `where` itself."""
+    if not where:
+        return line
+    return f"{where}: {line}" if line.startswith("got ") else f"{where}.{line}"
 
 
 def suggestion(name: str, known: list[str]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from ..parts import PROMPT, REGISTRY, Part, Spec, digest, is_own, source_file, source_text
+from ..parts import PROMPT, REGISTRY, Part, Spec, digest, is_own, register, registering, source_file, source_text
 from .errors import StudyError
 
 
@@ -53,7 +53,14 @@ def load(entries: Any, folder: Path) -> list[dict[str, Any]]:
     """
     if not isinstance(entries, list | tuple):
         raise StudyError(f'parts: got {entries!r}; give a list of files, such as ["my_parts.py"]')
-    return [_load_one(entry, folder) for entry in entries]
+    found, taken = [], {}
+    for entry in entries:
+        with registering() as parts:
+            found.append(_load_one(entry, folder))
+        for role, name, _ in parts:
+            if (before := taken.setdefault((role, name), found[-1]["file"])) != found[-1]["file"]:
+                raise StudyError(f"parts: {before} and {found[-1]['file']} both have the {role} {name!r}; rename one")
+    return found
 
 
 def _load_one(entry: Any, folder: Path) -> dict[str, Any]:
@@ -101,20 +108,26 @@ def _from_prompt(source: PartSource) -> dict[str, Any]:
 
 
 def _import(path: Path, text: str) -> None:
+    """Imports a file of parts, or registers again those of one that was imported before and did not change."""
     name = f"gd_atlas_parts.{path.stem}_{digest(str(path))[:8]}"
-    known = sys.modules.get(name)
-    if known is not None and getattr(known, "_gd_atlas_digest", None) == digest(text):
+    known: Any = sys.modules.get(name)
+    if known is not None and known.gd_atlas_digest == digest(text):
+        for _, _, part in known.gd_atlas_parts:
+            register(part)
         return
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None, "a path of a Python file has a loader"
-    module = importlib.util.module_from_spec(spec)
+    module: Any = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with registering() as found:
+            spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
         raise StudyError(f"parts: {path} cannot be imported: {type(error).__name__}: {error}") from error
-    module._gd_atlas_digest = digest(text)  # pyright: ignore[reportAttributeAccessIssue]
+    module.gd_atlas_digest, module.gd_atlas_parts = digest(text), found
+    for _, _, part in found:
+        register(part)
 
 
 def used(parts: Iterable[BaseModel | Any], known: Iterable[PartSource]) -> list[PartSource]:
