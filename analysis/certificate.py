@@ -17,7 +17,7 @@ from ensemble.activations import AbstractActivation
 from ensemble.certificate import Certificate, correlation, residual
 
 from .decay import final_decay
-from .members import axes, cells, finished, shared_teacher
+from .members import axes, cells, finished, shared_teacher, standard
 
 
 def certificates(ds: xr.Dataset, weight_decay: float | None = None) -> xr.Dataset:
@@ -33,6 +33,7 @@ def certificates(ds: xr.Dataset, weight_decay: float | None = None) -> xr.Datase
 
     **Raises:** `ValueError` where neither was stored, or the activation is not 1-homogeneous.
     """
+    ds = standard(ds)
     probed = {"gap", "certificate_max", "risk"} <= set(ds.data_vars)
     if "W" not in ds and not (probed and weight_decay is None):
         raise ValueError(

@@ -7,11 +7,12 @@ import xarray as xr
 
 from ensemble import Stage
 
-from .members import axes, cells
+from .members import axes, cells, standard
 
 
 def final_decay(ds: xr.Dataset) -> xr.DataArray:
     """λ of every member's last step, from the study's protocol and the steps at which its stages ended."""
+    ds = standard(ds)
     dims = (*axes(ds), "seed")
     ends = ds["stage_end_step"].transpose(*dims, "stage").values
     used = np.zeros(ends.shape[:-1])
@@ -32,6 +33,7 @@ def decay_history(ds: xr.Dataset) -> xr.DataArray:
 
     **Returns:** over axes, seed and `record`.
     """
+    ds = standard(ds)
     dims = (*axes(ds), "seed")
     ends = ds["stage_end_step"].transpose(*dims, "stage").values
     stop = ds["stop_step"].transpose(*dims).values

@@ -20,7 +20,7 @@ from ensemble.activations import AbstractActivation
 
 from .decay import final_decay
 from .hessian import Layers, hessian_eigenvalues
-from .members import axes, cells, finished, probe
+from .members import axes, cells, finished, probe, standard
 from .statistics import wilson
 
 TOLERANCE = 1e-4
@@ -72,6 +72,7 @@ def families(
         raise ValueError("W: families need the weights; run the study with `store_weights = true`")
     if not tolerance > 0:
         raise ValueError(f"tolerance: got {tolerance}; it must be positive")
+    ds = standard(ds)
     names = axes(ds)
     dims = (*names, "seed")
     loss = probe(ds, "loss").transpose(*dims).values

@@ -10,9 +10,46 @@ from ensemble import PROBES, STATUS, Study, TwoLayer
 from ensemble.study import Cell
 
 
+_INNER = ("record", "stage", "neuron", "teacher_neuron", "input")
+_WHOLE = {"status": STATUS["not_run"], "stop_step": -1, "stage_end_step": -1}
+"""Whole numbers of a member, and what they are where there is none."""
+
+
+def standard(ds: xr.Dataset) -> xr.Dataset:
+    """The dataset in the form that every reduction expects, whatever `sel`, `isel`, `concat` or `where` made of it.
+
+    One seed is a dimension of one, behind the axes; a member that `where` left out is `not_run`; an axis that `concat`
+    made has the units 1 and its own name.
+
+    **Raises:** `ValueError` for what is no dataset of a study, and where members are spread over records, stages or
+    neurons, as `ds.where(ds["step"] > 10)` does.
+    """
+    if "status" not in ds:
+        raise ValueError("status: got a dataset without it; pass one of ensemble.run or ensemble.open_dataset")
+    spread = [dim for dim in ds["status"].dims if dim in _INNER]
+    if spread:
+        raise ValueError(
+            f"status: got members spread over {spread[0]!r}, as `where` does with a condition on it; choose along "
+            f"{spread[0]!r} with isel"
+        )
+    if "seed" not in ds["status"].dims:
+        ds = ds.expand_dims("seed").transpose(*axes(ds), "seed", ...)
+    masked = {
+        name: ds[name].fillna(fill).astype(int).assign_attrs(ds[name].attrs)
+        for name, fill in _WHOLE.items()
+        if name in ds and ds[name].dtype.kind == "f"
+    }
+    bare = {
+        name: ds[name].assign_attrs({"units": "1", "long_name": name} | ds[name].attrs)
+        for name in axes(ds)
+        if not {"units", "long_name"} <= set(ds[name].attrs)
+    }
+    return ds.assign(masked).assign_coords(bare) if masked or bare else ds
+
+
 def finished(ds: xr.Dataset) -> xr.DataArray:
     """Members with a result: converged, at their last step, or diverged."""
-    return ds["status"] >= STATUS["converged"]
+    return standard(ds)["status"] >= STATUS["converged"]
 
 
 def probe(ds: xr.Dataset, name: str) -> xr.DataArray:
@@ -22,8 +59,9 @@ def probe(ds: xr.Dataset, name: str) -> xr.DataArray:
     """
     if name not in ds:
         there = [p for p in PROBES if p in ds]
-        raise ValueError(f"measure: got {name!r}, which this dataset does not hold; it has {', '.join(there)}")
-    return ds[name]
+        way = f'; run the study with `probes = ["{name}", …]` to have it' if name in PROBES else ""
+        raise ValueError(f"measure: got {name!r}, which this dataset does not hold; it has {', '.join(there)}{way}")
+    return standard(ds)[name]
 
 
 def history(ds: xr.Dataset, name: str) -> xr.DataArray:
@@ -36,7 +74,9 @@ def history(ds: xr.Dataset, name: str) -> xr.DataArray:
         raise ValueError(
             f"measure: got {name!r}, of which no history was recorded; run the study with `records` above 0"
         )
-    return ds[f"{name}_history"]
+    if "record" not in ds[f"{name}_history"].dims:
+        raise ValueError(f"record: got one record of {name!r}; a history needs the dimension: isel(record=[…])")
+    return standard(ds)[f"{name}_history"]
 
 
 def below(ds: xr.Dataset, measure: str, value: float) -> xr.DataArray:
@@ -44,8 +84,8 @@ def below(ds: xr.Dataset, measure: str, value: float) -> xr.DataArray:
 
     A measure of every teacher neuron or neuron must be below for all of them.
     """
-    final = probe(ds, measure)
-    inside = final < value
+    ds = standard(ds)
+    inside = probe(ds, measure) < value
     for dim in ("teacher_neuron", "neuron"):
         if dim in inside.dims:
             inside = inside.all(dim)
@@ -78,8 +118,20 @@ def cells(ds: xr.Dataset) -> np.ndarray:
     """The study's cell of every grid point, as an array of objects over the axes.
 
     An axis that was selected away must have left its coordinate, as `ds.sel(axis=value)` does.
+
+    **Raises:** `ValueError` where it did not, and for an axis that the study does not have: `concat` keeps the study of
+    its first dataset alone, which says nothing of the others.
     """
     study = Study.from_json(ds.attrs["study"])
+    for name in axes(ds):
+        if name not in study.axes:
+            raise ValueError(
+                f"axes: got {name!r}, which the dataset's study does not have, so that nobody knows how its members "
+                f"were made; take one of the datasets that were joined, with sel({name}=…)"
+            )
+    for name in study.axes:
+        if name not in ds.coords:
+            raise ValueError(f"axes: got no coordinate {name!r}; select it with sel or isel, and without drop=True")
     known = {tuple(point.labels.values()): point.cell for point in study.points}
     found = np.empty([ds.sizes[name] for name in axes(ds)], object)
     values = {name: np.atleast_1d(ds[name].values).tolist() for name in study.axes}
@@ -101,6 +153,7 @@ def select(ds: xr.Dataset, at: dict[str, object]) -> xr.Dataset:
 
     **Raises:** `ValueError` for an axis or a value that is not there.
     """
+    ds = standard(ds)
     for name, value in at.items():
         if name not in axes(ds):
             raise ValueError(f"at: got the axis {name!r}; the axes are {', '.join(axes(ds)) or 'none'}")
@@ -129,7 +182,7 @@ def only_axes(
     for axis in axes(ds):
         if axis not in named.values():
             values = ds[axis].values.tolist()
-            raise ValueError(f"at: the axis {axis!r} is open; choose one of its values {values} with --at {axis}=…")
+            raise ValueError(f"at: the axis {axis!r} is open; choose one of its values {values}")
     return ds
 
 
@@ -144,10 +197,7 @@ def open_axis(ds: xr.Dataset, along: str | None = None) -> str | None:
     if along is None and len(rest) == 1:
         return rest[0]
     if rest:
-        raise ValueError(
-            f"at: the axis {rest[0]!r} is open; choose one of its values {ds[rest[0]].values.tolist()} with "
-            f"--at {rest[0]}=…"
-        )
+        raise ValueError(f"at: the axis {rest[0]!r} is open; choose one of its values {ds[rest[0]].values.tolist()}")
     return along
 
 
@@ -158,15 +208,17 @@ def one_member(ds: xr.Dataset) -> tuple[xr.Dataset, dict[str, Any]]:
     """
     if "W" not in ds:
         raise ValueError("W: a picture of neurons needs the weights; run the study with `store_weights = true`")
-    if open_axis(ds) is not None:
-        name = open_axis(ds)
+    if "seed" not in ds.coords:
+        raise ValueError("seed: got a member without its label; select it with sel or isel, and without drop=True")
+    ds = standard(ds)
+    name = open_axis(ds)
+    if name is not None:
         raise ValueError(f"at: the axis {name!r} is open; choose one of its values {ds[name].values.tolist()}")
     ds = ds.isel({name: 0 for name in axes(ds)})
-    if "seed" in ds.dims:
-        done = np.flatnonzero(finished(ds).values)
-        if not len(done):
-            raise ValueError("seed: got no finished member in this cell; finish the run first")
-        ds = ds.isel(seed=int(done[0]))
+    done = np.flatnonzero(finished(ds).values)
+    if not len(done):
+        raise ValueError("seed: got no finished member in this cell; finish the run first")
+    ds = ds.isel(seed=int(done[0]))
     names = Study.from_json(ds.attrs["study"]).axes
     # Neurons beyond those of the cell are zeros.
     sizes = {"neuron": "student_neurons", "teacher_neuron": "teacher_neurons"}

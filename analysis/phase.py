@@ -6,7 +6,7 @@ from scipy.stats import binomtest
 
 from ensemble import STATUS
 
-from .members import axes, below, finished, largest, only_axes, probe
+from .members import axes, below, finished, largest, only_axes, probe, require_axis, standard
 from .statistics import LEVEL, paired_difference, quantiles, share
 
 
@@ -78,6 +78,7 @@ def difference(ds: xr.Dataset, other: xr.Dataset, measure: str, value: float, le
 
     **Raises:** `ValueError` for a measure that is not there, other axes, and no common cell.
     """
+    ds, other = standard(ds), standard(other)
     if axes(ds) != axes(other):
         raise ValueError(f"other: got the axes {axes(other)}, the first dataset has {axes(ds)}; compare like with like")
     flags = [
@@ -135,11 +136,13 @@ def marginal(ds: xr.Dataset, axis: str, measure: str, value: float) -> xr.Datase
     The interval treats all members of a value of the axis as one sample; it says how well the pooled
     share is known, not how cells differ.
     """
+    ds = standard(ds)
+    require_axis(ds, "axis", axis)
     inside, counted = below(ds, measure, value), finished(ds)
     pooled = [*(a for a in axes(ds) if a != axis), "seed"]
     flat = {"member": pooled}
-    inside, counted = (v.stack(flat).drop_vars(["member", *pooled]).rename(member="seed") for v in (inside, counted))
-    return share(inside, among=counted)
+    inside, counted = (v.drop_vars(pooled, errors="ignore").stack(flat, create_index=False) for v in (inside, counted))
+    return share(inside.rename(member="seed"), among=counted.rename(member="seed"))
 
 
 def _order(x: str, y: str, over: str | None) -> tuple[str, ...]:

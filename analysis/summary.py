@@ -6,7 +6,7 @@ import xarray as xr
 from ensemble import STATUS
 
 from .convergence import convergence_time, stopping_time, time_quantiles
-from .members import axes, finished, probe
+from .members import axes, finished, probe, standard
 from .statistics import quantiles, share
 
 QUANTILES = (0.1, 0.5, 0.9)
@@ -29,6 +29,7 @@ def summary(
       share that converges; `censored`, `_low`, `_high`: the share that never does;
     - `seeds`: finished members.
     """
+    ds = standard(ds)
     counted = finished(ds)
     out = xr.Dataset({"seeds": counted.sum("seed")})
     out["seeds"].attrs = {"units": "1", "long_name": "finished members"}

@@ -92,5 +92,5 @@ def certificate_picture(ds: xr.Dataset) -> Figure:
     student, teacher = (
         TwoLayer(member[a].values, member[W].values, sigma) for a, W in (("a", "W"), ("teacher_a", "teacher_W"))
     )
-    decay = float(final_decay(ds).sel(seed=member["seed"].item()).values.flat[0])
+    decay = float(final_decay(member).item())
     return profile_picture(profile(student, teacher, weight_decay=decay))
