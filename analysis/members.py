@@ -166,13 +166,18 @@ def select(ds: xr.Dataset, at: dict[str, object]) -> xr.Dataset:
 
 
 def only_axes(
-    ds: xr.Dataset, x: str, y: str, at: dict[str, object] | None = None, over: str | None = None
+    ds: xr.Dataset, x: str, y: str | None, at: dict[str, object] | None = None, over: str | None = None
 ) -> xr.Dataset:
-    """The dataset with no axes but `x`, `y` and perhaps `over`; any other at the value that `at` gives.
+    """The dataset with no axes but `x`, perhaps `y`, and perhaps `over`; any other at the value that `at` gives.
 
-    **Raises:** `ValueError` for an axis or a value that is not there, one axis named twice, and an axis left open.
+    An axis of one value needs none.
+
+    **Raises:** `ValueError` for an axis or a value that is not there, one axis named twice, an axis left open, and
+    `over` without `y`.
     """
-    named = {"x": x, "y": y} | ({} if over is None else {"over": over})
+    if y is None and over is not None:
+        raise ValueError(f"over: got {over!r} without y; small multiples are maps over x and y")
+    named = {name: axis for name, axis in (("x", x), ("y", y), ("over", over)) if axis is not None}
     for name, axis in named.items():
         require_axis(ds, name, axis)
     for name in ("y", "over"):
@@ -181,6 +186,9 @@ def only_axes(
     ds = select(ds, at or {})
     for axis in axes(ds):
         if axis not in named.values():
+            if ds.sizes[axis] == 1:
+                ds = ds.isel({axis: 0})
+                continue
             values = ds[axis].values.tolist()
             raise ValueError(f"at: the axis {axis!r} is open; choose one of its values {values}")
     return ds
