@@ -54,11 +54,12 @@ def certificates(ds: xr.Dataset, weight_decay: float | None = None) -> xr.Datase
         for name in ("a", "W", "teacher_a", "teacher_W")
     ]
     used = decay.transpose(*dims).values
-    found = _many(sigma, *flat, used.reshape(-1)[done])
+    found = _many(sigma, *flat, used.reshape(-1)[done]) if done.any() else None
     data = {}
     for name, long_name in _SAYS.items():
         values = np.full(done.size, np.nan)
-        values[done] = getattr(found, name)
+        if found is not None:
+            values[done] = getattr(found, name)
         data[name] = (dims, values.reshape(used.shape), {"units": "1", "long_name": long_name})
     data["weight_decay_used"] = (dims, used, {"units": "1", "long_name": "λ of the certificate"})
     made = xr.Dataset(data, coords={name: ds[name] for name in dims if name in ds.coords})

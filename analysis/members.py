@@ -9,7 +9,6 @@ import xarray as xr
 from ensemble import PROBES, STATUS, Study, TwoLayer
 from ensemble.study import Cell
 
-
 _INNER = ("record", "stage", "neuron", "teacher_neuron", "input")
 _WHOLE = {"status": STATUS["not_run"], "stop_step": -1, "stage_end_step": -1}
 """Whole numbers of a member, and what they are where there is none."""

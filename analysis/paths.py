@@ -60,8 +60,17 @@ def neuron_paths(ds: xr.Dataset) -> Paths:
 
 
 def vanished(paths: Paths) -> np.ndarray:
-    """Which neurons have no mass left at the end: less than 1e-3 of the largest teacher mass, as in the probe `active`."""
+    """Which neurons have no mass left at the end: below 1e-3 of the largest teacher mass, as in the probe `active`."""
     return np.linalg.norm(paths.end, axis=1) < 1e-3 * np.linalg.norm(paths.teacher, axis=1).max()
+
+
+def in_view(stars: np.ndarray, plane: Plane) -> list[int]:
+    """Teacher neurons to draw in a plane: its two first, then others whose projection is no point.
+
+    A teacher that is seen end on would stand on the neurons that vanished, and say nothing.
+    """
+    pair, lengths = [plane.first, plane.second], np.linalg.norm(stars, axis=1)
+    return pair + [j for j in range(len(stars)) if j not in pair and lengths[j] > 0.1 * lengths.max()]
 
 
 def planes(teacher_W: np.ndarray) -> list[Plane]:

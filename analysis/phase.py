@@ -152,7 +152,9 @@ def boundaries(
     """`boundary` for every value of a third axis, `over`: a dataset with dimensions (over, x); errors are the same."""
     require_axis(ds, "over", over)
     parts = [boundary(ds, x, y, measure, value, (at or {}) | {over: label}) for label in ds[over].values.tolist()]
-    return xr.concat(parts, ds[over].variable.to_base_variable(), combine_attrs="override").assign_coords({over: ds[over]})
+    return xr.concat(parts, ds[over].variable.to_base_variable(), combine_attrs="override").assign_coords(
+        {over: ds[over]}
+    )
 
 
 def _order(x: str, y: str | None, over: str | None) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ import tomli_w
 from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from . import protocols
-from .axes import RESERVED, Axis, Scalar, as_table, axis_table, set_field
+from .axes import Axis, Scalar, as_table, axis_table, reserved, set_field
 from .draws import Space, full_space
 from .errors import StudyError, StudyWarning, messages, suggestion
 from .probes import CERTIFICATE, MEMBER_PROBES, PROBES
@@ -330,10 +330,11 @@ class Study(Spec):
                     "relu, abs, relu_even, abs_centred or linear; leave these probes out"
                 )
         for name in self.axes:
-            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or name in RESERVED:
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or reserved(name):
                 raise ValueError(
                     f"axes.{name}: an axis needs a name of letters, digits and _ that is no dimension or "
-                    "variable of the dataset and no argument of xarray's `sel`; rename it and say its `field`"
+                    "variable of the dataset or of a result and no argument of xarray's `sel`; rename it and say its "
+                    f"`field`: axes.{name}_axis = {{field = \"…\", values = […]}}"
                 )
         for point in self.points:
             if not isinstance(self.records, tuple) and self.member_cap(point.cell) < 1:

@@ -24,8 +24,8 @@ def trajectory_picture(ds: xr.Dataset, measure: str, along: str | None = None, *
     """Medians and 10–90% bands over seeds of a probe at every record, and where stages end.
 
     **Arguments:** a dataset with one open axis at most, `along`: a curve for each of its values, in one panel up to
-    five, else in one each. Of a probe of every teacher neuron the largest is drawn. `look`: size in inches, axes to draw
-    on, texts.
+    five, else in one each. Of a probe of every teacher neuron the largest is drawn. `look`: size in inches, axes to
+    draw on, texts.
 
     **Raises:** `ValueError` where no history was recorded, or another axis is open.
     """
@@ -57,7 +57,7 @@ def trajectory_picture(ds: xr.Dataset, measure: str, along: str | None = None, *
             ax.set_ylim(0.7 * float(positive.min()), 1.4 * float(positive.max()))
 
     title = f"{attributes['long_name']}\nmedian and 10–90% of {_seeds(ds)} seeds"
-    labels = "descent steps (log scale)", units_label(measure, attributes["units"])
+    labels = "descent steps (log\u00a0scale)", units_label(measure, attributes["units"])
     return _drawn(_curves(bands, along), draw, prepare, title, labels, look)
 
 
@@ -85,7 +85,7 @@ def survival_picture(result: xr.Dataset, along: str | None = None, **look: Unpac
     counted = result["seeds"].values
     seeds = f"{counted.max()}" if counted.min() == counted.max() else f"{counted.min()}–{counted.max()}"
     title = f"{result.attrs['event']}\nKaplan–Meier, {result.attrs['level']:.0%} intervals, {seeds} seeds"
-    labels = "descent steps (log scale)", "share not converged"
+    labels = "descent steps (log\u00a0scale)", "share not converged"
     return _drawn(_curves(result, along), draw, prepare, title, labels, look)
 
 
@@ -126,7 +126,7 @@ def angle_picture(ds: xr.Dataset, along: str | None = None, **look: Unpack[Look]
         ax.set_ylim(0, 1.05 * highest or 1.0)
 
     title = f"final angles of {ds.sizes['neuron']} neurons, {_seeds(ds)} seeds"
-    labels = "angle to the nearest teacher neuron (rad, log scale)", "share of mass"
+    labels = "angle to the nearest teacher neuron (rad,\u00a0log\u00a0scale)", "share of mass"
     return _drawn(curves, draw, prepare, title, labels, look)
 
 
@@ -243,7 +243,7 @@ def _legend(page: Sheet, curves: list[_Curve]) -> None:
         return
     handles = [Line2D([], [], color=curve.colour, linewidth=1.2) for curve in curves]
     short = [curve.label.partition(" = ")[2] for curve in curves]
-    page.legend(handles, short, axis_label(along).replace(", log scale)", ")").replace(" (log scale)", ""))
+    page.legend(handles, short, axis_label(along, logarithmic=False))
 
 
 def _log_steps(ax: Axes, first: float, last: float) -> None:

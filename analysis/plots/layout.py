@@ -103,7 +103,7 @@ class Sheet:
             text.set_parse_math(False)  # names are a study's own: a "$" in them is a dollar
         width, height = self.figure.get_size_inches()
         for _ in range(2):
-            self.figure.draw_without_rendering()
+            self._lay_out()
             renderer = _renderer(self.figure)
             added = 0.0
             for text, raw, ax in texts:
@@ -113,9 +113,18 @@ class Sheet:
                 added = max(added, 0.0 if upright else more * text.get_fontsize() * 1.25 / 72)
             if self.own and "height" not in self.look:
                 self.figure.set_size_inches(width, height + added)
-        self.figure.draw_without_rendering()
+        if self.measured:
+            self._lay_out()
         for after in self.measured:
             after()
+
+    def _lay_out(self) -> None:
+        """Places the panels: by the layout alone where there is one, which takes half the time of a drawing."""
+        engine = self.figure.get_layout_engine()
+        if engine is None:
+            self.figure.draw_without_rendering()
+        else:
+            engine.execute(self.figure)
 
     def _texts(self) -> Iterator[tuple[Text, Axes | None]]:
         for ax in [*self.panels, *self.bars]:
@@ -156,7 +165,9 @@ def sheet(count: int, look: Look, *, width: float, height: float, columns: int |
     """
     unknown = set(look) - set(Look.__annotations__)
     if unknown:
-        raise TypeError(f"{unknown.pop()}: a picture knows no such argument; it takes {', '.join(Look.__annotations__)}")
+        raise TypeError(
+            f"{unknown.pop()}: a picture knows no such argument; it takes {', '.join(Look.__annotations__)}"
+        )
     ax = look.get("ax")
     if ax is not None and count != 1:
         raise ValueError(f"ax: got one axes for a picture of {count} panels; leave it out, or choose what gives one")

@@ -22,10 +22,10 @@ def phase_picture(
 ) -> Figure:
     """A phase diagram: the share with its boundary and, beside it, the half-width of its intervals.
 
-    **Arguments:** the dataset of `analysis.phase`. With dimensions (y, x) two panels, or the map alone (`panels=1`); with
-    a third dimension before them one map a value of it; with one dimension a curve with its interval. `boundary`: the
-    dataset of `analysis.boundary`, drawn with its band; for small multiples with the third dimension, too; without
-    it, the 50% contour of the shares. `look`: size in inches, axes to draw on, texts.
+    **Arguments:** the dataset of `analysis.phase`. With dimensions (y, x) two panels, or the map alone (`panels=1`);
+    with a third dimension before them one map a value of it; with one dimension a curve with its interval. `boundary`:
+    the dataset of `analysis.boundary`, drawn with its band; for small multiples with the third dimension, too; without
+    it the 50% contour of the shares. `look`: size in inches, axes to draw on, texts.
 
     **Raises:** `ValueError` for a size that is none, and `ax` for several panels.
     """
@@ -97,8 +97,17 @@ def order_picture(result: xr.Dataset, **look: Unpack[Look]) -> Figure:
 def difference_picture(result: xr.Dataset, x: str, y: str | None = None, **look: Unpack[Look]) -> Figure:
     """How shares differ between two studies: the dataset of `analysis.difference`; dots: intervals without 0.
 
-    Over `x` alone a curve with its interval. `look` and errors as `phase_picture`.
+    Over `x` alone a curve with its interval. `look` as `phase_picture`.
+
+    **Raises:** as `phase_picture`, and for an axis that is not there or is left open.
     """
+    open_axes = [str(d) for d in result["difference"].dims]
+    for name, axis in (("x", x), ("y", y)):
+        if axis is not None and axis not in open_axes:
+            raise ValueError(f"{name}: got {axis!r}, which is no axis; the axes are {', '.join(open_axes) or 'none'}")
+    left = [d for d in open_axes if d not in (x, y)]
+    if left:
+        raise ValueError(f"{left[0]}: the axis is open; choose one of its values {result[left[0]].values.tolist()}")
     result = _sorted(result, x, y)
     title = f"difference of shares with {result.attrs['measure']} < {result.attrs['below']:g}"
     if y is None:

@@ -2,19 +2,23 @@
 
 from typing import Any, Unpack
 
+import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from jaxtyping import Array
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ensemble import TwoLayer, duality_gap
+from ensemble.certificate import Certificate
 
 from ..certificate import profile
 from ..decay import final_decay
 from ..families import pattern
 from ..members import cells, one_member
-from ..paths import Paths, Plane, neuron_paths, vanished
+from ..paths import Paths, Plane, in_view, neuron_paths, vanished
 from .curves import profile_picture
 from .layout import COLUMN, PAGE, Look, sheet, width_of
 from .style import said_at
@@ -97,10 +101,8 @@ def _plane(ax: Axes, paths: Paths, plane: Plane) -> None:
         some = ~gone & (across == pale)
         ax.scatter(*end[some].T, s=size[some], c=colour[some], alpha=strength, zorder=3, linewidths=0)
     ax.scatter(*end[gone].T, s=14, facecolor="none", edgecolor="0.35", linewidths=0.6, zorder=5)
-    pair = [plane.first, plane.second]
-    lengths = np.linalg.norm(stars, axis=1)
-    # Another teacher that is seen end on would stand on the neurons that vanished, and say nothing.
-    others = [j for j in range(len(stars)) if j not in pair and lengths[j] > 0.1 * lengths.max()]
+    shown = in_view(stars, plane)
+    pair, others = shown[:2], shown[2:]
     ax.scatter(*stars[pair].T, marker="*", s=60, facecolor="none", edgecolor="black", zorder=4, linewidths=0.8)
     ax.scatter(*stars[others].T, marker="*", s=25, facecolor="none", edgecolor="0.5", zorder=4, linewidths=0.6)
     for neuron in (*pair, *others):
@@ -126,4 +128,9 @@ def certificate_picture(ds: xr.Dataset, **look: Unpack[Look]) -> Figure:
     )
     decay = float(final_decay(member).item())
     drawn = profile(student, teacher, weight_decay=decay)
-    return profile_picture(drawn, float(duality_gap(student, teacher, weight_decay=decay).certificate_max), **look)
+    return profile_picture(drawn, float(_certified(student, teacher, jnp.asarray(decay)).certificate_max), **look)
+
+
+@eqx.filter_jit
+def _certified(student: TwoLayer, teacher: TwoLayer, decay: Array) -> Certificate:
+    return duality_gap(student, teacher, weight_decay=decay)

@@ -58,11 +58,11 @@ def _edges(centres: np.ndarray) -> np.ndarray:
     return np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]])
 
 
-def axis_label(coordinate: xr.DataArray) -> str:
-    """An axis in words, with its units and scale."""
+def axis_label(coordinate: xr.DataArray, logarithmic: bool = True) -> str:
+    """An axis in words, with its units and, where asked for, its scale: what is in brackets stays together."""
     units = coordinate.attrs.get("units", "1")
-    scale = "log scale" if axis_positions(coordinate)[2] else ""
-    inside = ", ".join(part for part in ("" if units == "1" else units, scale) if part)
+    scale = "log\u00a0scale" if logarithmic and axis_positions(coordinate)[2] else ""
+    inside = ",\u00a0".join(part for part in ("" if units == "1" else units, scale) if part)
     return f"{coordinate.attrs.get('long_name', coordinate.name)}{f' ({inside})' if inside else ''}"
 
 

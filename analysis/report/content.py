@@ -13,8 +13,8 @@ from ..alignment import trajectory
 from ..boundary import boundary
 from ..certificate import certificates, certified
 from ..families import families
-from ..members import axes, below, cells, finished, history, probe, require_axis, with_units
-from ..paths import neuron_paths
+from ..members import axes, below, cells, finished, history, probe, require_axis, standard, with_units
+from ..paths import in_view, neuron_paths, vanished
 from ..plots.style import axis_positions
 from ..statistics import quantiles, share
 from ..survival import survival
@@ -32,11 +32,12 @@ def content(ds: xr.Dataset, measure: str, value: float, x: str | None = None, y:
     **Raises:** `ValueError` for a measure or an axis that is not there.
     """
     probe(ds, measure)
+    ds = standard(ds)
     names = axes(ds)
     x, y = _map_axes(ds, x, y)
     study = Study.from_json(ds.attrs["study"])
     toml = study.to_toml()
-    cells_said, survival_steps = _cells(ds, measure, value)
+    cells_said, survival_steps, without = _cells(ds, measure, value)
     return {
         "title": str(ds.attrs["title"]),
         "question": str(ds.attrs.get("question", "")),
@@ -51,6 +52,7 @@ def content(ds: xr.Dataset, measure: str, value: float, x: str | None = None, y:
         "boundary": _boundary(ds, x, y, measure, value),
         "cells": cells_said,
         "survivalSteps": survival_steps,
+        "noFamilies": without,
         "steps": ds["step"].values.tolist() if "step" in ds else [],
         "curves": [name for name in dict.fromkeys(["loss", measure]) if f"{name}_history" in ds],
         "study": toml,
@@ -94,8 +96,8 @@ def _boundary(ds: xr.Dataset, x: str | None, y: str | None, measure: str, value:
     return [[_number(found[name][i]) for name in ("low", "boundary", "high")] for i in range(found.sizes[x])]
 
 
-def _cells(ds: xr.Dataset, measure: str, value: float) -> tuple[list[dict[str, Any]], list[float]]:
-    """(what is said of every cell, the steps of their survival curves)."""
+def _cells(ds: xr.Dataset, measure: str, value: float) -> tuple[list[dict[str, Any]], list[float], str]:
+    """(what is said of every cell, the steps of their survival curves, why there are no families)."""
     names = axes(ds)
     inside = share(below(ds, measure, value), among=finished(ds)).load()
     medians = {
@@ -103,10 +105,11 @@ def _cells(ds: xr.Dataset, measure: str, value: float) -> tuple[list[dict[str, A
     }
     over = {name: trajectory(ds, name).load() for name in dict.fromkeys(["loss", measure]) if _has_history(ds, name)}
     times = survival(ds, measure, below=value).load() if _has_history(ds, measure) else survival(ds).load()
-    detailed = "W" in ds and math.prod(ds.sizes[name] for name in names) <= _MOST_DETAILED
+    few = math.prod(ds.sizes[name] for name in names) <= _MOST_DETAILED
+    detailed = "W" in ds and few
     if detailed:
         ds = ds.load()
-    groups = families(ds, most=_MOST_FAMILIES) if detailed else None
+    groups, without = _grouped(ds) if detailed else (None, _WITHOUT if few else _MANY)
     certified = _certified(ds, detailed)
     counts = {name: (ds["status"] == code).sum("seed").values for name, code in STATUS.items()}
     found = []
@@ -133,10 +136,25 @@ def _cells(ds: xr.Dataset, measure: str, value: float) -> tuple[list[dict[str, A
         if certified is not None:
             one["certified"] = [_number(certified[name][place]) for name in ("share", "low", "high")]
         if groups is not None and one["seeds"]:
-            one["families"] = _families(groups.isel(at), cell.teacher.sigma.symmetry == "ray")
+            mine = groups.isel(at)
+            one["families"] = _families(mine, cell.teacher.sigma.symmetry == "ray")
+            one["rarer"] = [int(mine["others"]), int(mine["families"]) - len(one["families"])]
+        if detailed and one["seeds"]:
             one["neurons"] = _neurons(ds.isel(at))
         found.append(one)
-    return found, np.maximum(times["step"].values, 0.5).tolist()
+    return found, np.maximum(times["step"].values, 0.5).tolist(), without
+
+
+_WITHOUT = "needs stored weights: store_weights = true"
+_MANY = f"left out on the page of more than {_MOST_DETAILED} cells; `python -m analysis families` lists them"
+
+
+def _grouped(ds: xr.Dataset) -> tuple[xr.Dataset | None, str]:
+    """(families of minima, "") or (None, why there are none)."""
+    try:
+        return families(ds, most=_MOST_FAMILIES), ""
+    except ValueError as error:
+        return None, str(error)
 
 
 def _has_history(ds: xr.Dataset, name: str) -> bool:
@@ -187,9 +205,15 @@ def _neurons(ds: xr.Dataset) -> dict[str, Any] | None:
     views = []
     for plane in paths.planes:
         points = {"begin": paths.begin, "end": paths.end, "teacher": paths.teacher}
-        view = {name: [_numbers(row) for row in values @ plane.rows.T] for name, values in points.items()}
-        views.append({"first": plane.first, "second": plane.second, **view})
-    return {"seed": paths.labels["seed"], "sign": paths.sign.astype(int).tolist(), "views": views}
+        seen = {name: values @ plane.rows.T for name, values in points.items()}
+        view = {name: [_numbers(row) for row in values] for name, values in seen.items()}
+        views.append({"first": plane.first, "second": plane.second, "stars": in_view(seen["teacher"], plane), **view})
+    return {
+        "seed": paths.labels["seed"],
+        "sign": paths.sign.astype(int).tolist(),
+        "vanished": vanished(paths).tolist(),
+        "views": views,
+    }
 
 
 def _command(name: str, toml: str) -> str:

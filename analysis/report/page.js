@@ -189,7 +189,7 @@ function drawCell() {
 function drawFamilies(cell) {
   const table = byId("families");
   table.replaceChildren();
-  if (!cell.families) { table.append(element("caption", "needs stored weights: store_weights = true")); return; }
+  if (!cell.families) { table.append(element("caption", said.noFamilies || "no member of this cell is finished")); return; }
   const ray = cell.families.some((f) => f.antiAligned !== null);
   const head = table.createTHead().insertRow();
   ["loss", "members", "share", ...(ray ? ["anti-aligned"] : []), "active", "lowest eigenvalue", "highest", "kind"].forEach(
@@ -200,13 +200,17 @@ function drawFamilies(cell) {
     [text(f.loss), f.count, interval(f.share), ...(ray ? [f.antiAligned] : []), f.active, text(f.lowest), text(f.highest), f.kind]
       .forEach((value) => { row.insertCell().textContent = value; });
   });
+  const [members, rarer] = cell.rarer;
+  if (rarer) table.append(element("caption", `the ${cell.families.length} largest of ${cell.families.length + rarer} families; ${members} members are in the others`));
 }
 
 function drawNeurons(cell, c) {
   const found = cell.neurons, box = byId("neurons"), caption = byId("neuron-caption");
   box.hidden = !found;
   if (!found) { caption.textContent = "needs stored weights and a teacher that spans a plane"; Plotly.purge(box); return; }
-  caption.textContent = `seed ${found.seed}: every neuron |a| w from its start (grey) to its end, in the plane of two teacher neurons (stars)`;
+  const gone = found.vanished.filter(Boolean).length;
+  caption.textContent = `seed ${found.seed}: every neuron |a| w from its start (grey) to its end (red: a < 0), in the plane of two teacher neurons (numbered stars)`
+    + (gone ? `; ${gone} of ${found.vanished.length} have vanished (open circles)` : "");
   const traces = [], more = {margin: {l: 48, r: 8, t: 8, b: 44}};
   found.views.forEach((view, i) => {
     const n = i ? String(i + 1) : "", axes = {xaxis: `x${n}`, yaxis: `y${n}`};
@@ -216,10 +220,15 @@ function drawNeurons(cell, c) {
       {type: "scatter", mode: "lines", x: both(0), y: both(1), line: {color: c.quiet, width: 1}, hoverinfo: "skip", ...axes},
       {type: "scatter", mode: "markers", x: view.begin.map((p) => p[0]), y: view.begin.map((p) => p[1]), marker: {color: c.quiet, size: 4}, hoverinfo: "skip", ...axes},
       {type: "scatter", mode: "markers", x: view.end.map((p) => p[0]), y: view.end.map((p) => p[1]), ...axes,
-        marker: {size: sizes.map((s) => 4 + 10 * s / most), color: found.sign.map((s) => (s < 0 ? "#e4572e" : c.accent)), opacity: 0.8},
+        marker: {
+          size: sizes.map((s, j) => (found.vanished[j] ? 7 : 4 + 10 * s / most)), opacity: 0.8,
+          symbol: found.vanished.map((g) => (g ? "circle-open" : "circle")),
+          color: found.sign.map((s, j) => (found.vanished[j] ? c.ink : s < 0 ? "#e4572e" : c.accent)),
+        },
         text: view.end.map((_, j) => `neuron ${j}`), hovertemplate: "%{text}<extra></extra>"},
-      {type: "scatter", mode: "markers", x: view.teacher.map((p) => p[0]), y: view.teacher.map((p) => p[1]), ...axes,
-        marker: {symbol: "star-open", size: 14, color: c.ink}, text: view.teacher.map((_, j) => `teacher ${j}`), hovertemplate: "%{text}<extra></extra>"},
+      {type: "scatter", mode: "markers+text", x: view.stars.map((j) => view.teacher[j][0]), y: view.stars.map((j) => view.teacher[j][1]), ...axes,
+        marker: {symbol: "star-open", size: view.stars.map((_, k) => (k < 2 ? 14 : 9)), color: view.stars.map((_, k) => (k < 2 ? c.ink : c.quiet))},
+        text: view.stars.map(String), textposition: "top right", cliponaxis: false, hovertemplate: "teacher %{text}<extra></extra>"},
     );
     const left = i * 0.55, right = found.views.length > 1 ? left + 0.45 : 1;
     more[`xaxis${n}`] = {domain: [left, right], title: {text: `along teacher ${view.first}`}, anchor: `y${n}`};

@@ -2,6 +2,8 @@
 
 import html
 import json
+import os
+import re
 from importlib.resources import files
 from pathlib import Path
 
@@ -29,19 +31,22 @@ def page(ds: xr.Dataset, measure: str, value: float, x: str | None = None, y: st
         "content": json.dumps(said, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c"),
         "script": _text("page.js"),
     }
-    text = _text("page.html")
-    for name, part in parts.items():
-        text = text.replace(f"/*{{{name}}}*/", part, 1)
-    return text
+    # In one pass: what a part says is never looked at again, whatever it looks like.
+    return re.sub(r"/\*\{(\w+)\}\*/", lambda found: parts[found[1]], _text("page.html"))
 
 
 def write_page(
     ds: xr.Dataset, path: Path, measure: str, value: float, x: str | None = None, y: str | None = None
 ) -> None:
-    """Writes the page of a dataset; arguments and errors are those of `page`."""
+    """Writes the page of a dataset, which appears when all of it was written; arguments and errors as `page`."""
     text = page(ds, measure, value, x, y)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    begun = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        begun.write_text(text, encoding="utf-8")
+        begun.replace(path)
+    finally:
+        begun.unlink(missing_ok=True)
 
 
 def _text(name: str) -> str:
