@@ -45,8 +45,8 @@ def boundary(
     band, from fixed keys. Cells may have different numbers of finished seeds, or none.
 
     **Returns:** over `x`: `boundary` with `low`, `high` (percentiles of the resamples), in the units of y;
-    `band_width`, the band's width, and `slope`, β: both in units of y, or of log₁₀ y where attribute `scale` is `log`; `seeds`: members
-    counted. A boundary beyond the grid is −∞ or +∞, and so is an end of the band beyond it.
+    `band_width`, the band's width, and `slope`, β: both in units of y, or of log₁₀ y where attribute `scale` is `log`;
+    `seeds`: members counted. A boundary beyond the grid is −∞ or +∞, and so is an end of the band beyond it.
 
     **Raises:** `ValueError` for a measure, an axis or a value that is not there, an axis left open, a y that is no
     number, and a dataset with one seed: a band needs more.

@@ -100,7 +100,7 @@ def angle_picture(ds: xr.Dataset, along: str | None = None, **look: Unpack[Look]
     missing = [name for name in ("angle", "mass") if name not in ds]
     if missing:
         raise ValueError(
-            f"probes: got a dataset without {' and '.join(missing)}, which the picture of angles needs and no study "
+            f"probes: got {' and '.join(map(repr, missing))} in no variable, which the picture of angles needs and no study "
             'measures by itself; run it with `probes = ["loss", "max_angle", "angle", "mass"]`'
         )
     ds = standard(ds)

@@ -21,6 +21,8 @@ COLUMN, PAGE = 3.4, 6.8
 """Widths of a paper's column and of its text, in inches."""
 WIDTHS = {"column": COLUMN, "page": PAGE}
 _WIDEST = 40.0
+LINE = 0.14
+"""Inches that a line of text takes."""
 
 
 class Look(TypedDict, total=False):
@@ -65,21 +67,23 @@ class Sheet:
 
     def legend(self, handles: list[Any], labels: list[str], title: str = "") -> None:
         """Below the panels in as many columns as fit; beside the axes where they are the caller's own."""
+        columns = len(handles)
         if not handles:
             return
         more: dict[str, Any] = {"title": title or None, "title_fontsize": 7}
         if not self.own:
             self.panels[0].legend(handles, labels, loc="upper left", bbox_to_anchor=(1.02, 1.0), **more)
             return
-        for columns in range(len(handles), 0, -1):
+        while True:
             made = self.figure.legend(handles, labels, loc="outside lower center", ncols=columns, **more)
             if columns == 1 or made.get_window_extent(_renderer(self.figure)).width <= 0.98 * self.figure.bbox.width:
                 break
             made.remove()
+            columns -= 1
         if "height" not in self.look:
             rows = -(-len(handles) // columns) + bool(title)
             width, height = self.figure.get_size_inches()
-            self.figure.set_size_inches(width, height + 0.15 * rows)
+            self.figure.set_size_inches(width, height + LINE * rows)
 
     def labels(self, xlabel: str, ylabel: str) -> None:
         """Labels of the one panel, or of a whole grid of panels with the same axes."""
@@ -110,7 +114,7 @@ class Sheet:
                 upright = text.get_rotation() == 90.0
                 text.set_text(_wrapped(text, raw, self._room(ax, upright), upright, renderer))
                 more = text.get_text().count("\n") - raw.count("\n")
-                added = max(added, 0.0 if upright else more * text.get_fontsize() * 1.25 / 72)
+                added = max(added, 0.0 if upright else more * LINE)
             if self.own and "height" not in self.look:
                 self.figure.set_size_inches(width, height + added)
         if self.measured:

@@ -88,7 +88,7 @@ def order_picture(result: xr.Dataset, **look: Unpack[Look]) -> Figure:
     label = units_label(result.attrs["measure"], result.attrs["measure_units"])
     if y is None:
         return _curve(result, "value", x, f"{title}\n95% intervals", label, look, logarithmic=wide)
-    style = {"norm": LogNorm(finite.min(), finite.max())} if wide else {}
+    style: dict[str, Any] = {"norm": LogNorm(finite.min(), finite.max())} if wide else {}
     if over:
         return _multiples(values, x, y, over[0], title, label, look, cmap="viridis", **style)
     return _one(values, x, y, title, label, look, cmap="viridis", **style)
@@ -116,7 +116,7 @@ def difference_picture(result: xr.Dataset, x: str, y: str | None = None, **look:
     sure = ((result["low"] > 0) | (result["high"] < 0)).transpose(y, x).values
     rows, columns = np.nonzero(sure)
     centres = axis_positions(values[x])[0][columns], axis_positions(values[y])[0][rows]
-    style = {"vmin": -1.0, "vmax": 1.0, "cmap": "RdBu"}
+    style: dict[str, Any] = {"vmin": -1.0, "vmax": 1.0, "cmap": "RdBu"}
     return _one(values, x, y, f"{title} (dot: interval without 0)", "second minus first", look, dots=centres, **style)
 
 
@@ -211,7 +211,7 @@ def _multiples(
             style = {"vmin": np.nanmin(values), "vmax": np.nanmax(values)} | style
         for i, ax in enumerate(page.panels):
             one = values.isel({over: i})
-            mesh = _draw_map(ax, one, x, y, **style)
+            _draw_map(ax, one, x, y, **style)
             place = {over: values[over].values[i]}
             own = None if boundary is None else boundary.sel(place)
             if counts:
@@ -221,7 +221,7 @@ def _multiples(
             ax.set_title(said_at({over: values[over].values[i].item()}))
             ax.set_xlabel("")
         page.labels(axis_label(values[x]), axis_label(values[y]))
-        page.bars.append(page.figure.colorbar(mesh, ax=page.panels, label=label, aspect=30).ax)
+        page.bars.append(page.figure.colorbar(page.panels[0].collections[0], ax=page.panels, label=label, aspect=30).ax)
         if count > 1:
             page.title(title)
         else:

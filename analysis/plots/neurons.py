@@ -106,7 +106,7 @@ def _plane(ax: Axes, paths: Paths, plane: Plane) -> None:
     ax.scatter(*stars[pair].T, marker="*", s=60, facecolor="none", edgecolor="black", zorder=4, linewidths=0.8)
     ax.scatter(*stars[others].T, marker="*", s=25, facecolor="none", edgecolor="0.5", zorder=4, linewidths=0.6)
     for neuron in (*pair, *others):
-        small = {"size": 7} if neuron in pair else {"size": 5.5, "color": "0.4"}
+        small: dict[str, Any] = {"size": 7} if neuron in pair else {"size": 5.5, "color": "0.4"}
         ax.annotate(str(neuron), stars[neuron], textcoords="offset points", xytext=(6, 4), zorder=6, **small)
     ax.axhline(0, color="0.85", linewidth=0.5, zorder=0)
     ax.axvline(0, color="0.85", linewidth=0.5, zorder=0)

@@ -72,11 +72,12 @@ function drawMap() {
       const place = (v) => Math.min(high, Math.max(low, typeof v === "number" ? onAxis(y, v) : infinite[v] ?? NaN));
       const known = said.boundary.map((b) => (typeof b[1] === "number" ? onAxis(y, b[1]) : null));
       const open = said.boundary.map((b) => b[0] !== b[2]);
-      traces.push({
+      // White behind black: seen on dark cells, too.
+      for (const [colour, more] of [["#fff", 2], ["#000", 0]]) traces.push({
         type: "scatter", mode: "lines+markers", x: x.positions, y: known, hoverinfo: "skip",
-        line: {color: "#000", width: 2}, marker: {color: "#fff", size: 7, line: {color: "#000", width: 1.5}},
+        line: {color: colour, width: 2 + more}, marker: {color: "#fff", size: 7, line: {color: "#000", width: 1.5}},
         error_y: {
-          type: "data", symmetric: false, color: "#000", thickness: 1.5, width: 4,
+          type: "data", symmetric: false, color: colour, thickness: 1.5 + more, width: 4,
           array: known.map((v, i) => (v !== null && open[i] ? place(said.boundary[i][2]) - v : 0)),
           arrayminus: known.map((v, i) => (v !== null && open[i] ? v - place(said.boundary[i][0]) : 0)),
         },
