@@ -100,8 +100,8 @@ def angle_picture(ds: xr.Dataset, along: str | None = None, **look: Unpack[Look]
     missing = [name for name in ("angle", "mass") if name not in ds]
     if missing:
         raise ValueError(
-            f"probes: got {' and '.join(map(repr, missing))} in no variable, which the picture of angles needs and no study "
-            'measures by itself; run it with `probes = ["loss", "max_angle", "angle", "mass"]`'
+            f"measure: got {missing[0]!r}, which this dataset does not hold; the picture of angles needs two probes "
+            'that no study measures by itself: run it with `probes = ["loss", "max_angle", "angle", "mass"]`'
         )
     ds = standard(ds)
     along = open_axis(ds, along)

@@ -86,14 +86,14 @@ class Sheet:
             self.figure.set_size_inches(width, height + LINE * rows)
 
     def labels(self, xlabel: str, ylabel: str) -> None:
-        """Labels of the one panel, or of a whole grid of panels with the same axes."""
+        """Labels of the one panel, or of a grid of panels with the same axes: what stands upright once for all."""
         xlabel, ylabel = self.look.get("xlabel", xlabel), self.look.get("ylabel", ylabel)
+        for ax in self.panels:
+            ax.set_xlabel(xlabel)
         if len(self.panels) == 1:
-            self.panels[0].set(xlabel=xlabel, ylabel=ylabel)
-            return
-        size = STYLE["axes.labelsize"]
-        self.figure.supxlabel(xlabel, size=size)
-        self.figure.supylabel(ylabel, size=size)
+            self.panels[0].set_ylabel(ylabel)
+        else:
+            self.figure.supylabel(ylabel, size=STYLE["axes.labelsize"])
 
     def finish(self) -> None:
         """Sets the caller's labels and breaks every text that would leave its room."""

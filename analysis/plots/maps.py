@@ -219,7 +219,6 @@ def _multiples(
             if own is not None:
                 _draw_boundary(ax, own, one, x, y)
             ax.set_title(said_at({over: values[over].values[i].item()}))
-            ax.set_xlabel("")
         page.labels(axis_label(values[x]), axis_label(values[y]))
         page.bars.append(page.figure.colorbar(page.panels[0].collections[0], ax=page.panels, label=label, aspect=30).ax)
         if count > 1:
