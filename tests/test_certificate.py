@@ -9,6 +9,7 @@ import analysis
 import analysis.certificate as certificate
 import ensemble as ens
 from analysis.certificate import correlation
+from analysis.members import applied_decay
 from tests.studies import small
 
 _compiled = eqx.filter_jit(analysis.duality_gap)
@@ -114,11 +115,11 @@ def test_without_decay_the_gap_is_the_loss():
     assert float(strong.gap) == pytest.approx(0.0, abs=1e-13) and float(strong.certificate_max) < 1.0
 
 
-def test_final_decay_is_that_of_the_last_step():
+def test_applied_decay_is_that_of_the_last_step():
     ds = ens.run(small())
     # 0.05 halved in epochs of 20 steps, three of them: the last step is in the third.
     expected = np.broadcast_to(np.array([0.0, 0.0125])[:, None, None], ds["status"].shape)
-    np.testing.assert_array_equal(analysis.final_decay(ds), expected)
+    np.testing.assert_array_equal(applied_decay(ds), expected)
     # The risk that the run measured is the one that the certificate has, at that λ.
     np.testing.assert_allclose(analysis.certificates(ds)["risk"], ds["risk"], atol=1e-14)
 
