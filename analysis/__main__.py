@@ -1,7 +1,6 @@
 """gd-atlas: run studies of feature learning, look at what they found, and refine it.
 
-These are the commands of the simulator, which `python -m ensemble` has alone, and of the analysis. `gd-atlas` is
-`python -m analysis`.
+These are the commands of the simulator, which `python -m ensemble` has alone, and of the analysis.
 """
 
 import typer
@@ -12,11 +11,6 @@ from .commands import app as analyses
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 app.registered_commands = [*simulator.registered_commands, *analyses.registered_commands]
-
-
-def main() -> None:
-    """The command `gd-atlas`."""
-    app(prog_name="gd-atlas")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
 from pathlib import Path
 from typing import Annotated
 
+import jax
 import pandas as pd
 import typer
 
@@ -166,11 +167,10 @@ def show(study: StudyFile, seeds: Seeds = None, at: At = None, as_json: Json = F
     if not tell(frame, [Column("points", "points"), Column("values", "values", folds=True)], form, facts, console):
         return
     for group in groups(resolved):
-        shape = group.shape
-        say(
-            f"program: m = {shape.width}, m* = {shape.teacher_neurons}, rows of {shape.inputs} coordinates, "
-            f"{shape.activation.name}, {len(group.cells)} cells"
-        )
+        for pool in group.pools:
+            leaves = jax.tree_util.tree_leaves_with_path(pool.like.moving.model)
+            arrays = ", ".join(f"{jax.tree_util.keystr(path).lstrip('.')} {leaf.shape}" for path, leaf in leaves)
+            say(f"program: {pool.program.update.kind} on {arrays}; {len(group.cells)} cells")
     say(_size_line(resolved))
 
 

@@ -70,7 +70,7 @@ def with_history(ds: xr.Dataset, values: np.ndarray, stop: int = 60) -> xr.Datas
     return one
 
 
-def test_convergence_time_is_the_first_record_from_which_it_stays(ds):
+def test_time_below_is_the_first_record_from_which_it_stays(ds):
     steps = ds["step"].values
     records = len(steps)
     values = np.ones((4, records))
@@ -78,18 +78,18 @@ def test_convergence_time_is_the_first_record_from_which_it_stays(ds):
     values[1, 5] = 0.01  # below once, but not for good
     values[2, :] = 0.01
     values[3, records - 1] = 0.02  # exactly at the tolerance, at the end
-    result = analysis.convergence_time(with_history(ds, values), "max_angle", 0.02).isel(weight_decay=0, separation=0)
+    result = analysis.time_below(with_history(ds, values), "max_angle", 0.02).isel(weight_decay=0, separation=0)
     assert result["by"].values.tolist() == [steps[5], np.inf, 0.0, 60.0]
     assert result["after"].values.tolist() == [steps[4], 60.0, 0.0, steps[-2]]
-    assert result["converged"].values.tolist() == [True, False, True, True]
+    assert result["below"].values.tolist() == [True, False, True, True]
 
 
-def test_convergence_time_in_lazy_datasets(ds, tmp_path):
+def test_time_below_in_lazy_datasets(ds, tmp_path):
     ds.to_netcdf(tmp_path / "x.nc")
     with xr.open_dataset(tmp_path / "x.nc", chunks={}) as lazy:
         for measure, below in (("loss", 0.3), ("recovery_error", 0.8)):
-            ours = analysis.convergence_time(lazy, measure, below)
-            xr.testing.assert_identical(ours.load(), analysis.convergence_time(ds, measure, below))
+            ours = analysis.time_below(lazy, measure, below)
+            xr.testing.assert_identical(ours.load(), analysis.time_below(ds, measure, below))
 
 
 def test_stopping_time_is_infinite_without_a_rule(ds):
@@ -152,7 +152,7 @@ def test_summary_has_every_statistic_with_seeds_and_intervals(ds):
         assert bool((result[f"{name}_low"] <= result[name]).all()) and bool(
             (result[name] <= result[f"{name}_high"]).all()
         )
-    censored = np.isinf(analysis.convergence_time(ds, "loss", 0.3)["by"]).mean("seed")
+    censored = np.isinf(analysis.time_below(ds, "loss", 0.3)["by"]).mean("seed")
     np.testing.assert_allclose(result["censored"], censored)
 
 
@@ -161,7 +161,7 @@ def test_alignment_over_records_and_stages(ds):
     assert over["value"].dims == ("weight_decay", "separation", "record", "quantile")
     at_end = analysis.by_stage(ds, "mean_angle", (0.5,)).sel(stage="local")
     np.testing.assert_array_equal(at_end["value"], over["value"].isel(record=-1))
-    share = analysis.recovered(ds, angle=np.pi)["share"]
+    share = analysis.recovered(ds, below=np.pi)["share"]
     np.testing.assert_array_equal(share, 1.0)
 
 
@@ -173,8 +173,8 @@ def test_alignment_over_records_and_stages(ds):
         (lambda d: analysis.phase(d, "separation", "separation", "loss", 1), "take different ones"),
         (lambda d: analysis.phase(d.expand_dims(z=[1, 2]), "separation", "weight_decay", "loss", 1), "'z' is open"),
         (lambda d: analysis.phase(d, "separation", "weight_decay", "loss", 1, {"q": 1}), "at: got the axis 'q'"),
-        (lambda d: analysis.convergence_time(d.drop_vars("loss_history"), "loss", 1), "no history was recorded"),
-        (lambda d: analysis.convergence_time(d, "loss", 0.0), "tolerance must be positive"),
+        (lambda d: analysis.time_below(d.drop_vars("loss_history"), "loss", 1), "no history was recorded"),
+        (lambda d: analysis.time_below(d, "loss", 0.0), "tolerance must be positive"),
         (lambda d: analysis.minima(d, relative=0.0), "both must be positive"),
     ],
 )

@@ -4,6 +4,8 @@ import importlib.metadata
 import io
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from typer.testing import CliRunner
 import analysis.__main__
 import ensemble as ens
 import ensemble.__main__
+import gd_atlas
 from ensemble.console import in_options, texts_at, values_of
 from ensemble.launch import Report
 from ensemble.progress import ProgressShow
@@ -35,17 +38,28 @@ def test_one_console_script_has_the_commands_of_both_sides():
     (name, target), *others = scripts.items()
     assert name == "gd-atlas" and not others
     main = importlib.metadata.EntryPoint(name, target, "console_scripts").load()
-    assert main is analysis.__main__.main
+    assert main is gd_atlas.main
     simulator, both = commands_of(ensemble.__main__.app), commands_of(analysis.__main__.app)
     assert simulator == {"run", "status", "collect", "reproduce", "show"}
     assert simulator < both and {"refine", "phase", "summary", "report"} <= both
 
 
 def test_the_script_names_itself(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["anything", "summary"])
-    with pytest.raises(SystemExit) as ended:
-        analysis.__main__.main()
-    assert ended.value.code == 2 and "Usage: gd-atlas summary" in capsys.readouterr().err
+    for command in ("summary", "run"):  # one of each side
+        monkeypatch.setattr("sys.argv", ["anything", command])
+        with pytest.raises(SystemExit) as ended:
+            gd_atlas.main()
+        assert ended.value.code == 2 and f"Usage: gd-atlas {command}" in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", ["anything", "sumary"])
+    with pytest.raises(SystemExit):
+        gd_atlas.main()
+    assert "Did you mean 'summary'?" in capsys.readouterr().err
+
+
+def test_a_run_does_not_wait_for_libraries_of_pictures():
+    said = "import sys, gd_atlas; print(sorted({'matplotlib', 'plotly', 'analysis'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
 
 
 @pytest.fixture(scope="module")

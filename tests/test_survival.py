@@ -76,7 +76,7 @@ def test_log_rank_keeps_its_level():
 
 def test_survival_of_a_dataset(ds):
     result = analysis.survival(ds, "loss", below=0.3)
-    times = analysis.convergence_time(ds, "loss", 0.3)["by"]
+    times = analysis.time_below(ds, "loss", 0.3)["by"]
     steps = xr.DataArray(ds["step"].values.astype(float), dims="step")
     at_records = (times > steps).mean("seed")
     np.testing.assert_allclose(result["survival"].transpose(*at_records.dims), at_records)

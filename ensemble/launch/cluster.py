@@ -22,8 +22,8 @@ from distributed.security import Security
 
 from ..engine import Work, granted_cores
 from ..store import STATUS, Box, RunDirectory, StoreError, Survey, adopt_file, open_dataset, provenance, write_shard
-from ..study import Study
-from .local import run_box
+from ..study import Study, provided, texts_of
+from .local import kernels_of, refuse_another_engine, run_box
 from .report import Report
 from .session import Session, opened
 from .signals import stop_on_signal
@@ -34,6 +34,15 @@ _TASKS_A_WORKER = 2
 """Submitted at a time: one that runs and one that waits, so that no worker idles and memory is bounded."""
 _MOST_DEATHS = 10
 """Workers that may die over one shard before the run gives up."""
+
+
+class Task(NamedTuple):
+    """What a worker has to know to compute any shard."""
+
+    study: str
+    parts: tuple[tuple[str, str], ...]
+    """(digest, text) of the files of the user's own parts, for workers that do not see them."""
+    engine: str
 
 
 class Done(NamedTuple):
@@ -122,10 +131,12 @@ def run_on_cluster(
     without a cluster, goes on from the shards that are stored. Members in flight are not kept: a shard that is
     interrupted begins anew.
     """
+    kernels = kernels_of(study, engine)
     with opened(Path(out), study, overwrite, say) as (directory, found):
+        refuse_another_engine(directory, kernels)
         if len(found.stored) < len(directory.boxes):
             with stop_on_signal() as stopped:
-                _ClusterRun(directory, found, client, on_progress, stopped).run()
+                _ClusterRun(directory, found, client, on_progress, stopped, engine).run()
             if stopped.is_set():
                 raise KeyboardInterrupt
     return open_dataset(Path(out))
@@ -139,8 +150,9 @@ class _ClusterRun:
         client: Client,
         on_progress: Callable[[Report], None],
         stopped: threading.Event,
+        engine: str,
     ):
-        self.directory, self.client, self.stopped = directory, client, stopped
+        self.directory, self.client, self.stopped, self.engine = directory, client, stopped, engine
         self.session = Session(directory, found, on_progress, provenance(directory.study))
         self.left = list(self.session.missing)[::-1]
         self.deaths: dict[int, int] = {}
@@ -148,7 +160,7 @@ class _ClusterRun:
 
     def run(self) -> None:
         state = "failed"
-        study = self.directory.study.text
+        task = Task(self.directory.study.text, texts_of(self.directory.study.parts), self.engine)
         token = self.directory.path / f".shared.{uuid.uuid4().hex}"
         token.touch()
         running: dict[Future, int] = {}
@@ -159,7 +171,7 @@ class _ClusterRun:
                     box = self.directory.boxes[number].runs()
                     future = self.client.submit(
                         compute_shard,
-                        study,
+                        task,
                         box,
                         number,
                         str(token.resolve()),
@@ -229,14 +241,14 @@ class _ClusterRun:
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def compute_shard(study: str, runs: list, number: int, token: str) -> Done:
+def compute_shard(task: Task, runs: list, number: int, token: str) -> Done:
     """Computes a shard on a worker, one at a time a process: each has all of the worker's cores or its accelerator.
 
     It is written beside `token` where the worker sees that file, else returned.
     """
     with _ONE_AT_A_TIME:
-        parsed = _study(study)
-        results, work = run_box(parsed, Box.from_runs(runs))
+        parsed = _study(task)
+        results, work = run_box(parsed, Box.from_runs(runs), task.engine)
         facts = provenance(parsed) | {"engine": ", ".join(sorted(work.kernels))}
         ended = tuple(np.bincount(results.status, minlength=len(STATUS)).tolist())
         if os.path.exists(token):
@@ -248,5 +260,6 @@ def compute_shard(study: str, runs: list, number: int, token: str) -> Done:
 
 
 @functools.lru_cache(maxsize=8)
-def _study(text: str) -> Study:
-    return Study.from_json(text)
+def _study(task: Task) -> Study:
+    with provided(dict(task.parts)):
+        return Study.from_json(task.study)

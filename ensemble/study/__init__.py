@@ -3,6 +3,7 @@
 from .axes import Axis, Scalar
 from .cells import Cell, Point
 from .errors import StudyError, StudyWarning
+from .sources import provided, texts_of
 from .study import Study
 
-__all__ = ["Axis", "Cell", "Point", "Scalar", "Study", "StudyError", "StudyWarning"]
+__all__ = ["Axis", "Cell", "Point", "Scalar", "Study", "StudyError", "StudyWarning", "provided", "texts_of"]

@@ -1,8 +1,10 @@
 """Files of a user's own parts: imported before a study is read, known by the digest of their text."""
 
+import contextlib
 import importlib.util
 import sys
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,27 @@ class PartSource(Spec):
     folder: str = ""
     """Where that is; no part of a study's identity."""
     digest: str = ""
+
+
+_provided: dict[str, str] = {}
+"""Texts of files that are not here, by digest."""
+
+
+@contextlib.contextmanager
+def provided(texts: Mapping[str, str]) -> Iterator[None]:
+    """Inside it, a file of parts that is not on this machine may be one of these texts, by digest."""
+    _provided.update(texts)
+    try:
+        yield
+    finally:
+        for name in texts:
+            _provided.pop(name, None)
+
+
+def texts_of(sources: Iterable[PartSource]) -> tuple[tuple[str, str], ...]:
+    """(digest, text) of the files of a study's own parts."""
+    files = [(source.digest, Path(source.folder) / source.file) for source in sources]
+    return tuple((known, path.read_text(encoding="utf-8")) for known, path in files if path.is_file())
 
 
 def load(entries: Any, folder: Path) -> list[dict[str, Any]]:
@@ -54,6 +77,11 @@ def _load_one(entry: Any, folder: Path) -> dict[str, Any]:
             _import(path.resolve(), text)
             home = path.resolve().parents[len(Path(source.file).parts) - 1]
             return {"file": source.file, "folder": str(home), "digest": digest(text)}
+    if source.digest in _provided:
+        path = Path(tempfile.mkdtemp(prefix="gd-atlas-parts-")) / Path(source.file).name
+        path.write_text(_provided[source.digest], encoding="utf-8")
+        _import(path, _provided[source.digest])
+        return source.model_dump()
     looked = ", ".join(str(path.resolve()) for path in places)
     raise StudyError(f"parts: got {source.file!r}, which is not there; it was looked for at {looked}")
 
