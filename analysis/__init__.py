@@ -21,6 +21,7 @@ from .plots import (
     overlap_picture,
     phase_picture,
     profile_picture,
+    save,
     survival_picture,
     trajectory_picture,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "rates",
     "recovered",
     "reference_optimum",
+    "save",
     "scaling",
     "share",
     "spurious",
