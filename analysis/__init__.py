@@ -20,6 +20,7 @@ from .plots import (
     overlap_picture,
     phase_picture,
     profile_picture,
+    save,
     survival_picture,
     trajectory_picture,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "recovered",
     "reference_optimum",
     "refine",
+    "save",
     "scaling",
     "share",
     "spurious",

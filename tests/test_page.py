@@ -79,6 +79,7 @@ def test_what_is_left_out_of_families_is_said(ds, monkeypatch):
 
 def test_seeds_with_teachers_of_their_own_have_no_families_and_the_page_says_why():
     teacher = {"kind": "random_separated", "activation": "abs_centred", "neurons": 2, "inputs": 4}
+    teacher |= {"rank": 2, "separation": 0.3}
     said = content(ens.run(small(teacher=teacher, axes={})), "loss", 0.02)
     assert "families" not in said["cells"][0] and "teachers differ in masses or angles" in said["noFamilies"]
     assert said["cells"][0]["neurons"]["views"]

@@ -333,7 +333,7 @@ class Study(Spec):
                 raise ValueError(
                     f"axes.{name}: an axis needs a name of letters, digits and _ that is no dimension or "
                     "variable of the dataset or of a result and no argument of xarray's `sel`; rename it and say its "
-                    f"`field`: axes.{name}_axis = {{field = \"…\", values = […]}}"
+                    f'`field`: axes.{name}_axis = {{field = "…", values = […]}}'
                 )
         for point in self.points:
             if not isinstance(self.records, tuple) and self.member_cap(point.cell) < 1:
