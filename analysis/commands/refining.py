@@ -57,4 +57,4 @@ def refine(
     facts = facts_of(ds, x=x, y=y, measure=measure, below=below, units=found["band_width"].attrs["units"])
     if tell(frame, columns, form, facts, console):
         members = int(found["seeds"].sum())
-        say(f"width of the band: {found['width'].attrs['units']}; {members:,} members; dataset: {out}")
+        say(f"width of the band: {found['band_width'].attrs['units']}; {members:,} members; dataset: {out}")
