@@ -7,7 +7,6 @@ from .alignment import by_stage, recovered, trajectory
 from .boundary import boundary
 from .certificate import certificates, duality_gap, profile
 from .convergence import stopping_time, time_below, time_quantiles
-from .decay import decay_history, final_decay
 from .families import families
 from .hessian import hessian_eigenvalues
 from .members import below, finished
@@ -21,6 +20,7 @@ from .plots import (
     overlap_picture,
     phase_picture,
     profile_picture,
+    save,
     survival_picture,
     trajectory_picture,
 )
@@ -39,12 +39,10 @@ __all__ = [
     "boundary",
     "by_stage",
     "certificates",
-    "decay_history",
     "difference",
     "difference_picture",
     "duality_gap",
     "families",
-    "final_decay",
     "finished",
     "hessian_eigenvalues",
     "log_rank",
@@ -64,6 +62,7 @@ __all__ = [
     "recovered",
     "reference_optimum",
     "refine",
+    "save",
     "scaling",
     "share",
     "spurious",

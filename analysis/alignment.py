@@ -3,7 +3,7 @@
 import xarray as xr
 
 from .members import below as is_below
-from .members import finished, history, probe
+from .members import finished, history, probe, standard
 from .statistics import quantiles, share
 
 
@@ -23,4 +23,5 @@ def trajectory(ds: xr.Dataset, measure: str, q: tuple[float, ...] = (0.1, 0.5, 0
 def by_stage(ds: xr.Dataset, measure: str, q: tuple[float, ...] = (0.1, 0.5, 0.9)) -> xr.Dataset:
     """Quantiles over seeds of a probe at the end of every stage; members that never ended it do not count."""
     probe(ds, measure)
+    ds = standard(ds)
     return quantiles(ds[f"{measure}_stage"], q, (ds["stage_end_step"] >= 0) & finished(ds))

@@ -45,9 +45,9 @@ def boundary(
     **Arguments:** two axes, `y` of numbers; any other axis needs a value in `at`. `resamples` of the seeds make the
     band, from fixed keys. Cells may have different numbers of finished seeds, or none.
 
-    **Returns:** over `x`: `boundary` with `low`, `high` (percentiles of the resamples), in the units of y; `width`, the
-    band's width, and `slope`, β: both in units of y, or of log₁₀ y where attribute `scale` is `log`; `seeds`: members
-    counted. A boundary beyond the grid is −∞ or +∞, and so is an end of the band beyond it.
+    **Returns:** over `x`: `boundary` with `low`, `high` (percentiles of the resamples), in the units of y;
+    `band_width`, the band's width, and `slope`, β: both in units of y, or of log₁₀ y where attribute `scale` is `log`;
+    `seeds`: members counted. A boundary beyond the grid is −∞ or +∞, and so is an end of the band beyond it.
 
     **Raises:** `ValueError` for a measure, an axis or a value that is not there, an axis left open, a y that is no
     number, and a dataset with one seed: a band needs more.
@@ -71,7 +71,7 @@ def boundary(
         "boundary": (scale.value(fit["place"]), units, f"{name} at which half of the seeds have {measure} < {below:g}"),
         "low": (scale.value(fit["low"]), units, f"lower end of the boundary's {level:.0%} bootstrap band"),
         "high": (scale.value(fit["high"]), units, f"upper end of the boundary's {level:.0%} bootstrap band"),
-        "width": (_width(fit["low"], fit["high"]), own, "width of the band; 0 where all of it is beyond the grid"),
+        "band_width": (_width(fit["low"], fit["high"]), own, "width of the band; 0 where all of it is beyond the grid"),
         "slope": (fit["slope"], f"1/{own}", "slope β of the logistic curve"),
         "seeds": (counted.sum(axis=(1, 2)), "1", "members counted"),
     }

@@ -16,16 +16,15 @@ from ensemble import ACTIVATIONS, TwoLayer, duality_gap
 from ensemble.probes.certificate import Certificate, correlation, residual
 from ensemble.problem.activations import AbstractActivation
 
-from .decay import final_decay
-from .members import axes, cells, finished, shared_teacher
+from .members import applied_decay, axes, cells, finished, shared_teacher, standard
 
 
 def certificates(ds: xr.Dataset, weight_decay: float | None = None) -> xr.Dataset:
     """The certificate of every finished member whose weights, or whose probes of it, were stored.
 
     **Arguments:** `ds`: a dataset of a study with `store_weights = true`, or with the probes `gap`, `certificate_max`
-    and `risk`; `weight_decay`: λ for all members, by default each member's own at its last step (`final_decay`), which
-    is that of the probes.
+    and `risk`; `weight_decay`: λ for all members, by default each member's own at its last step (`applied_decay`),
+    which is that of the probes.
 
     **Returns:** `gap`, `certificate_max`, `risk`, `bound`, `weight_decay_used` over axes and `seed` (NaN for members
     without a result), and over axes the flag `contradiction`: where all seeds of a cell have one teacher and one λ,
@@ -33,6 +32,7 @@ def certificates(ds: xr.Dataset, weight_decay: float | None = None) -> xr.Datase
 
     **Raises:** `ValueError` where neither was stored, or the activation is not 1-homogeneous.
     """
+    ds = standard(ds)
     probed = {"gap", "certificate_max", "risk"} <= set(ds.data_vars)
     if "W" not in ds and not (probed and weight_decay is None):
         raise ValueError(
@@ -45,7 +45,7 @@ def certificates(ds: xr.Dataset, weight_decay: float | None = None) -> xr.Datase
     if len(names) > 1:
         raise ValueError(f"activation: got an axis over {', '.join(sorted(names))}; select one value of it first")
     sigma = ACTIVATIONS[names.pop()]
-    decay = final_decay(ds) if weight_decay is None else xr.full_like(ds["stop_step"], weight_decay, dtype=float)
+    decay = applied_decay(ds) if weight_decay is None else xr.full_like(ds["stop_step"], weight_decay, dtype=float)
     dims = (*axes(ds), "seed")
     done = finished(ds).transpose(*dims).values.reshape(-1)
     flat = [
@@ -53,11 +53,12 @@ def certificates(ds: xr.Dataset, weight_decay: float | None = None) -> xr.Datase
         for name in ("a", "W", "teacher_a", "teacher_W")
     ]
     used = decay.transpose(*dims).values
-    found = _many(sigma, *flat, used.reshape(-1)[done])
+    found = _many(sigma, *flat, used.reshape(-1)[done]) if done.any() else None
     data = {}
     for name, long_name in _SAYS.items():
         values = np.full(done.size, np.nan)
-        values[done] = getattr(found, name)
+        if found is not None:
+            values[done] = getattr(found, name)
         data[name] = (dims, values.reshape(used.shape), {"units": "1", "long_name": long_name})
     data["weight_decay_used"] = (dims, used, {"units": "1", "long_name": "λ of the certificate"})
     made = xr.Dataset(data, coords={name: ds[name] for name in dims if name in ds.coords})
@@ -80,7 +81,7 @@ def _of_probes(ds: xr.Dataset) -> xr.Dataset:
     for name in made.data_vars:
         made[name].attrs = {"units": "1", "long_name": _SAYS[str(name)]}
     made["bound"] = (made["risk"] - made["gap"]).assign_attrs(units="1", long_name=_SAYS["bound"])
-    made["weight_decay_used"] = final_decay(ds).assign_attrs(units="1", long_name="λ of the certificate")
+    made["weight_decay_used"] = applied_decay(ds).assign_attrs(units="1", long_name="λ of the certificate")
     made["contradiction"] = _contradiction(made, ds)
     made.attrs = {}
     return made.drop_vars("stage", errors="ignore")

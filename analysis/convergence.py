@@ -10,7 +10,7 @@ import xarray as xr
 
 from ensemble import STATUS
 
-from .members import finished, history, largest
+from .members import finished, history, largest, standard
 from .statistics import quantiles
 
 
@@ -26,6 +26,7 @@ def time_below(ds: xr.Dataset, measure: str, below: float) -> xr.Dataset:
     """
     if not below > 0:
         raise ValueError(f"below: got {below}; a tolerance must be positive")
+    ds = standard(ds)
     values = largest(history(ds, measure))
     inside = values <= below
     # Counted from the end: how many last records are all inside.
@@ -60,6 +61,7 @@ def time_below(ds: xr.Dataset, measure: str, below: float) -> xr.Dataset:
 
 def stopping_time(ds: xr.Dataset) -> xr.DataArray:
     """The step at which each member's last stage was ended by its rule; +∞ where none was."""
+    ds = standard(ds)
     time = xr.where(ds["status"] == STATUS["converged"], ds["stop_step"].astype(float), np.inf)
     time.attrs = {"units": "step", "long_name": "step at which the stop rule was met; ∞: never"}
     return time

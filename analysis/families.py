@@ -18,9 +18,8 @@ import xarray as xr
 from ensemble import STATUS, TwoLayer, population_gradient
 from ensemble.problem.activations import AbstractActivation
 
-from .decay import final_decay
 from .hessian import Layers, hessian_eigenvalues
-from .members import axes, cells, finished, probe
+from .members import applied_decay, axes, cells, finished, probe, standard
 from .statistics import wilson
 
 TOLERANCE = 1e-4
@@ -65,25 +64,32 @@ def families(
 
     and over the axes `seeds`, `families`, `others`.
 
-    **Raises:** `ValueError` where weights were not stored, for a tolerance that is not positive, and for an axis over
-    activations.
+    Members of one cell are compared up to their own teachers, which may be turned or permuted against each other: seeds
+    whose teachers differ in more than that (in masses or angles) have no families in common.
+
+    **Raises:** `ValueError` where weights were not stored, for a tolerance that is not positive, and where the teachers
+    of a cell's seeds differ.
     """
     if "W" not in ds:
         raise ValueError("W: families need the weights; run the study with `store_weights = true`")
     if not tolerance > 0:
         raise ValueError(f"tolerance: got {tolerance}; it must be positive")
+    ds = standard(ds)
     names = axes(ds)
     dims = (*names, "seed")
     loss = probe(ds, "loss").transpose(*dims).values
     rank = (ds["grad_norm"] if "grad_norm" in ds else ds["loss"]).transpose(*dims).values
     counted = (finished(ds) & (ds["status"] != STATUS["diverged"])).transpose(*dims).values
     ended = (ds["status"] == STATUS["converged"]).transpose(*dims).values
-    decay = final_decay(ds).transpose(*dims).values
+    decay = applied_decay(ds).transpose(*dims).values
     weights = {name: ds[name].transpose(*dims, ...) for name in ("a", "W", "teacher_a", "teacher_W")}
     found: dict[tuple[int, ...], list[dict]] = {}
     for place, cell in np.ndenumerate(cells(ds)):
         members = np.flatnonzero(counted[place])
         arrays = {name: values[place].values[members] for name, values in weights.items()}
+        _require_one_teacher(
+            arrays, dict(zip(names, (ds[n].values[i] for n, i in zip(names, place, strict=True)), strict=True))
+        )
         layers: Layers = cell.stages.stages[-1].layers
         groups = _groups(arrays, cell.teacher.sigma, loss[place][members], tolerance)
         rows = []
@@ -112,6 +118,31 @@ def pattern(arrays: dict[str, np.ndarray], sigma: AbstractActivation, threshold:
     largest = np.take_along_axis(overlap, np.abs(overlap).argmax(axis=-1)[..., None], -1)[..., 0]
     anti_aligned = active & (largest < 0) & (sigma.symmetry == "ray")
     return Pattern(mass, np.abs(overlap) if sigma.symmetry == "line" else overlap, active, anti_aligned)
+
+
+def _require_one_teacher(arrays: dict[str, np.ndarray], at: dict[str, object]) -> None:
+    """**Raises:** `ValueError` where members have teachers of different masses or angles.
+
+    The numbers by which families are told apart are the same for a turned or permuted teacher: so are the sorted
+    eigenvalues and row sums of its Gram matrix.
+    """
+    a, W = arrays["teacher_a"], arrays["teacher_W"]
+    if len(a) < 2:
+        return
+    scaled = a[..., None] * W
+    gram = scaled @ scaled.swapaxes(-1, -2)
+    numbers = [
+        np.linalg.eigvalsh(gram),
+        *(np.sort(x, axis=-1) for x in (a, (gram**2).sum(axis=-1), (gram**4).sum(axis=-1))),
+    ]
+    for values in numbers:
+        if np.ptp(values, axis=0).max() > 1e-8 * np.abs(values).max():
+            where = ", ".join(f"{name} = {value}" for name, value in at.items())
+            raise ValueError(
+                f"teacher: got seeds whose teachers differ in masses or angles{f' at {where}' if where else ''}, so "
+                "that their minima are no families; use a teacher that all seeds share (orthonormal, separated_pairs, "
+                "equiangular, given), or compare losses with analysis.minima"
+            )
 
 
 class _Groups(NamedTuple):

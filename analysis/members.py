@@ -11,10 +11,46 @@ import xarray as xr
 from ensemble import PROBES, STATUS, Study, TwoLayer
 from ensemble.study import Cell
 
+_INNER = ("record", "stage", "neuron", "teacher_neuron", "input")
+_WHOLE = {"status": STATUS["not_run"], "stop_step": -1, "stage_end_step": -1}
+"""Whole numbers of a member, and what they are where there is none."""
+
+
+def standard(ds: xr.Dataset) -> xr.Dataset:
+    """The dataset in the form that every reduction expects, whatever `sel`, `isel`, `concat` or `where` made of it.
+
+    One seed is a dimension of one, behind the axes; a member that `where` left out is `not_run`; an axis that `concat`
+    made has the units 1 and its own name.
+
+    **Raises:** `ValueError` for what is no dataset of a study, and where members are spread over records, stages or
+    neurons, as `ds.where(ds["step"] > 10)` does.
+    """
+    if "status" not in ds:
+        raise ValueError("status: got a dataset without it; pass one of ensemble.run or ensemble.open_dataset")
+    spread = [dim for dim in ds["status"].dims if dim in _INNER]
+    if spread:
+        raise ValueError(
+            f"status: got members spread over {spread[0]!r}, as `where` does with a condition on it; choose along "
+            f"{spread[0]!r} with isel"
+        )
+    if "seed" not in ds["status"].dims:
+        ds = ds.expand_dims("seed").transpose(*axes(ds), "seed", ...)
+    masked = {
+        name: ds[name].fillna(fill).astype(int).assign_attrs(ds[name].attrs)
+        for name, fill in _WHOLE.items()
+        if name in ds and ds[name].dtype.kind == "f"
+    }
+    bare = {
+        name: ds[name].assign_attrs({"units": "1", "long_name": name} | ds[name].attrs)
+        for name in axes(ds)
+        if not {"units", "long_name"} <= set(ds[name].attrs)
+    }
+    return ds.assign(masked).assign_coords(bare) if masked or bare else ds
+
 
 def finished(ds: xr.Dataset) -> xr.DataArray:
     """Members with a result: converged, at their last step, or diverged."""
-    return ds["status"] >= STATUS["converged"]
+    return standard(ds)["status"] >= STATUS["converged"]
 
 
 def probe(ds: xr.Dataset, name: str) -> xr.DataArray:
@@ -24,10 +60,9 @@ def probe(ds: xr.Dataset, name: str) -> xr.DataArray:
     """
     if name not in ds:
         there = [p for p in PROBES if p in ds]
-        raise ValueError(
-            f"measure: got {name!r}, which this dataset does not hold; it has {', '.join(there)}{like(name, there)}"
-        )
-    return ds[name]
+        way = f'; run the study with `probes = ["{name}", …]` to have it' if name in PROBES else like(name, there)
+        raise ValueError(f"measure: got {name!r}, which this dataset does not hold; it has {', '.join(there)}{way}")
+    return standard(ds)[name]
 
 
 def history(ds: xr.Dataset, name: str) -> xr.DataArray:
@@ -40,7 +75,24 @@ def history(ds: xr.Dataset, name: str) -> xr.DataArray:
         raise ValueError(
             f"measure: got {name!r}, of which no history was recorded; run the study with `records` above 0"
         )
-    return ds[f"{name}_history"]
+    if "record" not in ds[f"{name}_history"].dims:
+        raise ValueError(f"record: got one record of {name!r}; a history needs the dimension: isel(record=[…])")
+    return standard(ds)[f"{name}_history"]
+
+
+def applied_decay(ds: xr.Dataset, *, history: bool = False) -> xr.DataArray:
+    """λ of every member's last step, or with `history` that of the step after each record, which is that of its `risk`.
+
+    **Raises:** `ValueError` for a dataset of before λ was stored, and for a history where there are no records.
+    """
+    name = "applied_decay_history" if history else "applied_decay"
+    if name not in ds:
+        version = ds.attrs.get("schema_version", "unknown")
+        raise ValueError(
+            f"ds: got a dataset without {name} (schema version {version}): it was written before λ was stored, or "
+            "without records; run the study again into another directory"
+        )
+    return standard(ds)[name]
 
 
 def below(ds: xr.Dataset, measure: str, below: float) -> xr.DataArray:
@@ -51,8 +103,8 @@ def below(ds: xr.Dataset, measure: str, below: float) -> xr.DataArray:
     **Raises:** `ValueError` for a measure that is not there, and a threshold that is not positive.
     """
     require_threshold(below)
-    final = probe(ds, measure)
-    inside = final < below
+    ds = standard(ds)
+    inside = probe(ds, measure) < below
     for dim in ("teacher_neuron", "neuron"):
         if dim in inside.dims:
             inside = inside.all(dim)
@@ -98,8 +150,20 @@ def cells(ds: xr.Dataset) -> np.ndarray:
     """The study's cell of every grid point, as an array of objects over the axes.
 
     An axis that was selected away must have left its coordinate, as `ds.sel(axis=value)` does.
+
+    **Raises:** `ValueError` where it did not, and for an axis that the study does not have: `concat` keeps the study of
+    its first dataset alone, which says nothing of the others.
     """
     study = Study.from_json(ds.attrs["study"])
+    for name in axes(ds):
+        if name not in study.axes:
+            raise ValueError(
+                f"axes: got {name!r}, which the dataset's study does not have, so that nobody knows how its members "
+                f"were made; take one of the datasets that were joined, with sel({name}=…)"
+            )
+    for name in study.axes:
+        if name not in ds.coords:
+            raise ValueError(f"axes: got no coordinate {name!r}; select it with sel or isel, and without drop=True")
     known = {tuple(point.labels.values()): point.cell for point in study.points}
     found = np.empty([ds.sizes[name] for name in axes(ds)], object)
     values = {name: np.atleast_1d(ds[name].values).tolist() for name in study.axes}
@@ -121,6 +185,7 @@ def select(ds: xr.Dataset, at: dict[str, object]) -> xr.Dataset:
 
     **Raises:** `ValueError` for an axis or a value that is not there.
     """
+    ds = standard(ds)
     for name, value in at.items():
         if name not in axes(ds):
             there = ", ".join(axes(ds)) or "none"
@@ -134,13 +199,18 @@ def select(ds: xr.Dataset, at: dict[str, object]) -> xr.Dataset:
 
 
 def only_axes(
-    ds: xr.Dataset, x: str, y: str, at: dict[str, object] | None = None, over: str | None = None
+    ds: xr.Dataset, x: str, y: str | None, at: dict[str, object] | None = None, over: str | None = None
 ) -> xr.Dataset:
-    """The dataset with no axes but `x`, `y` and perhaps `over`; any other at the value that `at` gives.
+    """The dataset with no axes but `x`, perhaps `y`, and perhaps `over`; any other at the value that `at` gives.
 
-    **Raises:** `ValueError` for an axis or a value that is not there, one axis named twice, and an axis left open.
+    An axis of one value needs none.
+
+    **Raises:** `ValueError` for an axis or a value that is not there, one axis named twice, an axis left open, and
+    `over` without `y`.
     """
-    named = {"x": x, "y": y} | ({} if over is None else {"over": over})
+    if y is None and over is not None:
+        raise ValueError(f"over: got {over!r} without y; small multiples are maps over x and y")
+    named = {name: axis for name, axis in (("x", x), ("y", y), ("over", over)) if axis is not None}
     for name, axis in named.items():
         require_axis(ds, name, axis)
     for name in ("y", "over"):
@@ -149,6 +219,9 @@ def only_axes(
     ds = select(ds, at or {})
     for axis in axes(ds):
         if axis not in named.values():
+            if ds.sizes[axis] == 1:
+                ds = ds.isel({axis: 0})
+                continue
             values = ds[axis].values.tolist()
             raise ValueError(f"at: the axis {axis!r} is open; choose one of its values {values}")
     return ds
@@ -176,15 +249,17 @@ def one_member(ds: xr.Dataset) -> tuple[xr.Dataset, dict[str, Any]]:
     """
     if "W" not in ds:
         raise ValueError("W: a picture of neurons needs the weights; run the study with `store_weights = true`")
-    if open_axis(ds) is not None:
-        name = open_axis(ds)
+    if "seed" not in ds.coords:
+        raise ValueError("seed: got a member without its label; select it with sel or isel, and without drop=True")
+    ds = standard(ds)
+    name = open_axis(ds)
+    if name is not None:
         raise ValueError(f"at: the axis {name!r} is open; choose one of its values {ds[name].values.tolist()}")
     ds = ds.isel({name: 0 for name in axes(ds)})
-    if "seed" in ds.dims:
-        done = np.flatnonzero(finished(ds).values)
-        if not len(done):
-            raise ValueError("seed: got no finished member in this cell; finish the run first")
-        ds = ds.isel(seed=int(done[0]))
+    done = np.flatnonzero(finished(ds).values)
+    if not len(done):
+        raise ValueError("seed: got no finished member in this cell; finish the run first")
+    ds = ds.isel(seed=int(done[0]))
     names = Study.from_json(ds.attrs["study"]).axes
     # Neurons beyond those of the cell are zeros.
     sizes = {"neuron": "student_neurons", "teacher_neuron": "teacher_neurons"}

@@ -7,7 +7,7 @@ import xarray as xr
 
 from ensemble import STATUS
 
-from .members import axes, finished, probe
+from .members import axes, finished, probe, standard
 from .statistics import share, wilson
 
 RELATIVE, ABSOLUTE = 1e-6, 1e-12
@@ -29,6 +29,7 @@ def minima(ds: xr.Dataset, relative: float = RELATIVE, absolute: float = ABSOLUT
     """
     if not (relative > 0 and absolute > 0):
         raise ValueError(f"tolerance: got relative = {relative}, absolute = {absolute}; both must be positive")
+    ds = standard(ds)
     loss = probe(ds, "loss").transpose(..., "seed")
     counted = (finished(ds) & (ds["status"] != STATUS["diverged"])).transpose(..., "seed").values
     values = loss.values
@@ -93,6 +94,7 @@ _LISTED = ("loss", "spread", "count", "share", "low", "high", "is_global")
 
 def spurious(ds: xr.Dataset, absolute: float = ABSOLUTE) -> xr.Dataset:
     """The share of members that converged to a loss above `absolute`, among the converged, with intervals."""
+    ds = standard(ds)
     return share(probe(ds, "loss") > absolute, among=ds["status"] == STATUS["converged"])
 
 

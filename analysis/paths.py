@@ -59,6 +59,20 @@ def neuron_paths(ds: xr.Dataset) -> Paths:
     return Paths(begin, end, np.sign(a), stars, found, labels)
 
 
+def vanished(paths: Paths) -> np.ndarray:
+    """Which neurons have no mass left at the end: below 1e-3 of the largest teacher mass, as in the probe `active`."""
+    return np.linalg.norm(paths.end, axis=1) < 1e-3 * np.linalg.norm(paths.teacher, axis=1).max()
+
+
+def in_view(stars: np.ndarray, plane: Plane) -> list[int]:
+    """Teacher neurons to draw in a plane: its two first, then others whose projection is no point.
+
+    A teacher that is seen end on would stand on the neurons that vanished, and say nothing.
+    """
+    pair, lengths = [plane.first, plane.second], np.linalg.norm(stars, axis=1)
+    return pair + [j for j in range(len(stars)) if j not in pair and lengths[j] > 0.1 * lengths.max()]
+
+
 def planes(teacher_W: np.ndarray) -> list[Plane]:
     """Up to two planes of pairs of teacher neurons, the closest lines first; no neuron is in both pairs."""
     unit = teacher_W / np.linalg.norm(teacher_W, axis=1, keepdims=True)

@@ -6,7 +6,8 @@ from scipy.stats import binomtest
 
 from ensemble import STATUS
 
-from .members import axes, finished, largest, only_axes, probe
+from .boundary import boundary
+from .members import axes, finished, largest, only_axes, probe, require_axis, standard
 from .members import below as is_below
 from .statistics import LEVEL, paired_difference, quantiles, share
 
@@ -14,19 +15,19 @@ from .statistics import LEVEL, paired_difference, quantiles, share
 def phase(
     ds: xr.Dataset,
     x: str,
-    y: str,
+    y: str | None,
     measure: str,
     below: float,
     at: dict[str, object] | None = None,
     *,
     over: str | None = None,
 ) -> xr.Dataset:
-    """The share of members with `measure` < `below` over the axes `x` and `y`.
+    """The share of members with `measure` < `below` over the axes `x` and `y`, or over `x` alone where `y` is None.
 
-    **Arguments:** a dataset of a study with these axes; any other axis needs a value in `at`, but one may stay open
-    as `over`, for small multiples. A diverged member is not below; an unfinished one does not count.
+    **Arguments:** a dataset of a study with these axes; any other axis of several values needs one in `at`, but one may
+    stay open as `over`, for small multiples. A diverged member is not below; an unfinished one does not count.
 
-    **Returns:** `share`, `low`, `high`, `half_width` (95% Wilson) and `seeds`, with dimensions ([over,] y, x).
+    **Returns:** `share`, `low`, `high`, `half_width` (95% Wilson) and `seeds`, with dimensions ([[over,] y,] x).
 
     **Raises:** `ValueError` for a measure, an axis or a value that is not there, and for an axis left open.
     """
@@ -40,14 +41,14 @@ def phase(
 def order_parameter(
     ds: xr.Dataset,
     x: str,
-    y: str,
+    y: str | None,
     measure: str,
     q: float = 0.5,
     at: dict[str, object] | None = None,
     *,
     over: str | None = None,
 ) -> xr.Dataset:
-    """A quantile over seeds of a probe over the axes `x` and `y`, with its order-statistic interval.
+    """A quantile over seeds of a probe over the axes `x` and `y` (or `x` alone), with its order-statistic interval.
 
     Arguments, errors and dimensions are those of `phase`; a diverged member counts as +∞. A probe of every teacher
     neuron or neuron is taken at the largest of them.
@@ -79,6 +80,7 @@ def difference(ds: xr.Dataset, other: xr.Dataset, measure: str, below: float, le
 
     **Raises:** `ValueError` for a measure that is not there, other axes, and no common cell.
     """
+    ds, other = standard(ds), standard(other)
     if axes(ds) != axes(other):
         raise ValueError(f"other: got the axes {axes(other)}, the first dataset has {axes(ds)}; compare like with like")
     flags = [
@@ -136,15 +138,28 @@ def marginal(ds: xr.Dataset, axis: str, measure: str, below: float) -> xr.Datase
     The interval treats all members of a value of the axis as one sample; it says how well the pooled
     share is known, not how cells differ.
     """
+    ds = standard(ds)
+    require_axis(ds, "axis", axis)
     inside, counted = is_below(ds, measure, below), finished(ds)
     pooled = [*(a for a in axes(ds) if a != axis), "seed"]
     flat = {"member": pooled}
-    inside, counted = (v.stack(flat).drop_vars(["member", *pooled]).rename(member="seed") for v in (inside, counted))
-    return share(inside, among=counted)
+    inside, counted = (v.drop_vars(pooled, errors="ignore").stack(flat, create_index=False) for v in (inside, counted))
+    return share(inside.rename(member="seed"), among=counted.rename(member="seed"))
 
 
-def _order(x: str, y: str, over: str | None) -> tuple[str, ...]:
-    return (y, x) if over is None else (over, y, x)
+def boundaries(
+    ds: xr.Dataset, x: str, y: str, measure: str, below: float, at: dict[str, object] | None = None, *, over: str
+) -> xr.Dataset:
+    """`boundary` for every value of a third axis, `over`: a dataset with dimensions (over, x); errors are the same."""
+    require_axis(ds, "over", over)
+    parts = [boundary(ds, x, y, measure, below, (at or {}) | {over: label}) for label in ds[over].values.tolist()]
+    return xr.concat(parts, ds[over].variable.to_base_variable(), combine_attrs="override").assign_coords(
+        {over: ds[over]}
+    )
+
+
+def _order(x: str, y: str | None, over: str | None) -> tuple[str, ...]:
+    return tuple(name for name in (over, y, x) if name is not None)
 
 
 def _says(ds: xr.Dataset, measure: str) -> dict[str, str]:

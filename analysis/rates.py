@@ -10,7 +10,7 @@ the evidence. Residuals of neighbouring records are alike, so the evidence ranks
 import numpy as np
 import xarray as xr
 
-from .members import finished, history
+from .members import finished, history, standard
 from .statistics import LEVEL, quantiles, share
 
 FEWEST = 4
@@ -38,6 +38,7 @@ def rates(
 
     **Raises:** `ValueError` for a probe without a history, and one of every teacher neuron or neuron.
     """
+    ds = standard(ds)
     values = history(ds, measure)
     extra = [d for d in ("teacher_neuron", "neuron") if d in values.dims]
     if extra:

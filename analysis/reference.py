@@ -20,8 +20,7 @@ from ensemble.probes.certificate import correlation, residual
 from ensemble.problem.models import row_norms
 from ensemble.problem.risks import PopulationRisk
 
-from .decay import decay_history
-from .members import axes, cells, history, shared_teacher
+from .members import applied_decay, axes, cells, history, shared_teacher, standard
 
 _ATOMS = 16
 """Atoms that may be added to those of the teacher."""
@@ -118,9 +117,10 @@ def optimality_gap(ds: xr.Dataset, *, tolerance: float = 1e-10) -> xr.Dataset:
     **Raises:** `ValueError` where the history is missing, a cell's seeds draw their own teachers, or the activation is
     not 1-homogeneous.
     """
+    ds = standard(ds)
     risk = history(ds, "risk")
     dims = (*axes(ds), "seed", "record")
-    decay = decay_history(ds).transpose(*dims)
+    decay = applied_decay(ds, history=True).transpose(*dims)
     least, bound = np.zeros(decay.shape), np.zeros(decay.shape)
     known: dict[tuple, Reference] = {}
     for place, cell in np.ndenumerate(cells(ds)):

@@ -84,7 +84,7 @@ def refine(
 
 def _bands_line(ds: xr.Dataset, x: str, y: str, measure: str, below: float) -> str:
     """How well the boundary is known."""
-    widths = boundary(ds, x, y, measure, below)["width"]
+    widths = boundary(ds, x, y, measure, below)["band_width"]
     open_bands = int(np.isinf(widths).sum())
     known = widths.where(np.isfinite(widths))
     return (

@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 
 from .boundary import expanded_tail
-from .members import axes, finished, history
+from .members import axes, finished, history, standard
 from .reference import optimality_gap
 from .statistics import LEVEL
 
@@ -48,6 +48,7 @@ def scaling(
 
     **Raises:** `ValueError` where a history is missing, or a dataset has one seed; and as `optimality_gap`.
     """
+    ds = standard(ds)
     if "mean_square_angle" not in ds:
         raise ValueError("measure: needs the history of `mean_square_angle`; add it to the study's `probes`")
     square = history(ds, "mean_square_angle")

@@ -30,6 +30,11 @@ def wilson(successes: np.ndarray, trials: np.ndarray, level: float = LEVEL) -> t
     return low, high
 
 
+def over_seeds(values: xr.DataArray) -> xr.DataArray:
+    """The values with a dimension `seed`, of one where one was selected."""
+    return values if "seed" in values.dims else values.expand_dims("seed", -1)
+
+
 def share(condition: xr.DataArray, among: xr.DataArray | None = None, level: float = LEVEL) -> xr.Dataset:
     """The share of seeds for which a condition holds.
 
@@ -38,7 +43,8 @@ def share(condition: xr.DataArray, among: xr.DataArray | None = None, level: flo
     **Returns:** `share`, `low`, `high` (Wilson), `half_width` = (high − low)/2 and `seeds` (how many counted).
     The share is 0/0 = NaN where no member counts; `seeds` is 0 there and the interval is (0, 1).
     """
-    among = xr.ones_like(condition, dtype=bool) if among is None else among
+    condition = over_seeds(condition)
+    among = xr.ones_like(condition, dtype=bool) if among is None else over_seeds(among)
     successes = (condition & among).sum("seed")
     trials = among.sum("seed")
     low, high = xr.apply_ufunc(
@@ -123,7 +129,8 @@ def quantiles(
     **Returns:** `value`, `low`, `high` with a new dimension `quantile`, and `seeds`. `value` is the order
     statistic ⌈qn⌉ itself, never a mean of two, so that it is a value that a member has.
     """
-    among = xr.ones_like(values, dtype=bool) if among is None else among
+    values = over_seeds(values)
+    among = xr.ones_like(values, dtype=bool) if among is None else over_seeds(among)
     grid = np.asarray(q, float)
 
     def reduce(values, among):
@@ -153,6 +160,8 @@ def quantiles(
 
 
 def _order_statistics(values: np.ndarray, among: np.ndarray, q: np.ndarray, level: float):
+    # What counts has no dimension of records: where there are no axes, it has fewer dimensions than the values.
+    values, among = np.broadcast_arrays(values, among)
     n = among.sum(axis=-1)[..., None]
     ordered = np.sort(np.where(among, values, np.inf), axis=-1)
     # A rank 0 lies below all values and a rank n + 1 above: they read −∞ and +∞.

@@ -6,7 +6,7 @@ import xarray as xr
 from ensemble import STATUS
 
 from .convergence import stopping_time, time_below, time_quantiles
-from .members import axes, finished, probe, require_threshold
+from .members import axes, finished, probe, require_threshold, standard
 from .statistics import quantiles, share
 
 QUANTILES = (0.1, 0.5, 0.9)
@@ -29,6 +29,7 @@ def summary(
       have one; `censored`, `_low`, `_high`: the share that has none;
     - `seeds`: finished members.
     """
+    ds = standard(ds)
     counted = finished(ds)
     out = xr.Dataset({"seeds": counted.sum("seed")})
     out["seeds"].attrs = {"units": "1", "long_name": "finished members"}

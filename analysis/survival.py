@@ -21,7 +21,7 @@ from scipy.stats import t as student
 from ensemble import STATUS
 
 from .convergence import stopping_time, time_below
-from .members import finished, require_axis, with_units
+from .members import finished, require_axis, standard, with_units
 from .statistics import LEVEL, wilson
 
 
@@ -45,6 +45,7 @@ def times_of(ds: xr.Dataset, measure: str | None, below: float | None) -> Times:
     """
     if (measure is None) != (below is None):
         raise ValueError(f"below: got measure = {measure!r} with below = {below}; give both, or none for the stop rule")
+    ds = standard(ds)
     counted = finished(ds)
     stop = ds["stop_step"].astype(float)
     if measure is None or below is None:
@@ -91,6 +92,7 @@ def survival(
 
     **Raises:** `ValueError` for a measure that is not there or has no history, and a tolerance that is not positive.
     """
+    ds = standard(ds)
     times = times_of(ds, measure, below)
     horizon = _horizon(ds)
     grid = _grid(ds, times, measure, horizon) if steps is None else np.asarray(steps, float)

@@ -88,8 +88,8 @@ def test_boundary_of_a_dataset(ds):
     changed["loss"].values[1, 2] = 0.0  # only λ = 0.05, Δ = 1.2 is below
     result = analysis.boundary(changed, "weight_decay", "separation", "loss", 0.02)
     assert result["boundary"].dims == ("weight_decay",)
-    assert float(result["boundary"][0]) == np.inf and float(result["width"][0]) == 0.0
-    assert 0.8 < float(result["boundary"][1]) < 1.2 and 0.38 < float(result["width"][1]) <= 0.4
+    assert float(result["boundary"][0]) == np.inf and float(result["band_width"][0]) == 0.0
+    assert 0.8 < float(result["boundary"][1]) < 1.2 and 0.38 < float(result["band_width"][1]) <= 0.4
     assert result["seeds"].values.tolist() == [18, 18] and result.attrs["scale"] == "linear"
     # Members without a result do not count: a cell that was not run says nothing.
     changed["status"].values[1, 2] = ens.STATUS["not_run"]

@@ -9,6 +9,7 @@ import analysis
 import analysis.certificate as certificate
 import ensemble as ens
 from analysis.certificate import correlation
+from analysis.members import applied_decay
 from tests.studies import small
 
 _compiled = eqx.filter_jit(analysis.duality_gap)
@@ -114,13 +115,46 @@ def test_without_decay_the_gap_is_the_loss():
     assert float(strong.gap) == pytest.approx(0.0, abs=1e-13) and float(strong.certificate_max) < 1.0
 
 
-def test_final_decay_is_that_of_the_last_step():
+def test_applied_decay_is_that_of_the_last_step():
     ds = ens.run(small())
     # 0.05 halved in epochs of 20 steps, three of them: the last step is in the third.
     expected = np.broadcast_to(np.array([0.0, 0.0125])[:, None, None], ds["status"].shape)
-    np.testing.assert_array_equal(analysis.final_decay(ds), expected)
+    np.testing.assert_array_equal(applied_decay(ds), expected)
     # The risk that the run measured is the one that the certificate has, at that λ.
     np.testing.assert_allclose(analysis.certificates(ds)["risk"], ds["risk"], atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("rule", "every", "engine"),
+    [
+        ({"loss": 0.25, "check_every": 20}, 20, "xla"),
+        ({"grad_norm": 0.5}, 1, "xla"),
+        ({"grad_norm": 0.5}, 1, "simd"),
+    ],
+)
+def test_a_rule_that_meets_a_halving_schedule_gives_the_certificate_the_decay_of_the_last_step(rule, every, engine):
+    """A rule that holds where λ is halved was looked at with the new λ: that of the member's risk, and of its gap."""
+    schedule = {"kind": "halving", "every": every}
+    stage = {"name": "halving", "weight_decay": 0.05, "weight_decay_schedule": schedule, "steps": 60} | rule
+    protocol = {"kind": "stages", "stages": [stage]}
+    ds = ens.run(small(protocol=protocol, axes={"separation": [0.8]}, records=0), engine=engine)
+    stop = ds["stop_step"].values
+    assert (ds["status"] == ens.STATUS["converged"]).all() and ((stop > 0) & (stop % every == 0)).any()
+    found = analysis.certificates(ds)
+    np.testing.assert_array_equal(found["weight_decay_used"], 0.05 / 2.0 ** (stop // every))
+    np.testing.assert_allclose(found["risk"], ds["risk"], rtol=1e-14)
+    squares = (ds["a"] ** 2).sum("neuron") + (ds["W"] ** 2).sum(("neuron", "input"))
+    np.testing.assert_allclose(2 * (ds["risk"] - ds["loss"]) / squares, found["weight_decay_used"], atol=1e-15)
+
+
+def test_the_decay_of_a_dataset_from_before_it_was_stored_is_refused():
+    ds = ens.run(small(seeds=2, axes={"weight_decay": [0.05]}))
+    old = ds.drop_vars("applied_decay").assign_attrs(schema_version=2)
+    for call in (analysis.certificates, analysis.families, applied_decay):
+        with pytest.raises(ValueError, match=r"without applied_decay \(schema version 2\): .* run the study again"):
+            call(old)
+    with pytest.raises(ValueError, match="without applied_decay_history"):
+        applied_decay(ds.drop_vars("applied_decay_history"), history=True)
 
 
 def test_probes_of_a_run_are_the_certificates_of_its_weights():
@@ -137,7 +171,7 @@ def test_probes_of_a_run_are_the_certificates_of_its_weights():
     np.testing.assert_array_equal(often["gap"], ds["gap"])
     np.testing.assert_array_equal(often["gap_history"].isel(record=-1), ds["gap"])
     assert bool((often["gap_history"] >= 0).all())
-    with pytest.raises(ens.StudyError, match="probes: got gap with activation erf, which is not 1-homogeneous"):
+    with pytest.raises(ens.StudyError, match="probes: got 'gap' with activation erf, which is not 1-homogeneous"):
         study.replace(probes=["gap"], teacher=study.teacher.model_copy(update={"activation": "erf"}))
 
 

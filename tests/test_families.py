@@ -101,6 +101,19 @@ def test_lines_have_no_opposite_end():
     assert not bool(line.anti_aligned[0, 0]) and line.overlap[0, 0, 0] == 1.0
 
 
+def test_teachers_may_be_turned_but_not_differ(ds):
+    one = ds.isel(extra=[0]).load().copy(deep=True)
+    turned = np.linalg.qr(np.random.default_rng(0).standard_normal((8, 8)))[0]
+    for name in ("W", "teacher_W"):
+        one[name].values[0, ::2] = one[name].values[0, ::2] @ turned
+    before, after = (analysis.families(d, eigenvalues=False) for d in (ds.isel(extra=[0]), one))
+    for name in ("count", "loss", "anti_aligned", "seed"):
+        np.testing.assert_array_equal(before[name], after[name])
+    one["teacher_W"].values[0, 3, 0] *= 1.01
+    with pytest.raises(ValueError, match=r"teachers differ in masses or angles at extra = 8.*analysis\.minima"):
+        analysis.families(one, eigenvalues=False)
+
+
 @pytest.mark.parametrize(
     ("call", "match"),
     [

@@ -57,6 +57,34 @@ def test_one_file_without_addresses(ds, tmp_path):
     assert "window.pwned" in text and EVIL not in text
 
 
+def test_texts_that_look_like_the_template_are_texts():
+    # Each would be put in the place of another part, or the part in its place, were parts looked at again.
+    question = "what of /*{content}*/, /*{script}*/ and /*{style}*/?"
+    ds = ens.run(small(seeds=1, axes={}, question=question, name="small"))
+    text = page(ds, "loss", 0.02)
+    said = re.search(r'<script id="content" type="application/json">(.*?)</script>', text, flags=re.S)
+    assert said is not None and json.loads(said[1])["question"] == question
+
+
+def test_what_is_left_out_of_families_is_said(ds, monkeypatch):
+    monkeypatch.setattr("analysis.report.content._MOST_FAMILIES", 1)
+    cells = content(ds, "loss", 0.02)["cells"]
+    for cell in cells:
+        members, rarer = cell["rarer"]
+        assert (
+            len(cell["families"]) == 1 and members == 4 - cell["families"][0]["count"] and (rarer > 0) == (members > 0)
+        )
+    assert any(cell["rarer"][1] for cell in cells)
+
+
+def test_seeds_with_teachers_of_their_own_have_no_families_and_the_page_says_why():
+    teacher = {"kind": "random_separated", "activation": "abs_centred", "neurons": 2, "inputs": 4}
+    teacher |= {"rank": 2, "separation": 0.3}
+    said = content(ens.run(small(teacher=teacher, axes={})), "loss", 0.02)
+    assert "families" not in said["cells"][0] and "teachers differ in masses or angles" in said["noFamilies"]
+    assert said["cells"][0]["neurons"]["views"]
+
+
 def test_bad_input_is_refused(ds):
     with pytest.raises(ValueError, match=r"got 'colour'.*it has loss"):
         page(ds, "colour", 1.0)

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 import analysis
 import ensemble as ens
 from analysis.__main__ import app
-from analysis.paths import neuron_paths, planes
+from analysis.paths import Paths, neuron_paths, planes
 from analysis.plots import save
 from tests.studies import small
 
@@ -77,6 +78,170 @@ def test_texts_fit_into_the_picture(ds):
             assert box.x0 >= -2 and box.x1 <= width + 2 and box.y0 >= -2 and box.y1 <= height + 2, (name, text)
 
 
+LONG = "the_angle_between_paired_teacher_neurons_that_nobody_would_ever_call_so in a study of $very many words"
+
+
+def cut_or_covered(figure) -> list[str]:
+    """Texts that leave the figure, titles and labels that meet one another, and legends that meet a panel."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer, whole = canvas.get_renderer(), figure.bbox
+    shown = [ax for ax in figure.axes if ax.get_visible()]
+    texts = [text for ax in shown for text in (ax.title, ax.xaxis.label, ax.yaxis.label)] + figure.texts
+    boxes = {text.get_text(): text.get_window_extent(renderer) for text in texts if text.get_text()}
+    legends = [legend.get_window_extent(renderer) for legend in figure.legends]
+    found = [
+        f"{t} leaves the page"
+        for t, b in boxes.items()
+        if min(b.x0, b.y0) < -2 or b.x1 > whole.x1 + 2 or b.y1 > whole.y1 + 2
+    ]
+    drawn = [(text.get_text(), text.get_window_extent(renderer)) for text in texts if text.get_text()]
+    for i, (text, box) in enumerate(drawn):
+        found += [f"{text} meets {other}" for other, its in drawn[i + 1 :] if met(box, its)]
+        found += [f"{text} meets a legend" for its in legends if met(box, its)]
+        found += [f"{text} meets a panel" for ax in shown if met(box, ax.get_window_extent(renderer))]
+    return found + [
+        f"a legend meets {ax}" for ax in shown for box in legends if met(box, ax.get_window_extent(renderer))
+    ]
+
+
+def met(box, other) -> bool:
+    """Whether two boxes have more in common than a pixel of rounding."""
+    return min(box.x1, other.x1) - max(box.x0, other.x0) > 1.5 and min(box.y1, other.y1) - max(box.y0, other.y0) > 1.5
+
+
+@pytest.fixture(scope="module")
+def long_named(ds) -> xr.Dataset:
+    """The same with long names of both axes."""
+    return ds.assign_coords(
+        {n: ds[n].assign_attrs(long_name=f"{LONG} {n}", units="rad") for n in ("weight_decay", "separation")}
+    )
+
+
+@pytest.mark.parametrize("width", ["column", "page"])
+def test_nothing_is_cut_or_covered_under_long_names(long_named, width):
+    axes, column = ("weight_decay", "separation"), long_named.isel(weight_decay=1)
+    many = xr.concat(
+        [column.assign_coords(separation=column["separation"] + shift) for shift in (0.0, 0.05)],
+        "separation",
+        data_vars="all",
+    )
+    figures = {
+        "phase": analysis.phase_picture(
+            analysis.phase(long_named, *axes, "loss", 0.02),
+            analysis.boundary(long_named, *axes, "loss", 0.02),
+            width=width,
+        ),
+        "map": analysis.phase_picture(analysis.phase(long_named, *axes, "loss", 0.02), panels=1, width=width),
+        "curve": analysis.order_picture(analysis.order_parameter(column, "separation", None, "loss"), width=width),
+        "curves": analysis.survival_picture(analysis.survival(column, "loss", below=0.3), width=width),
+        "six curves": analysis.survival_picture(analysis.survival(many, "loss", below=0.3), width=width),
+        "neurons": analysis.neuron_picture(column.isel(separation=1), width=width),
+    }
+    assert {name: found for name, figure in figures.items() if (found := cut_or_covered(figure))} == {}
+    assert {figure.get_size_inches()[0] for figure in figures.values()} == {{"column": 3.4, "page": 6.8}[width]}
+    # Six curves have a panel each, three one panel and a legend.
+    assert len(figures["six curves"].axes) == 6 and not figures["six curves"].legends
+    assert len(figures["curves"].axes) == 1 and len(figures["curves"].legends) == 1
+
+
+def test_a_title_that_is_not_broken_would_be_cut(ds):
+    figure = analysis.order_picture(analysis.order_parameter(ds, "weight_decay", "separation", "loss"), title=LONG)
+    assert not cut_or_covered(figure)
+    figure.axes[0].set_title(LONG)
+    assert any("leaves the page" in one for one in cut_or_covered(figure))
+
+
+def test_titles_of_every_measure_fit(ds):
+    column = ds.isel(weight_decay=1)
+    for measure in (name for name in ens.PROBES if f"{name}_history" in ds):
+        assert not cut_or_covered(analysis.trajectory_picture(column, measure)), measure
+
+
+def test_numbers_lie_in_their_cells_over_every_line(ds):
+    axes = ("weight_decay", "separation")
+    figure = analysis.phase_picture(
+        analysis.phase(ds, *axes, "loss", 0.02), analysis.boundary(ds, *axes, "loss", 0.02), panels=1
+    )
+    ax = figure.axes[0]
+    assert len(ax.texts) == 6
+    lines = max(artist.get_zorder() for artist in [*ax.lines, *ax.collections])
+    FigureCanvasAgg(figure).draw()
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert all(text.get_zorder() > lines for text in ax.texts)
+    assert not any(met(a, b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
+    # Where the cells are too small, there are none.
+    forty = analysis.phase(ds, *axes, "loss", 0.02).isel(weight_decay=np.zeros(40, int))
+    forty = forty.assign_coords(weight_decay=np.linspace(0.0, 1.0, 40))
+    assert not analysis.phase_picture(forty, panels=1).axes[0].texts
+
+
+def test_pdf_and_svg_hold_text(ds, tmp_path):
+    figure = analysis.trajectory_picture(ds.isel(weight_decay=1), "loss")
+    for kind in ("pdf", "svg"):
+        save(figure, tmp_path / f"t.{kind}")
+    pdf, svg = (tmp_path / "t.pdf").read_bytes(), (tmp_path / "t.svg").read_text()
+    assert b"/Type3" not in pdf and b"/CIDFontType2" in pdf
+    assert "descent steps" in svg and svg.count("<text") > 5
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["t.pdf", "t.svg"]
+
+
+def test_sizes_texts_and_axes_are_the_caller_s(ds):
+    result = analysis.phase(ds, "weight_decay", "separation", "loss", 0.02)
+    figure = analysis.phase_picture(result, width=5.5, height=2.5, title="a title", xlabel="λ", ylabel="Δ", panels=1)
+    assert tuple(figure.get_size_inches()) == (5.5, 2.5)
+    assert (figure.axes[0].get_title(), figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == (
+        "a title",
+        "λ",
+        "Δ",
+    )
+    own = Figure(figsize=(7, 3), layout="constrained")
+    left, right = own.subplots(1, 2)
+    assert analysis.phase_picture(result, panels=1, ax=left, title="") is own
+    analysis.survival_picture(analysis.survival(ds.isel(weight_decay=1), "loss", below=0.3), ax=right)
+    assert left.get_title() == "" and right.lines and tuple(own.get_size_inches()) == (7.0, 3.0)
+    for wrong, match in (
+        ({"width": "wide"}, "say 'column' or 'page', or inches"),
+        ({"height": 0.0}, "height: got 0.0"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            analysis.phase_picture(result, **wrong)
+    with pytest.raises(ValueError, match="ax: got one axes for a picture of 2 panels"):
+        analysis.phase_picture(result, ax=left)
+    with pytest.raises(TypeError, match="colour: a picture knows no such argument"):
+        analysis.order_picture(analysis.order_parameter(ds, "weight_decay", "separation", "loss"), colour="red")
+
+
+def test_the_certificate_shows_what_is_above_one(ds):
+    member = ds.isel(weight_decay=1, separation=1, seed=0)
+    pairs = (("a", "W"), ("teacher_a", "teacher_W"))
+    student, teacher = (ens.TwoLayer(member[a].values, member[W].values, "abs_centred") for a, W in pairs)
+    for network, said in ((student, "not optimal"), (teacher, "no direction is above 1")):
+        figure = analysis.profile_picture(analysis.profile(network, teacher, weight_decay=0.01))
+        assert said in " ".join(figure.get_suptitle().split())
+        red = figure.axes[1].lines[2].get_ydata()
+        assert np.isfinite(red).any() == (said == "not optimal")
+        assert (
+            figure.axes[1].get_yscale() == "symlog" and figure.axes[1].get_ylim()[1] > 0 > figure.axes[1].get_ylim()[0]
+        )
+
+
+def test_teachers_that_are_seen_end_on_hide_no_vanished_neuron(ds, monkeypatch):
+    # Two pairs of teachers, each across the plane of the other; two of the students' neurons have vanished.
+    teacher = np.eye(4)
+    end = np.array([[0.0] * 4, [0.0] * 4, [0.9, 0, 0, 0], [0, 0.8, 0, 0], [0, 0, 1.0, 0], [0, 0, 0, 0.7]])
+    labels = {"seed": 0}
+    made = Paths(0.1 + 0.0 * end, end, np.ones(6), teacher, planes(teacher), labels)
+    monkeypatch.setattr("analysis.plots.neurons.neuron_paths", lambda _: made)
+    figure = analysis.neuron_picture(ds)
+    assert figure.legends[0].get_texts()[2].get_text() == "vanished (2 of 6)"
+    pairs = [{str(plane.first), str(plane.second)} for plane in made.planes]
+    for ax, pair in zip(figure.axes, pairs, strict=True):
+        assert {text.get_text() for text in ax.texts} == pair and "across the plane" in ax.get_title()
+        gone = [artist.get_offsets() for artist in ax.collections if artist.get_zorder() == 5]
+        assert len(gone) == 1 and len(gone[0]) == 2
+
+
 def test_neurons_go_from_their_draw_to_their_stored_end(ds):
     member = ds.sel(weight_decay=0.05, separation=0.8, seed=[2])
     paths = neuron_paths(member)
@@ -113,6 +278,10 @@ COMMANDS = {
         *("picture neurons", "--at", "separation=0.8", "--at", "weight_decay=0.05", "--seed", "1"),
         *("--out", "{out}/n.svg"),
     ],
+    "cell": [
+        *("picture trajectories", "--measure", "loss", "--at", "separation=0.8", "--at", "weight_decay=0.05"),
+        *("--out", "{out}/c.pdf"),
+    ],
     "order": ["picture order", "--x", "weight_decay", "--y", "separation", "--out", "{out}/o.png"],
 }
 SAYS = {
@@ -123,6 +292,7 @@ SAYS = {
     "scaling": "hold as ζ → 0",
     "trajectories": "picture: ",
     "neurons": "picture: ",
+    "cell": "picture: ",
     "order": "picture: ",
 }
 
@@ -159,6 +329,10 @@ def test_difference_of_two_directories(directory, tmp_path):
         (lambda d: analysis.trajectory_picture(d, "loss", "width"), "along: got 'width'"),
         (lambda d: analysis.neuron_picture(d.isel(weight_decay=0)), "the axis 'separation' is open"),
         (lambda d: analysis.overlap_picture(d.drop_vars("W")), "store_weights = true"),
+        (
+            lambda d: analysis.angle_picture(d.drop_vars("mass").isel(weight_decay=0)),
+            r'got \'mass\'.*run it with `probes = \["loss", "max_angle", "angle", "mass"\]`',
+        ),
         (lambda d: analysis.angle_picture(d.drop_vars("angle").isel(weight_decay=0)), "got 'angle'"),
         (
             lambda d: analysis.overlap_picture(

@@ -5,6 +5,7 @@ import pytest
 
 import analysis
 import ensemble as ens
+from analysis.members import applied_decay
 from analysis.scaling import exponents
 from tests.studies import small
 
@@ -54,14 +55,14 @@ def test_optimality_gap_of_records(ds):
     np.testing.assert_allclose(
         (found["zeta"] + found["reference"]).transpose(*ds["risk_history"].dims), ds["risk_history"], atol=1e-15
     )
-    np.testing.assert_array_equal(analysis.decay_history(ds).isel(record=-1), analysis.final_decay(ds))
+    np.testing.assert_array_equal(applied_decay(ds, history=True).isel(record=-1), applied_decay(ds))
 
 
 def test_decay_history_of_a_protocol_of_stages():
     # R_λ − L = (λ/2)(‖a‖² + ‖W‖²): with the right λ the norms follow, at the start those of the draw.
     protocol = {"kind": "zhou_ge", "weight_decay": 0.05, "epochs": 3, "epoch_steps": 20}
     staged = ens.run(small(seeds=2, protocol=protocol, axes={"weight_decay": [0.02, 0.05]}, records=30))
-    decay = analysis.decay_history(staged)
+    decay = applied_decay(staged, history=True)
     assert np.unique(decay.sel(weight_decay=0.05)).size >= 4  # the early step's own, and three epochs
     squares = 2 * (staged["risk_history"] - staged["loss_history"]) / decay
     for label in (0.02, 0.05):

@@ -2,18 +2,17 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, cast
 
 import typer
 import xarray as xr
-from matplotlib.figure import Figure
 
 from ensemble import open_dataset
 from ensemble.console import Command, texts_at, values_of
 
 from ..members import axes, like, select
-from ..plots import save
-from ..writing import replace
+from ..plots import Look
+from ..plots.layout import WIDTHS, width_of
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -22,12 +21,26 @@ Measure = Annotated[str, typer.Option(help="probe, such as max_angle or loss")]
 Below = Annotated[float, typer.Option(help="threshold in the probe's units")]
 Picture = Annotated[Path, typer.Option(help="picture to write (.png, .pdf, .svg)")]
 X = Annotated[str, typer.Option(help="axis to the right")]
-Y = Annotated[str, typer.Option(help="axis upwards")]
+Y = Annotated[str | None, typer.Option(help="axis upwards; without it a curve over the axis to the right")]
+Width = Annotated[str | None, typer.Option(metavar="column|page|INCHES", help="width of the picture")]
+Height = Annotated[float | None, typer.Option(help="height of the picture in inches; by default what it needs")]
 
 
-def write_picture(figure: Figure, out: Path, overwrite: bool) -> None:
-    """Writes a picture; **raises** as `analysis.writing.replace`."""
-    replace(out, "picture", lambda temporary: save(figure, temporary), overwrite)
+def look_of(width: str | None, height: float | None) -> Look:
+    """The size of a picture as the options say it.
+
+    **Raises:** `ValueError` for a width that is neither a word for one nor inches.
+    """
+    look = Look()
+    if width is not None:
+        try:
+            look["width"] = float(width)
+        except ValueError:
+            look["width"] = cast(Literal["column", "page"], width)  # another word is refused below
+        width_of(look, WIDTHS["column"])
+    if height is not None:
+        look["height"] = height
+    return look
 
 
 class Analysis(Command):

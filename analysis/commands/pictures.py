@@ -13,35 +13,40 @@ from ensemble.tables import json_rows
 
 from ..console import Column, Form, console, facts_of, label, number, say, say_status, tell
 from ..members import axes, with_units
+from ..phase import boundaries
+from ..plots import save
 from ..plots.neurons import certificate_picture
 from ..writing import MARK, replace, require_free
-from .options import Analysis, Below, Directory, Measure, Picture, X, Y, app, opened, write_picture
+from .options import Analysis, Below, Directory, Height, Measure, Picture, Width, X, Y, app, look_of, opened
 
 
 @app.command(cls=Analysis)
 def phase(
     directory: Directory,
     x: X,
-    y: Y,
     measure: Measure,
     below: Below,
     out: Annotated[Path, typer.Option(help="picture to write (.png, .pdf, .svg); the dataset goes beside it, as .nc")],
+    y: Y = None,
     at: At = None,
     over: Annotated[str | None, typer.Option(help="third axis, for small multiples")] = None,
+    panels: Annotated[int, typer.Option(min=1, max=2, help="1: the map alone, 2: half-widths beside it")] = 2,
+    width: Width = None,
+    height: Height = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
     """Share of members with MEASURE below VALUE over two axes, with its boundary, as a picture and as a dataset."""
     form = Form.of(as_json, as_csv)
+    look = look_of(width, height)
     ds = opened(directory, at)
     numbers = out.with_suffix(".nc")
     for path, kind in ((out, "picture"), (numbers, "numbers")):
         require_free(path, kind, overwrite)
     result = analysis.phase(ds, x, y, measure, below, over=over).load()
-    numeric = ds[y].dtype.kind in "fiu" and ds.sizes[y] > 1 and ds.sizes["seed"] > 1
-    boundary = analysis.boundary(ds, x, y, measure, below) if numeric and over is None else None
-    write_picture(analysis.phase_picture(result, boundary), out, overwrite)
+    boundary = _boundary(ds, x, y, measure, below, over)
+    save(analysis.phase_picture(result, boundary, panels=2 if panels == 2 else 1, **look), out, overwrite=overwrite)
     marked = result.assign_attrs(written_by=f"{MARK} numbers")
     replace(numbers, "numbers", lambda temporary: marked.to_netcdf(temporary, engine="netcdf4"), overwrite)
     if form is not Form.text:
@@ -53,7 +58,7 @@ def phase(
     what = f"{measure} < {with_units(below, ds[measure].attrs['units'])}"
     if not at:
         _say_marginal(analysis.marginal(ds, x, measure, below).load(), x, what)
-    if boundary is not None:
+    if boundary is not None and y is not None and over is None:
         _say_boundary(boundary, x, y, what)
     share = result["share"]
     say(
@@ -61,6 +66,15 @@ def phase(
         f"largest half-width of a 95% interval: {float(result['half_width'].max()):.2f}"
     )
     say(f"picture: {out}\nnumbers: {numbers}")
+
+
+def _boundary(ds: xr.Dataset, x: str, y: str | None, measure: str, below: float, over: str | None) -> xr.Dataset | None:
+    """The boundary, of every small multiple where there are some; None where `y` or the seeds allow none."""
+    if y is None or ds[y].dtype.kind not in "fiu" or ds.sizes[y] < 2 or ds.sizes["seed"] < 2:
+        return None
+    if over is None:
+        return analysis.boundary(ds, x, y, measure, below)
+    return boundaries(ds, x, y, measure, below, over=over)
 
 
 def _say_marginal(pooled: xr.Dataset, axis: str, what: str) -> None:
@@ -90,19 +104,22 @@ def difference(
     measure: Measure,
     below: Below,
     x: X,
-    y: Y,
     out: Picture,
+    y: Y = None,
     at: At = None,
+    width: Width = None,
+    height: Height = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
     """How the share with MEASURE below VALUE differs between two studies, seed by seed."""
     form = Form.of(as_json, as_csv)
+    look = look_of(width, height)
     require_free(out, "picture", overwrite)
     ds = opened(directory, at)
     result = analysis.difference(ds, opened(other, at), measure, below).load()
-    write_picture(analysis.difference_picture(result, x, y), out, overwrite)
+    save(analysis.difference_picture(result, x, y, **look), out, overwrite=overwrite)
     frame = analysis.table(result).rename(columns={"low": "difference_low", "high": "difference_high"})
     columns = [
         Column("pairs", "pairs"),
@@ -134,27 +151,30 @@ def picture(
     along: Annotated[str | None, typer.Option(help="axis with a curve for each of its values")] = None,
     x: Annotated[str | None, typer.Option(help="axis to the right, of `order`")] = None,
     y: Annotated[str | None, typer.Option(help="axis upwards, of `order`")] = None,
+    width: Width = None,
+    height: Height = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Trajectories, angles, order parameters of cells; overlaps, neurons, certificate of one member (--at seed=n)."""
+    look = look_of(width, height)
     require_free(out, "picture", overwrite)
     ds = opened(directory, at)
     match kind:
         case Kind.trajectories:
-            figure = analysis.trajectory_picture(ds, measure, along)
+            figure = analysis.trajectory_picture(ds, measure, along, **look)
         case Kind.angles:
-            figure = analysis.angle_picture(ds, along)
+            figure = analysis.angle_picture(ds, along, **look)
         case Kind.order:
-            if x is None or y is None:
-                raise ValueError(f"x, y: a map needs two axes; the axes are {', '.join(axes(ds)) or 'none'}")
-            figure = analysis.order_picture(analysis.order_parameter(ds, x, y, measure))
+            if x is None:
+                raise ValueError(f"x: a map or curve needs one; the axes are {', '.join(axes(ds)) or 'none'}")
+            figure = analysis.order_picture(analysis.order_parameter(ds, x, y, measure), **look)
         case Kind.overlaps:
-            figure = analysis.overlap_picture(ds)
+            figure = analysis.overlap_picture(ds, **look)
         case Kind.neurons:
-            figure = analysis.neuron_picture(ds)
+            figure = analysis.neuron_picture(ds, **look)
         case Kind.certificate:
-            figure = certificate_picture(ds)
-    write_picture(figure, out, overwrite)
+            figure = certificate_picture(ds, **look)
+    save(figure, out, overwrite=overwrite)
     say(f"picture: {out}")
 
 

@@ -51,10 +51,10 @@ def refine(
     frame = analysis.table(found).rename(columns={"low": "boundary_low", "high": "boundary_high"})
     columns = [
         Column(f"boundary in {y} [95% band]", "boundary", "{:.4g}", True),
-        Column("width", "width", "{:.3g}"),
+        Column("width of the band", "band_width", "{:.3g}"),
         Column("members", "seeds", "{:,}"),
     ]
-    facts = facts_of(ds, x=x, y=y, measure=measure, below=below, units=found["width"].attrs["units"])
+    facts = facts_of(ds, x=x, y=y, measure=measure, below=below, units=found["band_width"].attrs["units"])
     if tell(frame, columns, form, facts, console):
         members = int(found["seeds"].sum())
-        say(f"width: {found['width'].attrs['units']}; {members:,} members; dataset: {out}")
+        say(f"width of the band: {found['band_width'].attrs['units']}; {members:,} members; dataset: {out}")

@@ -16,7 +16,8 @@ from ..certificate import CERTIFIED, certified
 from ..console import Column, Form, console, facts_of, say, say_log_rank, say_status, tell
 from ..members import finished
 from ..minima import ABSOLUTE, RELATIVE, listed
-from .options import Analysis, Below, Directory, Measure, app, opened, write_picture
+from ..plots import save
+from .options import Analysis, Below, Directory, Height, Measure, Width, app, look_of, opened
 
 _ENDS = {"low": "share_low", "high": "share_high"}
 """The ends of a share's interval, where it is not alone in a table."""
@@ -134,16 +135,19 @@ def survival(
     at: At = None,
     along: Annotated[str | None, typer.Option(help="axis to compare cells along, by the log-rank test")] = None,
     out: Annotated[Path | None, typer.Option(help="picture of the curves; needs one open axis at most")] = None,
+    width: Width = None,
+    height: Height = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
     """Times until MEASURE is below, or until the stop rule, as censored data: medians, means, the share without one."""
     form = Form.of(as_json, as_csv)
+    look = look_of(width, height)
     ds = opened(directory, at)
     result = analysis.survival(ds, measure, below=below).load()
     if out is not None:
-        write_picture(analysis.survival_picture(result, along), out, overwrite)
+        save(analysis.survival_picture(result, along, **look), out, overwrite=overwrite)
     tests = None if along is None else analysis.log_rank(ds, along, measure, below=below).load()
     reached = result.attrs["reached"]
     frame = analysis.table(result.drop_dims("step"))

@@ -1,12 +1,18 @@
-"""Pictures, in one style, drawn from datasets and labelled results alone; `save` writes PNG, PDF or SVG."""
+"""Pictures, in one style, drawn from datasets and labelled results alone; `save` writes PNG, PDF or SVG.
+
+Every picture takes `width` ("column", "page" or inches), `height` (inches), `ax` (an axes of one's own, where the
+picture has one panel), `title`, `xlabel` and `ylabel`; see `layout.Look`.
+"""
 
 from .curves import angle_picture, profile_picture, survival_picture, trajectory_picture
+from .layout import Look
 from .maps import difference_picture, order_picture, phase_picture
 from .neurons import neuron_picture, overlap_picture
 from .style import STYLE, save
 
 __all__ = [
     "STYLE",
+    "Look",
     "angle_picture",
     "difference_picture",
     "neuron_picture",

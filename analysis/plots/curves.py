@@ -1,123 +1,254 @@
-"""Curves: trajectories, survival, distributions of angles, certificates along great circles."""
+"""Curves over steps or angles: trajectories, survival, distributions of angles, certificates along great circles."""
 
-import matplotlib as mpl
+from collections.abc import Callable
+from typing import Any, NamedTuple, Unpack
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter
 
 from ..alignment import trajectory
-from ..members import axes, finished, open_axis, probe
-from .style import COLUMN, STYLE, axis_label, colours, panels, said_at, units_label, wrapped
+from ..certificate import CERTIFIED
+from ..members import axes, finished, largest, open_axis, probe, standard
+from .layout import COLUMN, PAGE, Look, Sheet, sheet, width_of
+from .style import axis_label, colours, said_at, units_label
+
+MOST_BANDS = 5
+"""Curves with a band that one panel holds; more of them get a panel each."""
 
 
-def trajectory_picture(ds: xr.Dataset, measure: str, along: str | None = None) -> Figure:
+def trajectory_picture(ds: xr.Dataset, measure: str, along: str | None = None, **look: Unpack[Look]) -> Figure:
     """Medians and 10–90% bands over seeds of a probe at every record, and where stages end.
 
-    **Arguments:** a dataset with one open axis at most, `along`: a curve for each of its values.
+    **Arguments:** a dataset with one open axis at most, `along`: a curve for each of its values, in one panel up to
+    five, else in one each. Of a probe of every teacher neuron the largest is drawn. `look`: size in inches, axes to
+    draw on, texts.
 
     **Raises:** `ValueError` where no history was recorded, or another axis is open.
     """
+    ds = standard(ds)
     along = open_axis(ds, along)
-    bands = trajectory(ds, measure, (0.1, 0.5, 0.9)).load()
-    steps = ds["step"].values
-    with mpl.rc_context(STYLE):
-        figure, (ax,) = panels(1, COLUMN, 2.6)
-        for label, colour, one in _curves(bands, along):
-            values = one["value"].transpose("record", "quantile").values
-            _band(ax, steps, values, colour, label)
-        for name, step in _stage_ends(ds):
-            ax.axvline(step, color="0.6", linewidth=0.6, linestyle=":")
-            ax.annotate(
-                name, (step, 1.0), xycoords=("data", "axes fraction"), rotation=90, size=6, va="top", ha="right"
-            )
+    bands = largest(trajectory(ds, measure, (0.1, 0.5, 0.9))["value"]).load()
+    steps, attributes = ds["step"].values, ds[measure].attrs
+    positive = bands.where(bands > 0)
+    logarithmic = bool((bands > 0).any())
+    ends = _stage_ends(ds)
+
+    def draw(ax: Axes, curve: _Curve) -> None:
+        values = curve.of(bands).transpose("record", "quantile").values
+        ax.fill_between(steps, values[:, 0], values[:, 2], color=curve.colour, alpha=0.18, linewidth=0)
+        ax.plot(steps, values[:, 1], color=curve.colour)
+
+    def prepare(ax: Axes, first: bool) -> None:
+        named = 0.0
+        for name, step in ends:
+            ax.axvline(step, color="0.6", linewidth=0.6, linestyle=":", zorder=0)
+            # Names stand above the frame, where there is room between them on a logarithmic axis.
+            if first and len(ends) <= 6 and step > 1.5 * named:
+                named = step
+                where = {"xy": (step, 1.0), "xycoords": ("data", "axes fraction"), "va": "bottom", "ha": "center"}
+                ax.annotate(name, rotation=90, size=5.5, annotation_clip=False, **where)
         _log_steps(ax, 0.0, float(steps[-1]))
-        if (bands["value"] > 0).any():
+        if logarithmic:
             ax.set_yscale("log")
-        ax.set_xlabel("descent steps (log scale)")
-        attributes = ds[measure].attrs
-        ax.set_ylabel(units_label(measure, attributes["units"]))
-        seeds = int(finished(ds).sum("seed").max())
-        ax.set_title(wrapped(f"{attributes['long_name']}\nmedian and 10–90% of {seeds} seeds", COLUMN))
-        _legend(ax, ds, along)
-    return figure
+            ax.set_ylim(0.7 * float(positive.min()), 1.4 * float(positive.max()))
+
+    title = f"{attributes['long_name']}\nmedian and 10–90% of {_seeds(ds)} seeds"
+    labels = "descent steps (log\u00a0scale)", units_label(measure, attributes["units"])
+    return _drawn(_curves(bands, along), draw, prepare, title, labels, look)
 
 
-def survival_picture(result: xr.Dataset, along: str | None = None) -> Figure:
-    """Survival curves with their 95% intervals: the dataset of `analysis.survival`, with one open axis at most."""
+def survival_picture(result: xr.Dataset, along: str | None = None, **look: Unpack[Look]) -> Figure:
+    """Survival curves with their 95% intervals: the dataset of `analysis.survival`, with one open axis at most.
+
+    Up to five curves in one panel, else one each. `look` as `trajectory_picture`.
+    """
     names = [str(d) for d in result["never"].dims]
     along = _only_open(result, names, along)
-    with mpl.rc_context(STYLE):
-        figure, (ax,) = panels(1, COLUMN, 2.6)
-        for label, colour, one in _curves(result, along):
-            steps = one["step"].values
-            ax.step(steps, one["survival"].values, where="post", color=colour, label=label)
-            ends = one["survival_low"].values, one["survival_high"].values
-            ax.fill_between(steps, *ends, step="post", color=colour, alpha=0.15, linewidth=0)
-        below = np.flatnonzero((result["survival"] < 1).any([*names]).values)
-        first = max(0, below[0] - 1) if len(below) else 0
-        _log_steps(ax, float(result["step"].values[first]), float(result["step"].values[-1]))
+    steps = result["step"].values.astype(float)
+    below = np.flatnonzero((result["survival"] < 1).any(names).values)
+    first = float(steps[max(0, below[0] - 1)]) if len(below) else float(steps[0])
+
+    def draw(ax: Axes, curve: _Curve) -> None:
+        one = curve.of(result)
+        ax.step(steps, one["survival"].values, where="post", color=curve.colour)
+        ends = one["survival_low"].values, one["survival_high"].values
+        ax.fill_between(steps, *ends, step="post", color=curve.colour, alpha=0.15, linewidth=0)
+
+    def prepare(ax: Axes, _: bool) -> None:
+        _log_steps(ax, first, float(steps[-1]))
         ax.set_ylim(-0.02, 1.02)
-        ax.set_xlabel("descent steps (log scale)")
-        ax.set_ylabel(f"share not yet {result.attrs['reached']}")
-        seeds = int(result["seeds"].max())
-        title = f"{result.attrs['event']}\nKaplan–Meier, {result.attrs['level']:.0%} intervals, {seeds} seeds"
-        ax.set_title(wrapped(title, COLUMN))
-        _legend(ax, result, along)
-    return figure
+
+    counted = result["seeds"].values
+    seeds = f"{counted.max()}" if counted.min() == counted.max() else f"{counted.min()}–{counted.max()}"
+    title = f"{result.attrs['event']}\nKaplan–Meier, {result.attrs['level']:.0%} intervals, {seeds} seeds"
+    labels = "descent steps (log\u00a0scale)", f"share not yet {result.attrs['reached']}"
+    return _drawn(_curves(result, along), draw, prepare, title, labels, look)
 
 
-def angle_picture(ds: xr.Dataset, along: str | None = None) -> Figure:
+def angle_picture(ds: xr.Dataset, along: str | None = None, **look: Unpack[Look]) -> Figure:
     """Mass-weighted distributions of final angles of neurons to their nearest teacher neuron, over all seeds.
 
-    **Arguments:** a dataset with the probes `angle` and `mass`, and one open axis at most.
+    **Arguments:** a dataset with the probes `angle` and `mass`, and one open axis at most. `look` as
+    `trajectory_picture`.
+
+    **Raises:** `ValueError` that says how to get the probes where they were not measured, and for a second open axis.
     """
+    missing = [name for name in ("angle", "mass") if name not in ds]
+    if missing:
+        raise ValueError(
+            f"measure: got {missing[0]!r}, which this dataset does not hold; the picture of angles needs two probes "
+            'that no study measures by itself: run it with `probes = ["loss", "max_angle", "angle", "mass"]`'
+        )
+    ds = standard(ds)
     along = open_axis(ds, along)
-    angle, mass = probe(ds, "angle"), probe(ds, "mass")
-    angle, mass = (values.where(finished(ds)).load() for values in (angle, mass))
-    lowest = np.pi / 10
+    values = {name: probe(ds, name).where(finished(ds)).load() for name in ("angle", "mass")}
     edges = np.linspace(-16, np.log10(np.pi), 49)
-    with mpl.rc_context(STYLE):
-        figure, (ax,) = panels(1, COLUMN, 2.6)
-        for label, colour, one in _curves(xr.Dataset({"angle": angle, "mass": mass}), along):
-            weight = np.nan_to_num(one["mass"].values.ravel())
-            at = np.log10(np.maximum(np.nan_to_num(one["angle"].values.ravel()), 1e-16))
-            share, _ = np.histogram(at, edges, weights=weight / max(weight.sum(), 1e-300))
-            ax.stairs(share, 10.0**edges, color=colour, label=label)
-            lowest = min(lowest, 10.0 ** edges[np.argmax(share > 0)])
+    shares = []
+    curves = _curves(xr.Dataset(values), along)
+    for curve in curves:
+        one = curve.of(xr.Dataset(values))
+        weight = np.nan_to_num(one["mass"].values.ravel())
+        at = np.log10(np.maximum(np.nan_to_num(one["angle"].values.ravel()), 1e-16))
+        shares.append(np.histogram(at, edges, weights=weight / max(weight.sum(), 1e-300))[0])
+    begins = [10.0 ** edges[np.argmax(share > 0)] for share in shares if share.any()]
+    highest = max((float(share.max()) for share in shares), default=0.0)
+
+    def draw(ax: Axes, curve: _Curve) -> None:
+        ax.stairs(shares[curve.number], 10.0**edges, color=curve.colour)
+
+    def prepare(ax: Axes, _: bool) -> None:
         ax.set_xscale("log")
-        ax.set_xlim(lowest / 3, np.pi)
-        ax.set_ylim(0, None)
-        ax.set_xlabel("angle to the nearest teacher neuron (rad, log scale)")
-        ax.set_ylabel("share of mass")
-        ax.set_title(f"final angles of {ds.sizes['neuron']} neurons, {int(finished(ds).sum('seed').max())} seeds")
-        _legend(ax, ds, along)
-    return figure
+        ax.set_xlim(min([np.pi / 10, *begins]) / 3, np.pi)
+        ax.set_ylim(0, 1.05 * highest or 1.0)
+
+    title = f"final angles of {ds.sizes['neuron']} neurons, {_seeds(ds)} seeds"
+    labels = "angle to the nearest teacher neuron (rad,\u00a0log\u00a0scale)", "share of mass"
+    return _drawn(curves, draw, prepare, title, labels, look)
 
 
-def profile_picture(profile: xr.DataArray) -> Figure:
-    """The dual certificate along great circles through teacher neurons: the array of `analysis.profile`."""
-    with mpl.rc_context(STYLE):
-        figure, lines = panels(profile.sizes["circle"], COLUMN, 1.5, columns=1)
-        for i, ax in enumerate(lines):
-            one = profile.isel(circle=i)
-            first, second = one["circle"].item().split("–")
-            ax.axhspan(-1, 1, color="0.93", linewidth=0)
-            ax.plot(one["angle"], one, color="black", linewidth=1.0)
-            for name, at, side in ((first, 0.0, "right"), (second, one["second_angle"].item(), "left")):
-                ax.axvline(at, color="tab:blue", linewidth=0.6, linestyle=":")
-                where = {"xy": (at, 1.0), "xycoords": ("data", "axes fraction"), "ha": side, "va": "bottom"}
-                ax.annotate(f"teacher {name}", size=6, **where)
-            ax.set_xlim(-np.pi, np.pi)
-            ax.set_ylabel("η")
-        lines[-1].set_xlabel("angle from the first teacher neuron (rad)")
-        figure.suptitle(f"dual certificate, λ = {profile.attrs['weight_decay']:g}; |η| ≤ 1: optimal", size=8)
-    return figure
+def profile_picture(profile: xr.DataArray, largest: float | None = None, **look: Unpack[Look]) -> Figure:
+    """The dual certificate along great circles through teacher neurons: the array of `analysis.profile`.
+
+    Beside every circle how far |η| is above or below 1, from 1e-8 on logarithmic both ways: at a minimum η touches
+    1 on the teacher neurons, and nothing of it may be above. What is above is red.
+
+    **Arguments:** `largest`: the largest |η| over all directions (`certificate_max`), which decides; without it, that
+    of the circles. `look` as `trajectory_picture`.
+    """
+    count = profile.sizes["circle"]
+    most = float(np.abs(profile).max()) if largest is None else float(largest)
+    optimal = most <= 1.0 + CERTIFIED
+    where = "" if largest is None else " over all directions"
+    said = f"largest |η|{where} = 1 {'+' if most >= 1 else '−'} {abs(most - 1):.2g}"
+    verdict = f"no direction is above 1 by more than {CERTIFIED:g}" if optimal else "not optimal"
+    narrow = width_of(look, COLUMN) < 5.0
+    wide = PAGE if count > 3 else COLUMN
+    columns = 2 if narrow and wide == COLUMN else 4
+    with sheet(2 * count, look, width=wide, height=1.35, columns=columns) as page:
+        for i in range(count):
+            _circle(page.panels[2 * i], page.panels[2 * i + 1], profile.isel(circle=i))
+        for ax in page.panels[max(0, 2 * count - columns) :]:
+            ax.set_xlabel("angle (rad)")
+        page.title(f"dual certificate η, λ = {profile.attrs['weight_decay']:g}: {said}, {verdict}")
+    return page.figure
+
+
+def _circle(left: Axes, right: Axes, one: xr.DataArray) -> None:
+    """One great circle: η, and how far |η| is from 1."""
+    first, second = one["circle"].item().split("–")
+    angle, eta = one["angle"].values, one.values
+    over = np.abs(eta) > 1.0 + CERTIFIED
+    left.axhspan(-1, 1, color="0.93", linewidth=0, zorder=0)
+    left.plot(angle, eta, color="black", linewidth=1.0)
+    left.plot(angle, np.where(over, eta, np.nan), color="tab:red", linewidth=1.6)
+    left.set_ylim(min(-1.15, 1.05 * float(eta.min())), max(1.15, 1.05 * float(eta.max())))
+    left.set_ylabel("η")
+    excess = np.abs(eta) - 1.0
+    right.axhspan(-2.0, 0.0, color="0.93", linewidth=0, zorder=0)
+    right.axhline(0.0, color="0.6", linewidth=0.6, zorder=0.5)
+    right.plot(angle, excess, color="black", linewidth=1.0)
+    right.plot(angle, np.where(over, excess, np.nan), color="tab:red", linewidth=1.6)
+    right.set_yscale("symlog", linthresh=1e-8, linscale=0.4)
+    bound = max(1.0, 2.0 * float(np.abs(excess).max()))
+    right.set_ylim(-bound, bound)
+    right.yaxis.set_major_locator(FixedLocator([-1.0, -1e-4, 0.0, 1e-4, 1.0]))
+    right.yaxis.set_minor_locator(FixedLocator([]))
+    right.set_ylabel("|η| − 1")
+    for ax in (left, right):
+        for name, at, side in ((first, 0.0, "right"), (second, one["second_angle"].item(), "left")):
+            ax.axvline(at, color="tab:blue", linewidth=0.6, linestyle=":", zorder=0.5)
+            place = {"xy": (at, 1.0), "xycoords": ("data", "axes fraction"), "ha": side, "va": "bottom"}
+            ax.annotate(f"teacher {name}" if ax is left else name, size=6, **place)
+        ax.set_xlim(-np.pi, np.pi)
+
+
+class _Curve(NamedTuple):
+    """One value of the axis along which curves are drawn."""
+
+    number: int
+    label: str
+    colour: Any
+    along: xr.DataArray | None
+
+    def of(self, result: Any) -> Any:
+        """The result at this value."""
+        return (result if self.along is None else result.isel({self.along.name: self.number})).squeeze(drop=True)
+
+
+def _curves(result: Any, along: str | None) -> list[_Curve]:
+    if along is None:
+        return [_Curve(0, "", "black", None)]
+    coordinate = result[along]
+    shades = colours(coordinate.size)
+    return [_Curve(i, said_at({along: v}), shades[i], coordinate) for i, v in enumerate(coordinate.values.tolist())]
+
+
+def _drawn(
+    curves: list[_Curve],
+    draw: Callable[[Axes, _Curve], None],
+    prepare: Callable[[Axes, bool], None],
+    title: str,
+    labels: tuple[str, str],
+    look: Look,
+) -> Figure:
+    """Up to five curves in one panel with a legend below it; more in a panel each, on the same scales."""
+    together = len(curves) <= MOST_BANDS or "ax" in look
+    count = 1 if together else len(curves)
+    columns = 1 if together else 3 if width_of(look, PAGE) >= 5.0 else 2
+    default = (COLUMN, 2.6) if together else (PAGE, 1.6)
+    shared = {} if together else {"sharex": True, "sharey": True}
+    with sheet(count, look, width=default[0], height=default[1], columns=columns, **shared) as page:
+        for curve in curves:
+            ax = page.panels[0 if together else curve.number]
+            draw(ax, curve)
+            if not together:
+                ax.set_title(curve.label)
+        for i, ax in enumerate(page.panels):
+            prepare(ax, i == 0 and together)
+            ax.tick_params(labelbottom=True)  # in every row: the last one may have empty places
+        page.labels(*labels)
+        page.title(title, over=page.panels[0].texts if together else [])
+        if together:
+            _legend(page, curves)
+    return page.figure
+
+
+def _legend(page: Sheet, curves: list[_Curve]) -> None:
+    along = curves[0].along
+    if along is None or along.size < 2:
+        return
+    handles = [Line2D([], [], color=curve.colour, linewidth=1.2) for curve in curves]
+    short = [curve.label.partition(" = ")[2] for curve in curves]
+    page.legend(handles, short, axis_label(along, logarithmic=False))
 
 
 def _log_steps(ax: Axes, first: float, last: float) -> None:
     """Steps on a logarithmic axis, with 0 in its place where it is shown."""
+    last = max(last, first + 1.0)
     ax.set_xscale("symlog" if first <= 0 else "log", **({"linthresh": 1.0} if first <= 0 else {}))
     if 0 < first and last < 50 * first:
         ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -126,29 +257,13 @@ def _log_steps(ax: Axes, first: float, last: float) -> None:
     ax.set_xlim(first, last)
 
 
-def _band(ax: Axes, steps: np.ndarray, values: np.ndarray, colour, label: str) -> None:
-    ax.fill_between(steps, values[:, 0], values[:, 2], color=colour, alpha=0.18, linewidth=0)
-    ax.plot(steps, values[:, 1], color=colour, label=label)
-
-
-def _curves(result: xr.Dataset, along: str | None):
-    """(label, colour, dataset) of every curve."""
-    if along is None:
-        return [("", "black", result.squeeze(drop=True))]
-    values = result[along].values.tolist()
-    shades = colours(len(values))
-    return [(said_at({along: v}), shades[i], result.isel({along: i}).squeeze(drop=True)) for i, v in enumerate(values)]
-
-
-def _legend(ax: Axes, ds: xr.Dataset, along: str | None) -> None:
-    if along is None:
-        return
-    handles, labels = ax.get_legend_handles_labels()
-    short = [label.partition(" = ")[2] for label in labels]
-    ax.legend(handles, short, title=axis_label(ds[along]).replace(" (log scale)", ""), title_fontsize=7)
+def _seeds(ds: xr.Dataset) -> int:
+    return int(finished(ds).sum("seed").max())
 
 
 def _only_open(result: xr.Dataset, names: list[str], along: str | None) -> str | None:
+    if along is not None and along not in names:
+        raise ValueError(f"along: got {along!r}, which is no axis; the axes are {', '.join(names) or 'none'}")
     wide = [name for name in names if result.sizes[name] > 1]
     if along is None and len(wide) == 1:
         return wide[0]

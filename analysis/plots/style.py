@@ -1,6 +1,5 @@
-"""One style for every picture, sized for a paper, and how axes are placed and named."""
+"""One style for every picture, how axes are placed and named, and how a figure is written."""
 
-import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,14 +7,10 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..members import is_log_spaced
-from ..writing import marks
-
-COLUMN, TEXT = 3.4, 6.8
-"""Widths of a paper's column and of its text, in inches."""
+from ..writing import marks, replace
 
 STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
@@ -33,7 +28,7 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "pdf.fonttype": 42,
 }
-"""Sized for a paper's text width; `cividis` reads the same with any colour vision."""
+"""Sized for a paper; letters stay letters in PDF (TrueType, no Type 3) and SVG; read when a figure is written, too."""
 
 
 def axis_positions(coordinate: xr.DataArray) -> tuple[np.ndarray, np.ndarray, bool]:
@@ -63,35 +58,17 @@ def _edges(centres: np.ndarray) -> np.ndarray:
     return np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]])
 
 
-def axis_label(coordinate: xr.DataArray) -> str:
+def axis_label(coordinate: xr.DataArray, logarithmic: bool = True) -> str:
+    """An axis in words, with its units and, where asked for, its scale: what is in brackets stays together."""
     units = coordinate.attrs.get("units", "1")
-    scale = "log scale" if axis_positions(coordinate)[2] else ""
-    inside = ", ".join(part for part in ("" if units == "1" else units, scale) if part)
-    text = f"{coordinate.attrs.get('long_name', coordinate.name)}{f' ({inside})' if inside else ''}"
-    return textwrap.fill(text, 44)
-
-
-def wrapped(text: str, width: float) -> str:
-    """A title in lines that fit into so many inches."""
-    return "\n".join(textwrap.fill(line, int(16 * width)) for line in text.splitlines())
+    scale = "log\u00a0scale" if logarithmic and axis_positions(coordinate)[2] else ""
+    inside = ",\u00a0".join(part for part in ("" if units == "1" else units, scale) if part)
+    return f"{coordinate.attrs.get('long_name', coordinate.name)}{f' ({inside})' if inside else ''}"
 
 
 def units_label(long_name: str, units: str) -> str:
     """A name with its units, where it has any."""
     return long_name if units == "1" else f"{long_name} ({units})"
-
-
-def panels(count: int, width: float, height: float, columns: int | None = None) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` panels in rows of `columns` that share nothing but their style."""
-    columns = min(count, columns or count)
-    rows = -(-count // columns)
-    # No figure of pyplot's own: a notebook would show it twice, and nobody would close it.
-    figure = Figure(figsize=(width, height * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False)
-    flat = list(axes.flat)
-    for unused in flat[count:]:
-        unused.set_visible(False)
-    return figure, flat[:count]
 
 
 def colours(count: int) -> list[Any]:
@@ -106,10 +83,22 @@ def said_at(at: Mapping[str, Any]) -> str:
     )
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Writes a figure in the format that the name's ending says."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        figure.savefig(path, metadata=marks(path))
-    except ValueError as error:
-        raise ValueError(f"out: got {path.name!r}: {error}") from None
+def save(figure: Figure, path: Path | str, *, overwrite: bool = False) -> None:
+    """Writes a figure in the format that the name's ending says, in the style of all: in PDF and SVG text stays text.
+
+    The file appears when all of it was written. `overwrite` and errors are those of `analysis.writing.replace`.
+
+    **Raises:** `ValueError` for an ending that is no format, too.
+    """
+    path = Path(path)
+    kind = path.suffix.removeprefix(".").lower()
+    if kind not in figure.canvas.get_supported_filetypes():
+        known = ", ".join(sorted(figure.canvas.get_supported_filetypes()))
+        raise ValueError(f"out: got {path.name!r}, whose ending is no format of a picture; take one of {known}")
+
+    def write(temporary: Path) -> None:
+        # Fonts are chosen when a figure is written, not when it is drawn.
+        with mpl.rc_context(STYLE):
+            figure.savefig(temporary, format=kind, metadata=marks(path))
+
+    replace(path, "picture", write, overwrite)

@@ -13,9 +13,9 @@ from ..alignment import trajectory
 from ..boundary import boundary
 from ..certificate import certificates, certified
 from ..families import families
-from ..members import axes, cells, finished, history, probe, require_axis, with_units
+from ..members import axes, cells, finished, history, probe, require_axis, standard, with_units
 from ..members import below as is_below
-from ..paths import neuron_paths
+from ..paths import in_view, neuron_paths, vanished
 from ..plots.style import axis_positions
 from ..statistics import quantiles, share
 from ..survival import survival
@@ -33,11 +33,12 @@ def content(ds: xr.Dataset, measure: str, below: float, x: str | None = None, y:
     **Raises:** `ValueError` for a measure or an axis that is not there.
     """
     probe(ds, measure)
+    ds = standard(ds)
     names = axes(ds)
     x, y = _map_axes(ds, x, y)
     study = Study.from_json(ds.attrs["study"])
     toml = study.to_toml()
-    cells_said, survival_steps = _cells(ds, measure, below)
+    cells_said, survival_steps, without = _cells(ds, measure, below)
     return {
         "title": str(ds.attrs["title"]),
         "question": str(ds.attrs.get("question", "")),
@@ -53,6 +54,7 @@ def content(ds: xr.Dataset, measure: str, below: float, x: str | None = None, y:
         "cells": cells_said,
         "reached": "below" if _has_history(ds, measure) else "converged",
         "survivalSteps": survival_steps,
+        "noFamilies": without,
         "steps": ds["step"].values.tolist() if "step" in ds else [],
         "curves": [name for name in dict.fromkeys(["loss", measure]) if f"{name}_history" in ds],
         "study": toml,
@@ -96,8 +98,8 @@ def _boundary(ds: xr.Dataset, x: str | None, y: str | None, measure: str, below:
     return [[_number(found[name][i]) for name in ("low", "boundary", "high")] for i in range(found.sizes[x])]
 
 
-def _cells(ds: xr.Dataset, measure: str, below: float) -> tuple[list[dict[str, Any]], list[float]]:
-    """(what is said of every cell, the steps of their survival curves)."""
+def _cells(ds: xr.Dataset, measure: str, below: float) -> tuple[list[dict[str, Any]], list[float], str]:
+    """(what is said of every cell, the steps of their survival curves, why there are no families)."""
     names = axes(ds)
     inside = share(is_below(ds, measure, below), among=finished(ds)).load()
     medians = {
@@ -105,10 +107,11 @@ def _cells(ds: xr.Dataset, measure: str, below: float) -> tuple[list[dict[str, A
     }
     over = {name: trajectory(ds, name).load() for name in dict.fromkeys(["loss", measure]) if _has_history(ds, name)}
     times = survival(ds, measure, below=below).load() if _has_history(ds, measure) else survival(ds).load()
-    detailed = "W" in ds and math.prod(ds.sizes[name] for name in names) <= _MOST_DETAILED
+    few = math.prod(ds.sizes[name] for name in names) <= _MOST_DETAILED
+    detailed = "W" in ds and few
     if detailed:
         ds = ds.load()
-    groups = families(ds, most=_MOST_FAMILIES) if detailed else None
+    groups, without = _grouped(ds) if detailed else (None, _WITHOUT if few else _MANY)
     certified = _certified(ds, detailed)
     counts = {name: (ds["status"] == code).sum("seed").values for name, code in STATUS.items()}
     found = []
@@ -135,10 +138,25 @@ def _cells(ds: xr.Dataset, measure: str, below: float) -> tuple[list[dict[str, A
         if certified is not None:
             one["certified"] = [_number(certified[name][place]) for name in ("share", "low", "high")]
         if groups is not None and one["seeds"]:
-            one["families"] = _families(groups.isel(at), cell.teacher.sigma.symmetry == "ray")
+            mine = groups.isel(at)
+            one["families"] = _families(mine, cell.teacher.sigma.symmetry == "ray")
+            one["rarer"] = [int(mine["others"]), int(mine["families"]) - len(one["families"])]
+        if detailed and one["seeds"]:
             one["neurons"] = _neurons(ds.isel(at))
         found.append(one)
-    return found, np.maximum(times["step"].values, 0.5).tolist()
+    return found, np.maximum(times["step"].values, 0.5).tolist(), without
+
+
+_WITHOUT = "needs stored weights: store_weights = true"
+_MANY = f"left out on the page of more than {_MOST_DETAILED} cells; `gd-atlas families` lists them"
+
+
+def _grouped(ds: xr.Dataset) -> tuple[xr.Dataset | None, str]:
+    """(families of minima, "") or (None, why there are none)."""
+    try:
+        return families(ds, most=_MOST_FAMILIES), ""
+    except ValueError as error:
+        return None, str(error)
 
 
 def _has_history(ds: xr.Dataset, name: str) -> bool:
@@ -189,17 +207,20 @@ def _neurons(ds: xr.Dataset) -> dict[str, Any] | None:
     views = []
     for plane in paths.planes:
         points = {"begin": paths.begin, "end": paths.end, "teacher": paths.teacher}
-        view = {name: [_numbers(row) for row in values @ plane.rows.T] for name, values in points.items()}
-        views.append({"first": plane.first, "second": plane.second, **view})
-    return {"seed": paths.labels["seed"], "sign": paths.sign.astype(int).tolist(), "views": views}
+        seen = {name: values @ plane.rows.T for name, values in points.items()}
+        view = {name: [_numbers(row) for row in values] for name, values in seen.items()}
+        views.append({"first": plane.first, "second": plane.second, "stars": in_view(seen["teacher"], plane), **view})
+    return {
+        "seed": paths.labels["seed"],
+        "sign": paths.sign.astype(int).tolist(),
+        "vanished": vanished(paths).tolist(),
+        "views": views,
+    }
 
 
 def _command(name: str, toml: str) -> str:
     """Shell lines that make the dataset again from nothing but the package."""
-    return (
-        f"cat > {name}.toml <<'GD_ATLAS_STUDY'\n{toml}GD_ATLAS_STUDY\n"
-        f"python -m ensemble run {name}.toml --out data/{name}"
-    )
+    return f"cat > {name}.toml <<'GD_ATLAS_STUDY'\n{toml}GD_ATLAS_STUDY\ngd-atlas run {name}.toml --out data/{name}"
 
 
 def _number(value: Any) -> float | str | None:

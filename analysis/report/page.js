@@ -72,11 +72,12 @@ function drawMap() {
       const place = (v) => Math.min(high, Math.max(low, typeof v === "number" ? onAxis(y, v) : infinite[v] ?? NaN));
       const known = said.boundary.map((b) => (typeof b[1] === "number" ? onAxis(y, b[1]) : null));
       const open = said.boundary.map((b) => b[0] !== b[2]);
-      traces.push({
+      // White behind black: seen on dark cells, too.
+      for (const [colour, more] of [["#fff", 2], ["#000", 0]]) traces.push({
         type: "scatter", mode: "lines+markers", x: x.positions, y: known, hoverinfo: "skip",
-        line: {color: "#000", width: 2}, marker: {color: "#fff", size: 7, line: {color: "#000", width: 1.5}},
+        line: {color: colour, width: 2 + more}, marker: {color: "#fff", size: 7, line: {color: "#000", width: 1.5}},
         error_y: {
-          type: "data", symmetric: false, color: "#000", thickness: 1.5, width: 4,
+          type: "data", symmetric: false, color: colour, thickness: 1.5 + more, width: 4,
           array: known.map((v, i) => (v !== null && open[i] ? place(said.boundary[i][2]) - v : 0)),
           arrayminus: known.map((v, i) => (v !== null && open[i] ? v - place(said.boundary[i][0]) : 0)),
         },
@@ -189,7 +190,7 @@ function drawCell() {
 function drawFamilies(cell) {
   const table = byId("families");
   table.replaceChildren();
-  if (!cell.families) { table.append(element("caption", "needs stored weights: store_weights = true")); return; }
+  if (!cell.families) { table.append(element("caption", said.noFamilies || "no member of this cell is finished")); return; }
   const ray = cell.families.some((f) => f.antiAligned !== null);
   const head = table.createTHead().insertRow();
   ["loss", "members", "share", ...(ray ? ["anti-aligned"] : []), "active", "lowest eigenvalue", "highest", "kind"].forEach(
@@ -200,13 +201,17 @@ function drawFamilies(cell) {
     [text(f.loss), f.count, interval(f.share), ...(ray ? [f.antiAligned] : []), f.active, text(f.lowest), text(f.highest), f.kind]
       .forEach((value) => { row.insertCell().textContent = value; });
   });
+  const [members, rarer] = cell.rarer;
+  if (rarer) table.append(element("caption", `the ${cell.families.length} largest of ${cell.families.length + rarer} families; ${members} members are in the others`));
 }
 
 function drawNeurons(cell, c) {
   const found = cell.neurons, box = byId("neurons"), caption = byId("neuron-caption");
   box.hidden = !found;
   if (!found) { caption.textContent = "needs stored weights and a teacher that spans a plane"; Plotly.purge(box); return; }
-  caption.textContent = `seed ${found.seed}: every neuron |a| w from its start (grey) to its end, in the plane of two teacher neurons (stars)`;
+  const gone = found.vanished.filter(Boolean).length;
+  caption.textContent = `seed ${found.seed}: every neuron |a| w from its start (grey) to its end (red: a < 0), in the plane of two teacher neurons (numbered stars)`
+    + (gone ? `; ${gone} of ${found.vanished.length} have vanished (open circles)` : "");
   const traces = [], more = {margin: {l: 48, r: 8, t: 8, b: 44}};
   found.views.forEach((view, i) => {
     const n = i ? String(i + 1) : "", axes = {xaxis: `x${n}`, yaxis: `y${n}`};
@@ -216,10 +221,15 @@ function drawNeurons(cell, c) {
       {type: "scatter", mode: "lines", x: both(0), y: both(1), line: {color: c.quiet, width: 1}, hoverinfo: "skip", ...axes},
       {type: "scatter", mode: "markers", x: view.begin.map((p) => p[0]), y: view.begin.map((p) => p[1]), marker: {color: c.quiet, size: 4}, hoverinfo: "skip", ...axes},
       {type: "scatter", mode: "markers", x: view.end.map((p) => p[0]), y: view.end.map((p) => p[1]), ...axes,
-        marker: {size: sizes.map((s) => 4 + 10 * s / most), color: found.sign.map((s) => (s < 0 ? "#e4572e" : c.accent)), opacity: 0.8},
+        marker: {
+          size: sizes.map((s, j) => (found.vanished[j] ? 7 : 4 + 10 * s / most)), opacity: 0.8,
+          symbol: found.vanished.map((g) => (g ? "circle-open" : "circle")),
+          color: found.sign.map((s, j) => (found.vanished[j] ? c.ink : s < 0 ? "#e4572e" : c.accent)),
+        },
         text: view.end.map((_, j) => `neuron ${j}`), hovertemplate: "%{text}<extra></extra>"},
-      {type: "scatter", mode: "markers", x: view.teacher.map((p) => p[0]), y: view.teacher.map((p) => p[1]), ...axes,
-        marker: {symbol: "star-open", size: 14, color: c.ink}, text: view.teacher.map((_, j) => `teacher ${j}`), hovertemplate: "%{text}<extra></extra>"},
+      {type: "scatter", mode: "markers+text", x: view.stars.map((j) => view.teacher[j][0]), y: view.stars.map((j) => view.teacher[j][1]), ...axes,
+        marker: {symbol: "star-open", size: view.stars.map((_, k) => (k < 2 ? 14 : 9)), color: view.stars.map((_, k) => (k < 2 ? c.ink : c.quiet))},
+        text: view.stars.map(String), textposition: "top right", cliponaxis: false, hovertemplate: "teacher %{text}<extra></extra>"},
     );
     const left = i * 0.55, right = found.views.length > 1 ? left + 0.45 : 1;
     more[`xaxis${n}`] = {domain: [left, right], title: {text: `along teacher ${view.first}`}, anchor: `y${n}`};

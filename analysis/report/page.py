@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 from importlib.resources import files
 from pathlib import Path
 
@@ -30,10 +31,8 @@ def page(ds: xr.Dataset, measure: str, below: float, x: str | None = None, y: st
         "content": json.dumps(said, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c"),
         "script": _text("page.js"),
     }
-    text = _text("page.html")
-    for name, part in parts.items():
-        text = text.replace(f"/*{{{name}}}*/", part, 1)
-    return text
+    # In one pass: what a part says is never looked at again, whatever it looks like.
+    return re.sub(r"/\*\{(\w+)\}\*/", lambda found: parts[found[1]], _text("page.html"))
 
 
 def write_page(

@@ -69,9 +69,29 @@ class Axis(Spec):
 _OF_SEL = {"method", "tolerance", "drop", "indexers"}
 _OF_DATASET = {"seed", "record", "stage", "neuron", "teacher_neuron", "input", "step", "quantile", "family", "outcome"}
 _OF_MEMBERS = {"status", "stop_step", "stage_end_step", "a", "W", "teacher_a", "teacher_W", "coordinates"}
+# Variables and dimensions of results: a result over an axis of the same name could not be made.
+_OF_RESULTS = set(
+    """
+    share low high half_width seeds value difference only_first only_second pairs p_value unpaired_half_width
+    boundary band_width slope by after below observed time censored status_share survival median median_after never
+    mean mean_after events statistic degrees count spread is_global unconverged kind anti_aligned active overlap
+    signed_mass lowest highest families others bound weight_decay_used contradiction rate exponent evidence residual
+    records exponential rate_median exponent_median zeta decay reference reference_bound angle_exponent
+    gradient_exponent gradient_decay_exponent angle_constant gradient_constant angle_holds gradient_holds circle
+    second_angle certificate member
+    """.split()
+)
 DEFAULT_STUDENT = "two_layer"
 """The kind of a student that says none."""
-RESERVED = _OF_SEL | _OF_DATASET | _OF_MEMBERS | set(PROBES)
+RESERVED = _OF_SEL | _OF_DATASET | _OF_MEMBERS | _OF_RESULTS | set(PROBES)
+
+
+def reserved(name: str) -> bool:
+    """Whether datasets or results have something of this name, as it is or for a measure: no axis may have it."""
+    measured = name.endswith(("_history", "_stage"))
+    return measured or name in RESERVED or name.removesuffix("_low").removesuffix("_high") in RESERVED
+
+
 _UNITS = {"separation": "rad", "distance": "rad", "max_angle": "rad", "steps": "step", "epoch_steps": "step"}
 
 

@@ -33,7 +33,7 @@ from ..probes import ALWAYS, PROBES
 from ..problem.draws import Space
 from ..problem.students import AbstractSizedStudent
 from . import identity
-from .axes import RESERVED, Axis, Scalar, as_table, axis_table, set_field
+from .axes import Axis, Scalar, as_table, axis_table, reserved, set_field
 from .cells import Cell, Point, Student, Teacher, resolved_protocol
 from .checks import check_coordinates, check_probes, usual_probes
 from .errors import StudyError, StudyWarning, messages, suggestion
@@ -332,10 +332,11 @@ class Study(Spec):
     @model_validator(mode="after")
     def _check(self):
         for name in self.axes:
-            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or name in RESERVED:
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or reserved(name):
                 raise ValueError(
                     f"axes.{name}: an axis needs a name of letters, digits and _ that is no dimension or "
-                    "variable of the dataset and no argument of xarray's `sel`; rename it and say its `field`"
+                    "variable of the dataset or of a result and no argument of xarray's `sel`; rename it and say its "
+                    f'`field`: axes.{name}_axis = {{field = "…", values = […]}}'
                 )
         for point in self.points:
             if not isinstance(self.records, tuple) and self.member_cap(point.cell) < 1:
