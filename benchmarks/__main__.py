@@ -54,7 +54,7 @@ def per_step(k: int, quick: bool) -> dict[str, Any]:
     found["numpy"] = peer("numpy")
     found["vmap"] = peer("vmap")
     found["torch"] = peer("torch") if importlib.util.find_spec("torch") else None
-    found["reference"] = call("benchmarks.ours", "steps", "reference", k, k, k, members, count["ours"] // 4)["us"]
+    found["xla"] = call("benchmarks.ours", "steps", "xla", k, k, k, members, count["ours"] // 4)["us"]
     found["simd"] = call("benchmarks.ours", "steps", "simd", k, k, k, members, count["ours"])["us"]
     found["ceiling"] = ceiling(k, members, count["ours"])
     return found
@@ -113,7 +113,7 @@ def overheads(quick: bool) -> dict[str, Any]:
     recorded = call("benchmarks.ours", "memory", *size, 40)
     whole = call("benchmarks.ours", "whole", *size, 40)
     small = call("benchmarks.ours", "study", 6, 8)
-    first = {b: call("benchmarks.ours", "steps", b, 20, 20, 20, 128, 1)["first_call_s"] for b in ("simd", "reference")}
+    first = {b: call("benchmarks.ours", "steps", b, 20, 20, 20, 128, 1)["first_call_s"] for b in ("simd", "xla")}
     return {
         "steps_us": bare["us"],
         "plain_us": plain["us"],

@@ -1,6 +1,6 @@
 """gd-atlas itself, as a process of its own: `python -m benchmarks.ours {steps,study} …` prints one JSON object.
 
-steps BACKEND m m* d members steps     the engine's advance alone, microseconds a member-step
+steps KERNEL m m* d members steps     the engine's advance alone, microseconds a member-step
 study k members                        orthonormal relu to a gradient norm of 1e-9, through `ensemble.run`
 whole m m* d members steps records     a fixed number of steps through `ensemble.run`, with records and storing
 memory m m* d members steps records    the same without a directory
@@ -38,30 +38,30 @@ def orthonormal(name: str, m: int, teacher: int, d: int, members: int, protocol:
     )
 
 
-def steps(backend: str, m: int, teacher: int, d: int, members: int, count: int) -> dict:
+def steps(kernel: str, m: int, teacher: int, d: int, members: int, count: int) -> dict:
     """The advance program alone on members that neither stop nor record; the best of three after a warm-up."""
-    from ensemble.engine.kernels.backends import Reference, Simd
-    from ensemble.plan.members import groups
-
+    from ensemble.engine.kernels import KERNELS
     from ensemble.engine.lanes import ACTIVE, NEVER, empty_lanes
+    from ensemble.plan import groups
 
-    shape = groups(orthonormal("steps", m, teacher, d, 1, {"steps": 1}))[0].shape
-    engine = {"simd": Simd, "reference": Reference}[backend](shape, members)
-    lanes = empty_lanes(engine.count, m, teacher, d, np.dtype(np.float64))
-    lanes.a[:], lanes.teacher_a[:] = 1.0, 1.0
-    lanes.W[:] = np.random.default_rng(m).normal(size=lanes.W.shape) / np.sqrt(d)
-    lanes.teacher_W[:] = np.eye(teacher, d)
-    lanes.code[:], lanes.end_step[:] = ACTIVE, NEVER
+    (pool,) = groups(orthonormal("steps", m, teacher, d, 1, {"steps": 1}))[0].pools
+    engine = KERNELS[kernel](pool, members)
+    lanes = empty_lanes(engine.count, pool.like)
+    moving, stage, target = lanes.moving, lanes.stage, lanes.fixed.risk.teacher
+    moving.model.a[:], target.a[:] = 1.0, 1.0
+    moving.model.W[:] = np.random.default_rng(m).normal(size=moving.model.W.shape) / np.sqrt(d)
+    target.W[:] = np.eye(teacher, d)
+    moving.code[:], stage.end_step[:] = ACTIVE, NEVER
     # So small a step that the widest student does not diverge; what a step costs does not depend on its size.
-    lanes.rules.step_size[:], lanes.rules.moves_first[:], lanes.rules.grad_norm[:] = 1e-3, True, -1.0
+    stage.step_size[:], stage.moves.W[:], stage.grad_norm[:] = 1e-3, True, -1.0
     records = np.array([NEVER], np.int32)
     began = time.perf_counter()
-    lanes, _, _ = engine.advance(lanes, records, 1)
+    engine.advance(lanes, records, 1)
     first_call = time.perf_counter() - began
     times = []
     for _ in range(3):
         began = time.perf_counter()
-        lanes, _, _ = engine.advance(lanes, records, count)
+        engine.advance(lanes, records, count)
         times.append(time.perf_counter() - began)
     return {"us": 1e6 * min(times) / count / engine.count, "lanes": engine.count, "first_call_s": first_call}
 

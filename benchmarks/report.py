@@ -14,7 +14,7 @@ NAMES = {
     "numpy": "NumPy, one process a core",
     "vmap": "`jax.vmap` + `lax.while_loop` + `jnp.arccos`",
     "torch": "`torch.func.vmap`",
-    "reference": "gd-atlas, reference program (XLA)",
+    "xla": "gd-atlas, XLA kernel",
     "simd": "gd-atlas, SIMD kernel",
     "ceiling": "hand-vectorised C++, sizes known to the compiler",
 }
@@ -99,7 +99,7 @@ def _overheads(figures: dict[str, Any]) -> str:
         f"harvesting cost {begin:.0%} of the\n  steps, 40 records {record:.0%}, writing to disk {store:.0%}; "
         f"{found['run_us']:.3f} µs in all.\n"
         f"- The first call, compilation or its cache included: SIMD {first['simd']:.2f} s, once for all shapes; "
-        f"reference {first['reference']:.2f} s for every shape.\n"
+        f"xla {first['xla']:.2f} s for every shape.\n"
         f"- A study of 8 members at k = 6, from the start of the process to the result: "
         f"{found['small_study_process_s']:.1f} s."
     )

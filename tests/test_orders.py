@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import ensemble as ens
+from analysis.refine import run_batches as refine
 from analysis.refinement import Addition
-from ensemble.launch import refine, status
+from ensemble.launch import status
 from ensemble.store import Box
 from ensemble.store import directory as directory_module
 from ensemble.store.boxes import regions_beyond
