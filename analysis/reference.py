@@ -139,7 +139,7 @@ def optimality_gap(ds: xr.Dataset, *, tolerance: float = 1e-10) -> xr.Dataset:
     made = xr.Dataset(
         {
             "zeta": (dims, risk.transpose(*dims).values - least, {"units": "1", "long_name": "ζ = R_λ − min R_λ"}),
-            "decay": (dims, decay.values, dict(decay.attrs)),
+            "applied_decay": (dims, decay.values, dict(decay.attrs)),
             "reference": (dims, least, {"units": "1", "long_name": "min R_λ over all widths, from above"}),
             "reference_bound": (dims, bound, {"units": "1", "long_name": "min R_λ over all widths, from below"}),
         }

@@ -57,7 +57,7 @@ def scaling(
         raise ValueError("seed: got one seed a cell; intervals over seeds need two or more: run more seeds a cell")
     gaps = optimality_gap(ds) if gaps is None else gaps
     dims = (*axes(ds), "seed", "record")
-    zeta, decay = (gaps[name].transpose(*dims).values for name in ("zeta", "decay"))
+    zeta, decay = (gaps[name].transpose(*dims).values for name in ("zeta", "applied_decay"))
     unsure = (gaps["reference"] - gaps["reference_bound"]).transpose(*dims).values
     floor = FLOOR * float(history(ds, "risk").max()) if above is None else above
     before_stop = (ds["step"] <= ds["stop_step"]).transpose(*dims).values

@@ -49,8 +49,8 @@ def test_optimality_gap_of_records(ds):
     steps = ds["step"].values
     # 0.05, halved after 20 and 40 steps; the last record repeats the last step's.
     expected = 0.05 / 2 ** np.minimum(steps // 20, 2)
-    np.testing.assert_array_equal(found["decay"].isel(weight_decay=1, separation=0, seed=0), expected)
-    np.testing.assert_array_equal(found["decay"].isel(weight_decay=0), 0.0)
+    np.testing.assert_array_equal(found["applied_decay"].isel(weight_decay=1, separation=0, seed=0), expected)
+    np.testing.assert_array_equal(found["applied_decay"].isel(weight_decay=0), 0.0)
     assert bool((found["zeta"] >= found["reference_bound"] - found["reference"] - 1e-15).all())
     np.testing.assert_allclose(
         (found["zeta"] + found["reference"]).transpose(*ds["risk_history"].dims), ds["risk_history"], atol=1e-15
@@ -83,7 +83,7 @@ def test_scaling_of_a_dataset(ds):
     assert int(cell["seeds"]) == 3 and int(cell["records"]) > 30
     assert float(cell["angle_exponent_low"]) <= float(cell["angle_exponent"]) <= float(cell["angle_exponent_high"])
     gaps = analysis.optimality_gap(ds).sel(weight_decay=0.05)
-    ratio = ds["mean_square_angle_history"].sel(weight_decay=0.05) * gaps["decay"] / gaps["zeta"]
+    ratio = ds["mean_square_angle_history"].sel(weight_decay=0.05) * gaps["applied_decay"] / gaps["zeta"]
     assert float(cell["angle_constant"]) == pytest.approx(float(ratio.where(gaps["zeta"] < 1.0).max()), rel=1e-9)
 
 

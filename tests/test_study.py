@@ -181,3 +181,57 @@ def test_stability_bound_is_where_descent_leaves_the_teacher():
     with pytest.warns(ens.StudyWarning):
         wild = near.replace(protocol=protocol | {"step_size": 1.3 * limit})
     assert float(ens.run(calm)["loss"].max()) < 1e-6 < 1e-3 < float(ens.run(wild)["loss"].min())
+
+
+def test_every_way_to_make_a_study_raises_the_same_error():
+    study = small(axes={})
+    fields = {name: getattr(study, name) for name in ("name", "teacher", "student", "protocol")}
+    assert ens.Study(**fields, seeds=3).seeds == 3
+    said = []
+    for make in (
+        lambda: ens.Study(**fields, seeds=-1),
+        lambda: study.replace(seeds=-1),
+        lambda: ens.Study.from_json(study.text.replace('"seeds": 3', '"seeds": -1')),
+    ):
+        with pytest.raises(ens.StudyError, match="seeds: got -1; input should be greater than 0") as error:
+            make()
+        said.append(str(error.value).removeprefix("study: "))
+    assert len(set(said)) == 1
+
+
+def test_a_protocol_of_python_keeps_its_name_and_its_fields():
+    """The same dynamics have the same identity, and an axis finds a field by its name."""
+    table = {"kind": "halving_decay", "weight_decay": 0.03, "epochs": 2, "epoch_steps": 10}
+    arguments = {k: v for k, v in table.items() if k != "kind"}
+    named, written = small(protocol=ens.protocols.halving_decay(**arguments), axes={}), small(protocol=table, axes={})
+    assert named.hash == written.hash and named.protocol["kind"] == "halving_decay"
+    assert small(protocol=ens.protocols.halving_decay(**arguments), axes={"epochs": [1, 2]}).members == 6
+
+
+@pytest.mark.parametrize(("seed", "message"), [(-1, "seed: got -1; seeds are 0, 1")])
+def test_an_initial_member_that_is_none(seed, message):
+    with pytest.raises(ens.StudyError, match=message):
+        ens.initial(small(axes={}), seed)
+
+
+def test_more_steps_than_a_clock_counts_are_refused():
+    with pytest.raises(ens.StudyError, match=r"protocol: got 3,000,000,000 steps; a member's clock counts up to"):
+        small(axes={}, records=[0, 1], protocol={"kind": "plain", "steps": 3_000_000_000})
+
+
+def test_certificates_do_not_depend_on_the_users_generator():
+    import jax
+
+    student, teacher = ens.initial(small(axes={}))
+    found = []
+    for implementation in ("threefry2x32", "rbg"):
+        with jax.default_prng_impl(implementation):
+            found.append(float(ens.duality_gap(student, teacher, weight_decay=0.05).gap))
+    assert found[0] == found[1]
+
+
+def test_a_name_that_is_reserved_now_stays_an_axis_of_a_stored_study():
+    text = small(axes={"weight_decay": [0.0, 0.05]}).text.replace('"axes": {"weight_decay"', '"axes": {"share"')
+    assert list(ens.Study.from_json(text).axes) == ["share"]
+    with pytest.raises(ens.StudyError, match=r"axes.share: an axis needs a name"):
+        ens.Study.from_json(text).replace(seeds=2)

@@ -1,13 +1,16 @@
 """What a study is refused for beyond its fields one by one."""
 
+import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from ..dynamics.stability import largest_stable_step
 from ..parts import REGISTRY
 from ..probes import PROBES, AbstractCertificateProbe, AbstractProbe
 from ..problem.students import AbstractSizedStudent, AbstractStudent
 from .axes import DEFAULT_STUDENT
 from .cells import Cell
-from .errors import suggestion
+from .errors import StudyWarning, suggestion
 
 if TYPE_CHECKING:
     from .study import Study
@@ -65,3 +68,38 @@ def _refusal(probe: AbstractProbe, cell: Cell) -> str | None:
         if other:
             return f"under the penalty {other[0]!r}: the convex problem behind the certificate is that of l2"
     return None
+
+
+def parts_of(study: "Study") -> Iterator[Any]:
+    """Every part of every cell, each kind once a place, and the probes."""
+    yield from (PROBES[name] for name in study.probes)
+    for point in study.points:
+        yield from (point.cell.teacher, point.cell.student)
+        if sigma := getattr(point.cell.teacher, "sigma", None):
+            yield sigma
+        for stage in point.cell.stages.stages:
+            yield from (stage.update, stage.penalty, stage.step_size_schedule, stage.weight_decay_schedule)
+
+
+def warn(study: "Study") -> None:
+    """Warns of step sizes with which descent cannot stay at the teacher."""
+    seen = set()
+    for point in study.points:
+        for stage in point.cell.stages.stages:
+            key = (point.cell.teacher.model_dump_json(), stage.model_dump_json())
+            if not stage.takes_steps or stage.steps == 1 or key in seen:
+                continue
+            seen.add(key)
+            limit = largest_stable_step(point.cell.teacher, stage.update, stage.layers, stage.weight_decay)
+            if limit is not None and stage.step_size > limit:
+                at = ", ".join(f"{n} = {v}" for n, v in point.labels.items())
+                warnings.warn(
+                    f"protocol: got step_size = {stage.step_size:g} in stage {stage.name!r}"
+                    f"{f' (at {at})' if at else ''}; above {limit:.3g} {stage.update.kind} cannot rest at the "
+                    "teacher "
+                    f"(step size × sharpness > {stage.update.limit():g}): expect oscillation or divergence, "
+                    "or lower it",
+                    StudyWarning,
+                    stacklevel=5,
+                )
+                return

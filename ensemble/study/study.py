@@ -16,8 +16,8 @@ import json
 import math
 import re
 import tomllib
-import warnings
 from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -26,7 +26,6 @@ import numpy as np
 import tomli_w
 from pydantic import Field, PositiveInt, ValidationError, model_validator
 
-from ..dynamics.stability import largest_stable_step
 from ..dynamics.stages import Protocol
 from ..parts import Spec, is_lenient, lenient
 from ..probes import ALWAYS, PROBES
@@ -35,10 +34,12 @@ from ..problem.students import AbstractSizedStudent
 from . import identity
 from .axes import Axis, Scalar, as_table, axis_table, reserved, set_field
 from .cells import Cell, Point, Student, Teacher, resolved_protocol
-from .checks import check_coordinates, check_probes, usual_probes
-from .errors import StudyError, StudyWarning, messages, suggestion
+from .checks import check_coordinates, check_probes, parts_of, usual_probes, warn
+from .errors import StudyError, messages, suggestion
 from .sources import PartSource, load, used
 
+_reading: ContextVar[bool] = ContextVar("reading", default=False)
+"""Whether a stored study is read: names that were reserved since then stay axes of it."""
 NO_STEP = 2**31 - 1
 """A step that no member's clock reaches."""
 
@@ -78,6 +79,13 @@ class Study(Spec):
     """Files of the user's own parts, imported before the study is read; paths from the study file's folder."""
 
     # -- making ------------------------------------------------------------------------------------
+
+    def __init__(self, **fields: Any):
+        """**Raises:** `StudyError`, a line an error."""
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise StudyError("\n".join(messages(error))) from None
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Self:
@@ -134,7 +142,11 @@ class Study(Spec):
             raise StudyError(f"study: got {text[:40]!r}; the text of a study is a JSON table")
         if not is_lenient():
             load(table.get("parts", ()), Path())
-        study = cls._validated(table, "study: ", quiet=True)
+        token = _reading.set(True)
+        try:
+            study = cls._validated(table, "study: ", quiet=True)
+        finally:
+            _reading.reset(token)
         object.__setattr__(study, "text", text)  # the cached property's value
         return study
 
@@ -145,7 +157,7 @@ class Study(Spec):
         except ValidationError as error:
             raise StudyError("\n".join(prefix + line for line in messages(error))) from None
         if not quiet:
-            study.warn()
+            warn(study)
         return study
 
     def replace(self, **changes: Any) -> Self:
@@ -290,29 +302,6 @@ class Study(Spec):
         """SHA-256 of `text` without the name and the question."""
         return identity.identity(self.text)
 
-    def warn(self) -> None:
-        """Warns of step sizes with which descent cannot stay at the teacher."""
-        seen = set()
-        for point in self.points:
-            for stage in point.cell.stages.stages:
-                key = (point.cell.teacher.model_dump_json(), stage.model_dump_json())
-                if not stage.takes_steps or stage.steps == 1 or key in seen:
-                    continue
-                seen.add(key)
-                limit = largest_stable_step(point.cell.teacher, stage.update, stage.layers, stage.weight_decay)
-                if limit is not None and stage.step_size > limit:
-                    at = ", ".join(f"{n} = {v}" for n, v in point.labels.items())
-                    warnings.warn(
-                        f"protocol: got step_size = {stage.step_size:g} in stage {stage.name!r}"
-                        f"{f' (at {at})' if at else ''}; above {limit:.3g} {stage.update.kind} cannot rest at the "
-                        "teacher "
-                        f"(step size × sharpness > {stage.update.limit():g}): expect oscillation or divergence, "
-                        "or lower it",
-                        StudyWarning,
-                        stacklevel=4,
-                    )
-                    return
-
     # -- validation --------------------------------------------------------------------------------
 
     @model_validator(mode="before")
@@ -332,7 +321,7 @@ class Study(Spec):
     @model_validator(mode="after")
     def _check(self):
         for name in self.axes:
-            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or reserved(name):
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or (reserved(name) and not _reading.get()):
                 raise ValueError(
                     f"axes.{name}: an axis needs a name of letters, digits and _ that is no dimension or "
                     "variable of the dataset or of a result and no argument of xarray's `sel`; rename it and say its "
@@ -352,16 +341,6 @@ class Study(Spec):
         check_probes(self)
         check_coordinates(self)
         # Frozen fields are set here alone, before anyone can have looked: which own parts a study has is known last.
-        own = used(self._parts(), self.parts)
+        own = used(parts_of(self), self.parts)
         object.__setattr__(self, "parts", tuple(own))
         return self
-
-    def _parts(self) -> Iterator[Any]:
-        """Every part of every cell, each kind once a place, and the probes."""
-        yield from (PROBES[name] for name in self.probes)
-        for point in self.points:
-            yield from (point.cell.teacher, point.cell.student)
-            if sigma := getattr(point.cell.teacher, "sigma", None):
-                yield sigma
-            for stage in point.cell.stages.stages:
-                yield from (stage.update, stage.penalty, stage.step_size_schedule, stage.weight_decay_schedule)

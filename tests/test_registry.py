@@ -1,0 +1,112 @@
+"""Every registered update, on every model that there is: a member's bits depend on nothing but the member."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import ensemble as ens
+import ensemble.engine.kernels.base as kernels
+from ensemble.dynamics.updates import AbstractSteppedUpdate
+from ensemble.engine import Watch, run_workloads
+from ensemble.engine.pools import LanePool
+from ensemble.parts import REGISTRY, is_own
+from ensemble.plan import groups, workload
+from ensemble.store import FINISHED, Box, Collection, Results
+from tests.helpers import assert_same_members
+
+UPDATES = [n for n, part in REGISTRY["update"].items() if issubclass(part, AbstractSteppedUpdate) and is_own(part)]
+MODELS = ["two_layer", "factors"]
+BROKEN = {"two_layer": "student.start.scale", "factors": "student.scale"}
+"""The number that makes a member's gradient infinite at its first step."""
+
+
+def study(kind: str, model: str, **changes) -> ens.Study:
+    """Members that end after different numbers of steps, beside some that diverge at once."""
+    update = {"kind": kind} | ({"name": "lion"} if kind == "optax" else {})
+    # Sign and Lion move every weight by η in each step: they meet no rule, and end by their steps.
+    stages = [
+        {"name": "first", "update": update, "step_size": 0.03, "steps": 13, "weight_decay": 0.01},
+        {"name": "then", "update": update, "step_size": 0.02, "steps": 40, "weight_decay": 0.01, "grad_norm": 0.05},
+    ]
+    if model == "two_layer":
+        teacher = {"kind": "orthonormal", "activation": "relu", "neurons": 2, "inputs": 3}
+        table = {"teacher": teacher, "student": {"neurons": 3, "start": "balanced"}}
+    else:
+        table = {
+            "teacher": {"kind": "low_rank", "eigenvalues": [1.0, 1.0, 0.0, 0.0]},
+            "student": {"kind": "factors", "rank": 2, "scale": 0.3},
+        }
+        ens.Study.from_toml(Path(__file__).parent / "own" / "factorisation.toml")
+    scale = {"field": BROKEN[model], "values": [0.3, 1e170]}
+    common = {"name": "registry", "seeds": 4, "records": [0, 5, 20], "store_weights": True}
+    protocol = {"kind": "stages", "stages": stages}
+    made = ens.Study.model_validate(common | table | {"protocol": protocol, "axes": {"scale": scale}})
+    return made.replace(**changes) if changes else made
+
+
+@pytest.fixture(scope="module", params=[(k, m) for k in UPDATES for m in MODELS], ids="-".join)
+def case(request):
+    kind, model = request.param
+    return kind, model, ens.run(study(kind, model), engine="xla")
+
+
+def test_a_member_that_diverges_harms_no_other(case):
+    _, _, ds = case
+    assert np.all(ds["status"].sel(scale=1e170) == ens.STATUS["diverged"])
+    assert np.all(ds["stop_step"].sel(scale=1e170) == 0)
+    good = ds.sel(scale=0.3)
+    assert np.all(good["status"] >= ens.STATUS["converged"]) and np.all(good["status"] != ens.STATUS["diverged"])
+    assert np.all(np.isfinite(good["loss_history"])) and np.all(good["stop_step"] >= 13)
+
+
+@pytest.mark.parametrize("budget", [3, 1000])
+def test_neighbours_refill_and_budget_change_nothing(case, budget, monkeypatch):
+    kind, model, ds = case
+    monkeypatch.setattr(kernels, "_MOST_LANES", 16)  # fewer lanes than members
+    monkeypatch.setattr(LanePool, "budget", lambda self, *_: budget)
+    assert_same_members(ds, ens.run(study(kind, model, seeds=60), engine="xla"))
+
+
+def test_a_member_alone_has_the_same_bits(case):
+    kind, model, ds = case
+    alone = ens.run(study(kind, model, seeds=1).only(scale=[0.3]), engine="xla")
+    assert_same_members(alone, ds)
+
+
+def test_stopped_and_gone_on_with(case):
+    """State of the update included: paused in both stages, and gone on from what the engine says of those in flight."""
+    kind, model, ds = case
+    asked = study(kind, model)
+    (group,) = groups(asked)
+    results = Results(asked)
+    collection = Collection(asked, {0: Box.whole(asked)}, lambda number, results: None)
+    collection.adopt(0, results)
+
+    class Pause(Watch):
+        calls, flights = 0, ()
+
+        def progress(self, work):
+            self.calls += 1
+
+        def wants_stop(self):
+            return self.calls >= 1
+
+        wants_flights = wants_stop
+
+        def keep(self, flights):
+            self.flights = tuple(flights)
+
+    pauses, before = 0, ()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LanePool, "budget", lambda self, *_: 9)
+        while np.any(results.status < FINISHED):
+            watch, left = Pause(), np.flatnonzero(results.status < FINISHED)
+            run_workloads([workload(asked, group, left, collection.sink([0, 1]), before, "xla")], watch)
+            before = watch.flights
+            pauses += 1
+    assert pauses >= 3
+    again = results.dataset({})
+    for name in again.data_vars:
+        xr.testing.assert_equal(again[name].drop_attrs(), ds[name].drop_attrs())
