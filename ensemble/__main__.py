@@ -110,7 +110,7 @@ def refine_command(
 
     def propose(ds, members: int):
         ds = ds.isel(others)
-        widths = analysis.boundary(ds, x, y, measure, below)["width"]
+        widths = analysis.boundary(ds, x, y, measure, below)["band_width"]
         count = int((ds["status"] >= FINISHED).sum())
         open_bands = int(np.isinf(widths).sum())
         known = widths.where(np.isfinite(widths))
@@ -138,10 +138,10 @@ def refine_command(
     for i in range(found.sizes[x]):
         row = found.isel({x: i})
         ends = f"[{float(row['low']):.4g}, {float(row['high']):.4g}]"
-        numbers = f"{float(row['boundary']):.4g}", ends, f"{float(row['width']):.3g}", f"{int(row['seeds']):,}"
+        numbers = f"{float(row['boundary']):.4g}", ends, f"{float(row['band_width']):.3g}", f"{int(row['seeds']):,}"
         table.add_row(*(escape(text) for text in (str(row[x].item()), *numbers)))
     console.print(table)
-    _say(f"width: {found['width'].attrs['units']}; {int(found['seeds'].sum()):,} members; dataset: {out}")
+    _say(f"width: {found['band_width'].attrs['units']}; {int(found['seeds'].sum()):,} members; dataset: {out}")
 
 
 @app.command("status")
