@@ -1,4 +1,4 @@
-"""Which curves fit a column, and the places where its share may pass one half: the sets of crossing.py, in intervals."""
+"""Which curves fit a column, and the intervals in which its share may pass one half: the sets of crossing.py."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -114,7 +114,7 @@ class _Found(NamedTuple):
 
 
 def _misfit(columns: Columns, fit: Fit, at: np.ndarray, rows: np.ndarray, statistic: np.ndarray) -> np.ndarray:
-    """The p-value of a fit in some columns: at its crossings, the worst of them; without one, at the nearest approach."""
+    """The p-value of a fit in some columns: the worst of its crossings; without one, at the nearest approach."""
     passes = (statistic[:, :-1] > 0) != (statistic[:, 1:] > 0)
     row, k = np.nonzero(passes)
     falls = statistic[row, k] > 0
@@ -212,6 +212,6 @@ def _parts(t: np.ndarray, inside: np.ndarray) -> list[tuple[int, int, int, int]]
         closed = first > 0 and last < len(t) - 1
         sure = len(mine) > 0 and not (closed and len(mine) % 2 == 0)
         middle = mine[len(mine) // 2] if sure else None
-        ends = (-1, -1) if middle is None else (int(before[middle]), int(after[middle]))
-        found.append((int(first), int(last), *ends))
+        start, end = (-1, -1) if middle is None else (int(before[middle]), int(after[middle]))
+        found.append((int(first), int(last), start, end))
     return sorted(found)

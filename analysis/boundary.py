@@ -1,10 +1,11 @@
 """Boundaries: where over y the share of seeds below a threshold passes one half, for every x, with a confidence set.
 
-The boundary is that place itself, not the midpoint of a curve: every place in the grid is tested, and the set is what the
-data do not contradict (crossing.py). Positions are y, or log₁₀ y where the study's own axis is log-spaced. Which curves
-are believed between and around the cells is chosen by how they fit (bands.py), and said: where a logistic or a skewed
-curve fits the whole column, the set is as narrow as that allows; where none does, because of a plateau, a hump or a late
-fall, curves are fitted to the neighbourhood of every place alone, and a column may pass one half several times.
+The boundary is that place itself, not the midpoint of a curve: every place in the grid is tested, and the set is what
+the data do not contradict (crossing.py). Positions are y, or log₁₀ y where the study's own axis is log-spaced. Which
+curves are believed between and around the cells is chosen by how they fit (bands.py), and said: where a logistic or a
+skewed curve fits the whole column, the set is as narrow as that allows; where none does, because of a plateau, a hump
+or a late fall, curves are fitted to the neighbourhood of every place alone, and a column may pass one half several
+times.
 """
 
 from typing import Any, Literal, NamedTuple, Self
@@ -39,13 +40,13 @@ def boundary(
     finished seeds, or none. `scale` of y: that of the study's own axis unless it is said.
 
     **Returns:** over `x`: `boundary`, NaN where the share passes one half several times; `low` and `high`, the ends of
-    the `level` confidence set; both in the units of y. `band_width`, their distance, and `slope`, β of a logistic curve
-    over the whole column (Firth's fit; NaN where it has not converged): in units of y, or of log₁₀ y where attribute
-    `scale` is `log`. `crossings`: how often the share passes one half; `crossing_place`, `_low`, `_high` (dimension
-    `crossing`): each part of the set, in increasing y; the place of a part in which the share may pass one half twice or
-    not at all is NaN. `fit`: the curve that fits best, `fit_p_value`: how well (bend and twist; of the whole column
-    unless its name begins with `local` or `nearest`). `seeds`: members counted. A boundary beyond the grid is −∞ or +∞,
-    and so is an end of the set beyond it.
+    the `level` confidence set; both in the units of y. `band_width`, their distance, and `slope`, β of a logistic
+    curve over the whole column (Firth's fit; NaN where it has not converged): in units of y, or of log₁₀ y where
+    attribute `scale` is `log`. `crossings`: how often the share passes one half; `crossing_place`, `_low`, `_high`
+    (dimension `crossing`): each part of the set, in increasing y; the place of a part in which the share may pass one
+    half twice or not at all is NaN. `fit`: the curve that fits best, `fit_p_value`: how well (bend and twist; of the
+    whole column unless its name begins with `local` or `nearest`). `seeds`: members counted. A boundary beyond the
+    grid is −∞ or +∞, and so is an end of the set beyond it.
 
     **Raises:** `ValueError` for a measure, an axis or a value that is not there, an axis left open, a y that is no
     number, and a dataset with one seed: a set needs more.

@@ -1,9 +1,9 @@
 """Where a share passes one half along y: confidence sets by inversion of tests.
 
-For every candidate c the hypothesis P(c) = ½ is tested, and the set is what is not rejected. No estimate is needed, which
-could lie beyond the grid. Where all cells on one side fail and all on the other succeed, the whole gap between two cells
-is left. And members may be placed by what those before them found: the residuals of a score are a martingale, whatever
-chose the cells. A test is the score test of the intercept in
+For every candidate c the hypothesis P(c) = ½ is tested, and the set is what is not rejected. No estimate is needed,
+which could lie beyond the grid. Where all cells on one side fail and all on the other succeed, the whole gap between
+two cells is left. And members may be placed by what those before them found: the residuals of a score are a
+martingale, whatever chose the cells. A test is the score test of the intercept in
 
     P(y) = G(β (y − c)),     G(0) = ½
 
@@ -11,9 +11,10 @@ with β fitted under the hypothesis, of trials weighted by a kernel of the dista
 one of the hypothesis, times a design effect from the covariance between cells of one seed: a seed has the same draws in
 every cell. (Rao 1948, Proc. Camb. Phil. Soc. 44, 50–57; Boos 1992, Am. Stat. 46, 327–333.)
 
-Curves G are logistic or skew to either side; kernels reach over the whole column or over a few levels of the grid. Whether
-a curve fits is asked of the data by score tests of a bend and a twist that it does not have. The set is the union over
-all curves that fit with one reach: what they disagree about, such as the course between two cells, the data do not say.
+Curves G are logistic or skew to either side; kernels reach over the whole column or over a few levels of the grid.
+Whether a curve fits is asked of the data by score tests of a bend and a twist that it does not have. The set is the
+union over all curves that fit with one reach: what they disagree about, such as the course between two cells, the data
+do not say.
 """
 
 from collections.abc import Callable
@@ -79,7 +80,7 @@ class Columns(NamedTuple):
 
     at: np.ndarray
     """Increasing positions (y)."""
-    index: np.ndarray
+    level: np.ndarray
     """The same in levels of the study's own grid."""
     grid: np.ndarray
     """The study's own positions."""
@@ -100,9 +101,9 @@ class Columns(NamedTuple):
         share = wins / np.maximum(trials, 1.0)
         residual = (inside - share[..., None]) * counted
         shared = residual @ residual.transpose(0, 2, 1)
-        index = np.interp(positions, grid, np.arange(len(grid)))
+        level = np.interp(positions, grid, np.arange(len(grid)))
         seeds = counted.any(axis=1).sum(axis=-1)
-        return cls(positions, index, grid, wins, trials, shared, trials * share * (1.0 - share), seeds)
+        return cls(positions, level, grid, wins, trials, shared, trials * share * (1.0 - share), seeds)
 
 
 class Score(NamedTuple):
@@ -120,7 +121,7 @@ class Score(NamedTuple):
 
 
 def score(columns: Columns, fit: Fit, row: np.ndarray, c: np.ndarray, misfit: bool = False) -> Score:
-    """Tests at the candidates `c`, each of the column `row`; and of the fit itself, in the same call where asked for."""
+    """Tests at the candidates `c`, each of the column `row`; and of the fit itself where asked for."""
     part = max(1, _ENTRIES // max(len(columns.at) ** 2, 1))
     found = [_score(columns, fit, row[i : i + part], c[i : i + part], misfit) for i in range(0, len(row), part)]
     return Score(*(np.concatenate(values) for values in zip(*found, strict=True))) if found else Score(*[c[:0]] * 3)
@@ -131,7 +132,7 @@ def _score(columns: Columns, fit: Fit, row: np.ndarray, c: np.ndarray, misfit: b
     kernel = np.ones_like(z)
     if np.isfinite(fit.reach):
         own = np.interp(c, columns.grid, np.arange(len(columns.grid)))
-        kernel = np.clip(1.0 - np.abs(columns.index - own[:, None]) / fit.reach, 0.0, None)
+        kernel = np.clip(1.0 - np.abs(columns.level - own[:, None]) / fit.reach, 0.0, None)
     wins, trials = columns.wins[row], columns.trials[row]
     slope = _slopes(fit, z, kernel * wins, kernel * trials, np.diff(columns.at).min())
     p, q, d = fit.curve(np.clip(slope[:, None] * z, -_CLIP, _CLIP))

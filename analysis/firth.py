@@ -20,8 +20,8 @@ _NUDGE = 1e-4
 def logistic(at: np.ndarray, wins: np.ndarray, trials: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(intercept, slope) of P = 1/(1 + exp(−(b₀ + b₁ at))) by Firth's penalised likelihood, one fit a row.
 
-    Newton's method on the score Σ_i (s_i − n_i p_i + h_i(½ − p_i)) (1, at_i), h_i the leverage of all trials at i. A step that
-    lowers the penalised likelihood is halved.
+    Newton's method on the score Σ_i (s_i − n_i p_i + h_i(½ − p_i)) (1, at_i), h_i the leverage of all trials at i. A
+    step that lowers the penalised likelihood is halved.
 
     **Returns:** NaN where fewer than two places have trials, and where the maximum was not reached.
     """

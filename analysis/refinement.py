@@ -1,9 +1,10 @@
 """Where to run more members, so that a boundary becomes known best.
 
 A column (one x) whose confidence set is wide gets members in proportion to its width squared, and every column some as
-long as it has few. A new member lies at a place that the data do not contradict, drawn with the p-values of P(y) = ½, so
-that members gather where the boundary may be; its y is rounded to a lattice that halves the study's own grid as often as
-it takes to be finer than half the set. A column never uses a seed twice: what seeds have in common would say less.
+long as it has few. A new member lies at a place that the data do not contradict, drawn with the p-values of P(y) = ½,
+so that members gather where the boundary may be; its y is rounded to a lattice that halves the study's own grid as
+often as it takes to be finer than half the set. A column never uses a seed twice: what seeds have in common would say
+less.
 """
 
 from collections.abc import Sequence

@@ -73,9 +73,9 @@ def survival(
 
     **Returns:** a dataset over the axes:
 
-    - `survival`, `_low`, `_high` (dimension `step`): Wilson's interval at an effective sample size n', a harmonic mean of
-      (1 − S)/(S Σ d_i/(n_i(n_i − d_i))) (Rothman 1978, J. Chron. Dis. 31, 557–560) and n_i/S(t_i−) (Peto et al. 1977,
-      Br. J. Cancer 35, 1–39), which is Wilson's own where nobody is censored;
+    - `survival`, `_low`, `_high` (dimension `step`): Wilson's interval at an effective sample size n', a harmonic mean
+      of (1 − S)/(S Σ d_i/(n_i(n_i − d_i))) (Rothman 1978, J. Chron. Dis. 31, 557–560) and n_i/S(t_i−) (Peto et al.
+      1977, Br. J. Cancer 35, 1–39), which is Wilson's own where nobody is censored;
     - `median`, `_low`, `_high`: the steps at which S and the ends of its interval fall to ½ (Brookmeyer & Crowley 1982,
       Biometrics 38, 29–41), +∞ where fewer than half converge; `median_after`: by how much records leave it open;
       `_low` is that of the earliest times, `_high` of the latest, so that the interval holds for any time between them;
@@ -230,10 +230,10 @@ class _Curve:
     def _size(self) -> np.ndarray:
         """The effective sample size of the curve at every time: how many uncensored members would know S as well.
 
-        Greenwood's variance says (1 − S)/(S Σ d/(n(n − d))), which forgets that members are missing where none of those
-        left has an event, and is all of them where the last one does; the members at risk say n_i/S(t_i−) (Peto et al.
-        1977, Br. J. Cancer 35, 1–39), which is too few. Their harmonic mean, the first counted twice: where their coverage
-        errs as far to either side (tests/test_survival.py). All are n without censoring.
+        Greenwood's variance says (1 − S)/(S Σ d/(n(n − d))), which forgets that members are missing where none of
+        those left has an event, and is all of them where the last one does; the members at risk say n_i/S(t_i−) (Peto
+        et al. 1977, Br. J. Cancer 35, 1–39), which is too few. Their harmonic mean, the first counted twice: where
+        their coverage errs as far to either side (tests/test_survival.py). All are n without censoring.
         """
         at_risk = self.followed / np.where(self.before > 0, self.before, 1.0)
         inside = (self.survival > 0.0) & (self.greenwood > 0.0)
@@ -303,7 +303,7 @@ class _Curve:
         return np.where(none, np.nan, mean), np.where(none, 0.0, low), np.where(none, horizon, high)
 
     def _size_of_mean(self, area: np.ndarray, mean: np.ndarray, variance: np.ndarray, drop: np.ndarray) -> np.ndarray:
-        """How many uncensored members would know the restricted mean as well: one member's variance over Greenwood's."""
+        """How many uncensored members would know the mean as well: one member's variance over Greenwood's."""
         beyond = mean[..., None] - np.cumsum(area[..., :-1], -1)  # ∫ from each event to τ
         weight = np.where((drop > 0) & (self.risk > 1), 1.0 / (self.risk * np.maximum(self.risk - 1, 1)), 0.0)
         greenwood = (beyond**2 * weight).sum(-1)

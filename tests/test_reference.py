@@ -24,6 +24,28 @@ def test_the_worked_example():
     assert float(certified.certificate_max) == pytest.approx(1.0, abs=1e-6)
 
 
+@pytest.mark.parametrize("key", [0, 1, 2])
+def test_the_tolerance_is_reached(key):
+    # L-BFGS alone leaves relative gaps of 1e-8 here: of first order in the last digits of its weights.
+    generator = np.random.default_rng(key)
+    W = generator.standard_normal((3, 3))
+    teacher = ens.TwoLayer(
+        generator.choice([-1.0, 1.0], 3), W / np.linalg.norm(W, axis=1, keepdims=True), "abs_centred"
+    )
+    found = analysis.reference_optimum(teacher, weight_decay=0.03)
+    assert -1e-14 < found.risk - found.bound <= 1e-10 * found.risk
+
+
+def test_a_bracket_that_stays_open_is_said():
+    with pytest.warns(
+        UserWarning, match=r"tolerance: got 1e-17, .* is known to lie in \[0\.0331907.*, 0\.0331907"
+    ) as said:
+        found = analysis.reference_optimum(
+            planar([0.0, 0.9, 1.9], [1.0, -1.0, 1.5]), weight_decay=0.01, tolerance=1e-17
+        )
+    assert found.bound < found.risk and said[0].filename == __file__
+
+
 def test_atoms_are_added_where_the_teacher_s_own_are_not_enough():
     # At a large λ two near teachers of one sign are best fitted by one neuron between them.
     teacher = planar([0.0, 0.3], [1.0, 1.0], "relu")
