@@ -7,9 +7,9 @@ import numpy as np
 
 from .crossing import FITS, GLOBAL, LOCAL, NEAREST, Columns, Fit, score
 
-FITTING = 0.3
+FITTING = 0.5
 """A reach is taken where one of its curves has a p-value of fit above this; the next shorter one is asked otherwise."""
-_DOUBTFUL, _SEEDS = 0.35, 20
+_DOUBTFUL, _SEEDS = 0.3, 20
 """Every other curve of the reach with a p-value above this is believed as well; with more seeds, above this times 20 of
 them: the set of one curve narrows with their number, what curves disagree about does not."""
 _CANDIDATES = 8

@@ -90,8 +90,8 @@ def test_a_whole_column_s_curve_is_taken_where_it_fits():
         assert (fit["crossings"][np.isin(fit["fit"], ["logistic", "cloglog", "loglog"])] == 1).all()
         return np.isin(fit["fit"], ["logistic", "cloglog", "loglog"]).mean()
 
-    # A fit is left at p < 0.3: at most three in ten where it is right (half of the three curves would do).
-    assert whole(lambda y: 1 / (1 + np.exp(-8 * (y - 0.47)))) > 0.7
+    # A fit is left at p < 0.5: in half of the columns where it is the only one that is right, and any of three will do.
+    assert whole(lambda y: 1 / (1 + np.exp(-8 * (y - 0.47)))) > 0.5
     assert whole(PLATEAU[0]) < 0.15
 
 
