@@ -28,7 +28,7 @@ def test_the_worked_example():
 
 @pytest.mark.parametrize(("key", "reached"), [(0, False), (1, True)])
 def test_the_tolerance_is_reached_or_the_bracket_said(key, reached):
-    # L-BFGS alone left relative gaps of 1e-8 and more, without a word: of first order in the last digits of its weights.
+    # L-BFGS alone left relative gaps of 1e-8 and more silently: of first order in the last digits of weights.
     generator = np.random.default_rng(key)
     W = generator.standard_normal((3, 3))
     signs = generator.choice([-1.0, 1.0], 3)
