@@ -153,6 +153,9 @@ def boundaries(
     """`boundary` for every value of a third axis, `over`: a dataset with dimensions (over, x); errors are the same."""
     require_axis(ds, "over", over)
     parts = [boundary(ds, x, y, measure, below, (at or {}) | {over: label}) for label in ds[over].values.tolist()]
+    # Columns differ in how often their share passes one half.
+    most = max(part.sizes["crossing"] for part in parts)
+    parts = [part.pad(crossing=(0, most - part.sizes["crossing"])) for part in parts]
     return xr.concat(parts, ds[over].variable.to_base_variable(), combine_attrs="override").assign_coords(
         {over: ds[over]}
     )

@@ -1,10 +1,10 @@
 """Where to run more members, so that a boundary becomes known best.
 
-A column (one x) whose band is wide gets members in proportion to the band's width squared, and every column some as
-long as it has few. Each new member lies
-where a resample of the boundary does, so that members gather where the boundary may be, and nowhere else; its y is
-rounded to a lattice that halves the study's own grid as often as it takes to be finer than half the band. A column
-never uses a seed twice: what seeds have in common would say less.
+A column (one x) whose confidence set is wide gets members in proportion to its width squared, and every column some as
+long as it has few. A new member lies at a place that the data do not contradict, drawn with the p-values of P(y) = ½,
+so that members gather where the boundary may be; its y is rounded to a lattice that halves the study's own grid as
+often as it takes to be finer than half the set. A column never uses a seed twice: what seeds have in common would say
+less.
 """
 
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from .boundary import Scale, expanded_tail, fit_columns
+from .boundary import Scale, fit_columns
 from .members import below as is_below
 from .members import finished
-from .statistics import LEVEL
 
 FIRST_CELLS, FIRST_SEEDS = 3, 2
 """Every column begins with so many cells, evenly spaced over y, of so many seeds."""
-_RESAMPLES = 300
+_FOCUS = 1.0
+"""Power of the p-values with which places are drawn."""
 _FINEST = 6
 """Times that the study's grid may be halved."""
 
@@ -44,15 +44,25 @@ def first_additions(x_values: Sequence[Any], y_values: Sequence[float]) -> list[
     ]
 
 
+class Columns(NamedTuple):
+    """Where the next members of every column may lie."""
+
+    widths: np.ndarray
+    """Of the confidence sets, within the grid."""
+    candidates: np.ndarray
+    chance: np.ndarray
+    """(column, candidate): with which a member is placed there."""
+
+
 def additions(
     ds: xr.Dataset, x: str, y: str, measure: str, below: float, grid: list[float], members: int, width: float = 0.0
 ) -> list[Addition]:
     """The next members to run, of a dataset with the axes `x` and `y` alone.
 
-    **Arguments:** `grid`: the study's own values of y; how many members at most; columns whose band is narrower than
+    **Arguments:** `grid`: the study's own values of y; how many members at most; columns whose set is narrower than
     `width` (in units of y, or of log₁₀ y where the grid is log-spaced) need none.
 
-    **Returns:** grid points with the seeds to run at each; none where every band is narrow enough. The draws follow
+    **Returns:** grid points with the seeds to run at each; none where every set is narrow enough. The draws follow
     from the number of members in the dataset: the same dataset gives the same answer.
     """
     order = np.argsort(ds[y].values)
@@ -60,41 +70,56 @@ def additions(
     counted = finished(ds).transpose(x, y, "seed").values
     inside = is_below(ds, measure, below).transpose(x, y, "seed").values & counted
     scale = Scale.of(grid)
-    heights = scale.positions(ds[y].values)
     lattice = scale.positions(np.sort(np.array(grid, float)))
-    samples = np.clip(fit_columns(heights, inside, counted, resamples=_RESAMPLES)["samples"], lattice[0], lattice[-1])
-    seen = counted.sum(axis=(1, 2))
-    tails = [expanded_tail(int(n), LEVEL) for n in seen]
-    widths = np.array([np.ptp(np.quantile(s, [t, 1.0 - t])) for s, t in zip(samples.T, tails, strict=True)])
-    if not np.any(widths > width):
-        return []
-    # The second term: a band of few members may be narrow by chance.
-    need = np.where(widths > width, widths, 0.0) ** 2 + np.ptp(lattice) ** 2 / np.maximum(seen, 1)
+    columns = known_columns(scale.positions(ds[y].values), inside, counted, lattice)
     generator = np.random.default_rng(int(counted.sum()))
+    counts = allotted(columns.widths, counted.sum(axis=(1, 2)), np.ptp(lattice), members, width, generator)
+    known = np.unique([*ds[y].values, *grid])
+    begun = np.asarray((ds["status"] > 0).transpose(x, y, "seed").any(y))
+    found = []
+    for column, count in enumerate(counts):
+        rows = drawn(columns, column, count, lattice, width, generator)
+        next_seed = int(np.flatnonzero(begun[column]).max(initial=-1)) + 1
+        for place, times in zip(*np.unique(rows, return_counts=True), strict=True):
+            at = _shown(float(scale.value(place)), known)
+            found.append(Addition(ds[x].values[column].item(), at, range(next_seed, next_seed + times)))
+            next_seed += int(times)
+    return found
+
+
+def known_columns(heights: np.ndarray, inside: np.ndarray, counted: np.ndarray, lattice: np.ndarray) -> Columns:
+    """What is known of every column: booleans (column, y, seed) over increasing positions."""
+    fit = fit_columns(heights, inside, counted, grid=lattice)
+    ends = np.clip([fit["low"], fit["high"]], lattice[0], lattice[-1])
+    # A candidate that the data contradict more gets fewer members; the share of a step's members is its p-value's.
+    chance = fit["p_values"] ** _FOCUS * np.gradient(fit["candidates"])
+    empty = chance.sum(axis=1) <= 0
+    chance[empty] = 1.0
+    return Columns(np.diff(ends, axis=0)[0], fit["candidates"], chance / chance.sum(axis=1, keepdims=True))
+
+
+def allotted(
+    widths: np.ndarray, seen: np.ndarray, reach: float, members: int, width: float, generator: np.random.Generator
+) -> np.ndarray:
+    """How many of the members every column gets: none where all sets are narrower than `width`."""
+    if not np.any(widths > width):
+        return np.zeros(len(widths), int)
+    # The second term: a set of few members may be narrow by chance.
+    need = np.where(widths > width, widths, 0.0) ** 2 + reach**2 / np.maximum(seen, 1)
     share = np.asarray(members * need / need.sum())
     # Rounded at random, so that narrow columns are not left out for ever; never more than asked.
     counts = np.minimum(np.floor(share + generator.random(len(share))).astype(int), members)
     while counts.sum() > members:
         counts[np.argmax(counts)] -= 1
-    known = np.unique([*ds[y].values, *grid])
-    begun = np.asarray((ds["status"] > 0).transpose(x, y, "seed").any(y))
-    found = []
-    for column, count in enumerate(counts):
-        if count == 0:
-            continue
-        drawn = generator.choice(samples[:, column], size=count)
-        rows = _rounded(drawn, lattice, max(widths[column], width))
-        next_seed = int(np.flatnonzero(begun[column]).max(initial=-1)) + 1
-        for place, times in zip(*np.unique(rows, return_counts=True), strict=True):
-            found.append(
-                Addition(
-                    ds[x].values[column].item(),
-                    _shown(float(scale.value(place)), known),
-                    range(next_seed, next_seed + times),
-                )
-            )
-            next_seed += int(times)
-    return found
+    return counts
+
+
+def drawn(
+    columns: Columns, column: int, count: int, lattice: np.ndarray, width: float, generator: np.random.Generator
+) -> np.ndarray:
+    """Positions of a column's next members."""
+    places = generator.choice(columns.candidates, size=count, p=columns.chance[column])
+    return _rounded(places, lattice, max(float(columns.widths[column]), width))
 
 
 def _rounded(drawn: np.ndarray, lattice: np.ndarray, width: float) -> np.ndarray:

@@ -3,6 +3,7 @@
 import numpy as np
 import xarray as xr
 from scipy.stats import binom, norm
+from scipy.stats import t as student
 
 LEVEL = 0.95
 """The nominal coverage of every interval unless another is asked for."""
@@ -33,6 +34,17 @@ def wilson(successes: np.ndarray, trials: np.ndarray, level: float = LEVEL) -> t
 def over_seeds(values: xr.DataArray) -> xr.DataArray:
     """The values with a dimension `seed`, of one where one was selected."""
     return values if "seed" in values.dims else values.expand_dims("seed", -1)
+
+
+def expanded_tail(count: int, level: float) -> float:
+    """The percentile at which a bootstrap interval of few units ends: Φ(−√(n/(n−1)) t_{n−1}).
+
+    Resampling underestimates spread by n/(n−1), and a normal quantile that of a sample whose spread is estimated
+    (Hesterberg 2015, Am. Stat. 69, 371–386: the expanded percentile interval). 0 for fewer than two.
+    """
+    if count < 2:
+        return 0.0
+    return float(norm.cdf(-np.sqrt(count / (count - 1)) * student.ppf(0.5 * (1.0 + level), count - 1)))
 
 
 def share(condition: xr.DataArray, among: xr.DataArray | None = None, level: float = LEVEL) -> xr.Dataset:

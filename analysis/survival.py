@@ -16,7 +16,6 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 from scipy.stats import chi2
-from scipy.stats import t as student
 
 from ensemble import STATUS
 
@@ -78,15 +77,15 @@ def survival(
 
     **Returns:** a dataset over the axes:
 
-    - `survival`, `_low`, `_high` (dimension `step`): Wilson's interval at the effective sample size
-      n' = (1 − S)/(S Σ d_i/(n_i(n_i − d_i))), which is Wilson's own where nobody is censored (Rothman 1978, J. Chron.
-      Dis. 31, 557–560);
+    - `survival`, `_low`, `_high` (dimension `step`): Wilson's interval at an effective sample size n', a harmonic mean
+      of (1 − S)/(S Σ d_i/(n_i(n_i − d_i))) (Rothman 1978, J. Chron. Dis. 31, 557–560) and n_i/S(t_i−) (Peto et al.
+      1977, Br. J. Cancer 35, 1–39), which is Wilson's own where nobody is censored;
     - `median`, `_low`, `_high`: the steps at which S and the ends of its interval fall to ½ (Brookmeyer & Crowley 1982,
       Biometrics 38, 29–41), +∞ where fewer than half arrive; `median_after`: by how much records leave it open;
       `_low` is that of the earliest times, `_high` of the latest, so that the interval holds for any time between them;
     - `never`, `_low`, `_high`: S at the end of the follow-up: the share that does not arrive within the run;
     - `mean`, `_low`, `_high`, `mean_after`: the restricted mean ∫₀^τ S dt, τ = attribute `horizon`, the shortest
-      protocol's end, with Student's interval of Greenwood's variance;
+      protocol's end, with Wilson's interval of the time that events save, at the size that Greenwood's variance gives;
     - `seeds`, `events`, `censored`: members counted, arrived, and censored; attribute `reached`: what an arrival is
       called, `below` or `converged`.
 
@@ -102,10 +101,10 @@ def survival(
         curve = late.at(grid, level)
         median, median_high = late.quantile(0.5, level)[::2]
         median_after, median_low = early.quantile(0.5, level)[:2]
-        mean, half = late.restricted_mean(horizon, level)
-        mean_after, half_after = early.restricted_mean(horizon, level)
+        mean, _, mean_high = late.restricted_mean(horizon, level)
+        mean_after, mean_low, _ = early.restricted_mean(horizon, level)
         ends = [x[..., 0] for x in late.at(np.array([np.finfo(float).max]), level)]
-        means = (mean, np.maximum(mean_after - half_after, 0.0), np.minimum(mean + half, horizon), mean_after)
+        means = (mean, mean_low, mean_high, mean_after)
         return (*curve, median, median_low, median_high, median_after, *ends, *means)
 
     names = ("survival", "survival_low", "survival_high", "median", "median_low", "median_high", "median_after")
@@ -232,12 +231,26 @@ class _Curve:
         new = np.concatenate([np.ones_like(event[..., :1]), self.time[..., 1:] != self.time[..., :-1]], -1)
         begin = np.maximum.accumulate(np.where(new, np.arange(time.shape[-1]), 0), -1)
         self.followed = np.maximum(self.n - begin, 0)
+        before = np.take_along_axis(self.survival, np.maximum(begin - 1, 0), -1)
+        self.before = np.where(begin > 0, before, 1.0)
 
-    def _bounds(self, survival, greenwood, followed, level):
+    def _size(self) -> np.ndarray:
+        """The effective sample size of the curve at every time: how many uncensored members would know S as well.
+
+        Greenwood's variance says (1 − S)/(S Σ d/(n(n − d))), which forgets that members are missing where none of
+        those left has an event, and is all of them where the last one does; the members at risk say n_i/S(t_i−) (Peto
+        et al. 1977, Br. J. Cancer 35, 1–39), which is too few. Their harmonic mean, the first counted twice: where
+        their coverage errs as far to either side (tests/test_survival.py). All are n without censoring.
+        """
+        at_risk = self.followed / np.where(self.before > 0, self.before, 1.0)
+        inside = (self.survival > 0.0) & (self.greenwood > 0.0)
+        spread = np.where(inside, self.survival * self.greenwood, 1.0)
+        greenwood = np.where(inside, (1.0 - self.survival) / spread, at_risk)
+        both = greenwood + 2.0 * at_risk
+        return np.where(both > 0, 3.0 * greenwood * at_risk / np.where(both > 0, both, 1.0), 0.0)
+
+    def _bounds(self, survival: np.ndarray, size: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
         """Wilson's interval at the effective sample size."""
-        inside = (survival > 0.0) & (greenwood > 0.0)
-        size = np.where(inside, (1.0 - survival) / np.where(inside, survival * greenwood, 1.0), followed)
-        size = np.where(survival <= 0.0, self.n, size)
         low, high = wilson(survival * size, size, level)
         return np.where(survival <= 0.0, 0.0, low), np.where(survival >= 1.0, 1.0, high)
 
@@ -253,13 +266,13 @@ class _Curve:
             return np.where(some, np.take_along_axis(values, at, -1), before)
 
         survival = pick(self.survival, 1.0)
-        low, high = self._bounds(survival, pick(self.greenwood, 0.0), pick(self.followed, self.n), level)
+        low, high = self._bounds(survival, pick(self._size(), self.n), level)
         none = self.n == 0
         return np.where(none, np.nan, survival), np.where(none, 0.0, low), np.where(none, 1.0, high)
 
     def quantile(self, q: float, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(time at which S falls to 1 − q, and those at which the lower and the upper end of its interval do)."""
-        low, high = self._bounds(self.survival, self.greenwood, self.followed, level)
+        low, high = self._bounds(self.survival, self._size(), level)
         # Inside a run of tied events the curve is not the one after all of them.
         last = np.concatenate([self.time[..., 1:] != self.time[..., :-1], np.ones_like(self.event[..., :1])], -1)
 
@@ -271,22 +284,39 @@ class _Curve:
         middle = np.where(self.n[..., 0] > 0, first(self.survival), np.nan)
         return middle, np.where(self.n[..., 0] > 0, first(low), 0.0), first(high)
 
-    def restricted_mean(self, horizon: float, level: float) -> tuple[np.ndarray, np.ndarray]:
-        """(∫₀^τ S, half-width of its interval)."""
+    def restricted_mean(self, horizon: float, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(∫₀^τ S, and the ends of its interval).
+
+        The time that events save, τ − ∫S, is a share p of members with an event times what one saves, s. The interval
+        is Wilson's in p at the effective size at which the binomial variance s² p(1 − p)/n is Greenwood's, and s is
+        the mean of what each event saves, weighted with it, and of one more event that saves all of τ: so that few
+        events do not make an interval short because they came late or alike. Without an event it is that of 0 of n.
+        """
         begin = np.zeros_like(self.time[..., :1])
         clipped = np.minimum(self.time, horizon)
         width = np.diff(np.concatenate([begin, clipped, begin + horizon], -1), axis=-1)
         height = np.concatenate([np.ones_like(begin), self.survival], -1)
         area = width * height
         mean = area.sum(-1)
-        beyond = mean[..., None] - np.cumsum(area[..., :-1], -1)  # ∫ from each event to τ
-        risk = self.risk
-        weight = np.where(self.event & (self.time < horizon) & (risk > 1), 1.0 / (risk * np.maximum(risk - 1, 1)), 0.0)
-        events = np.maximum((self.event & (self.time < horizon)).sum(-1), 2)
-        variance = (beyond**2 * weight).sum(-1)
+        drop = np.where(self.event & (self.time < horizon), height[..., :-1] - self.survival, 0.0)
+        saved = np.where(drop > 0, horizon - clipped, 0.0)
+        lost, square = (drop * saved).sum(-1), (drop * saved**2).sum(-1)
+        count = (drop > 0).sum(-1)
+        unit = (np.where(lost > 0, square / np.where(lost > 0, lost, 1.0), 0.0) * count + horizon) / (count + 1)
+        size = self._size_of_mean(area, mean, square - lost**2, drop)
+        low, high = wilson(np.clip(lost / np.maximum(unit, 1e-300), 0.0, 1.0) * size, size, level)
         none = self.n[..., 0] == 0
-        half = student.ppf(0.5 * (1.0 + level), events - 1) * np.sqrt(variance)
-        return np.where(none, np.nan, mean), np.where(none, np.nan, half)
+        low, high = np.maximum(horizon - unit * high, 0.0), np.minimum(horizon - unit * low, horizon)
+        return np.where(none, np.nan, mean), np.where(none, 0.0, low), np.where(none, horizon, high)
+
+    def _size_of_mean(self, area: np.ndarray, mean: np.ndarray, variance: np.ndarray, drop: np.ndarray) -> np.ndarray:
+        """How many uncensored members would know the mean as well: one member's variance over Greenwood's."""
+        beyond = mean[..., None] - np.cumsum(area[..., :-1], -1)  # ∫ from each event to τ
+        weight = np.where((drop > 0) & (self.risk > 1), 1.0 / (self.risk * np.maximum(self.risk - 1, 1)), 0.0)
+        greenwood = (beyond**2 * weight).sum(-1)
+        known = (greenwood > 0) & (variance > 0)
+        size = np.where(known, variance / np.where(known, greenwood, 1.0), self.n[..., 0])
+        return np.minimum(size, self.n[..., 0])
 
 
 def _log_rank(by: np.ndarray, event: np.ndarray, counted: np.ndarray) -> tuple[float, float, float]:

@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 import analysis
 import ensemble as ens
 from analysis.__main__ import app
+from analysis.commands.pictures import _say_boundary
 from analysis.paths import Paths, neuron_paths, planes
+from analysis.phase import boundaries
 from analysis.plots import save
 from tests.studies import small
 
@@ -345,3 +347,80 @@ def test_difference_of_two_directories(directory, tmp_path):
 def test_errors_say_what_there_is(ds, call, match):
     with pytest.raises(ValueError, match=match):
         call(ds)
+
+
+def inches(path) -> tuple[float, float]:
+    """The size of a PNG that was written at 200 dots an inch."""
+    rows, columns, _ = matplotlib.image.imread(path).shape
+    return columns / 200, rows / 200
+
+
+LOSS = ["--measure", "loss"]
+AXES = ["--x", "weight_decay", "--y", "separation"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["phase", *AXES, *LOSS, "--below", "0.02", "--panels", "1"], "separation at which half"),
+        (["phase", *AXES[:2], *LOSS, "--below", "0.02", "--at", "separation=0.8"], "cells in which most"),
+        (["picture", "order", *AXES[:2], "--at", "separation=0.8", *LOSS], "picture: "),
+        (["picture", "trajectories", "--at", "separation=0.8", *LOSS], "picture: "),
+        (["survival", *LOSS, "--below", "0.3", "--at", "separation=0.8"], "picture: "),
+    ],
+)
+def test_commands_take_the_size_of_a_figure(directory, tmp_path, arguments, said):
+    def run(*size):
+        name, *more = arguments
+        kind, more = (more[:1], more[1:]) if name == "picture" else ([], more)
+        full = [name, *kind, str(directory), *more, "--out", str(tmp_path / "x.png"), *size]
+        return CliRunner().invoke(app, full)
+
+    done = run("--width", "5", "--height", "2.5")
+    assert done.exit_code == 0 and said in done.stdout, done.output
+    assert inches(tmp_path / "x.png") == pytest.approx((5.0, 2.5), abs=0.01)
+    assert run("--width", "page").exit_code == 0
+    assert inches(tmp_path / "x.png")[0] == pytest.approx(6.8, abs=0.01)
+    for size, error in ((["--width", "wide"], "width: got 'wide'"), (["--height", "0.1"], "height: got 0.1")):
+        refused = run(*size)
+        assert refused.exit_code == 2 and error in refused.output and "Traceback" not in refused.output
+
+
+def test_a_column_of_several_crossings_says_them_all(tmp_path, capsys):
+    """A hump over y: its boundary is NaN, and both places are told, one map a value of a third axis or not."""
+    generator = np.random.default_rng(2)
+    heights = np.linspace(0.0, 1.0, 8)
+    hump = 0.05 + 0.9 * ((heights > 0.2) & (heights < 0.8))
+    study = small(
+        seeds=40,
+        max_steps=1,
+        axes={"weight_decay": [0.0, 0.05], "separation": [0.3, 0.8], "step_size": (0.1 + heights).tolist()},
+    )
+    ds = ens.run(study)
+    below = generator.random((2, 2, 8, 40)) < hump[:, None]
+    below[0] = generator.random((2, 8, 40)) < heights[:, None]  # one of the maps passes one half once
+    ds["loss"] = ds["loss"].copy(data=np.where(below, 0.0, 1.0))
+    found = boundaries(ds, "separation", "step_size", "loss", 0.5, over="weight_decay")
+    assert found["boundary"].dims == ("weight_decay", "separation")
+    assert found["crossings"].values.tolist() == [[1, 1], [2, 2]]
+    assert np.isnan(found["crossing_place"].isel(weight_decay=0, crossing=1)).all()
+    _say_boundary(found.isel(weight_decay=1), "separation", "step_size", "loss < 0.5")
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert len(lines) == 2 and all(line.count("[") == 2 and " and " in line for line in lines)
+    picture = analysis.phase_picture(
+        analysis.phase(ds, "separation", "step_size", "loss", 0.5, over="weight_decay"), found
+    )
+    save(picture, tmp_path / "maps.png")
+
+
+def test_a_picture_replaces_only_a_picture(ds, tmp_path):
+    figure = analysis.trajectory_picture(ds.sel(weight_decay=0.05, separation=0.8), "loss")
+    path = tmp_path / "x.png"
+    save(figure, path)
+    save(figure, path)
+    path.write_text("notes")
+    with pytest.raises(ValueError, match="is no picture of gd-atlas"):
+        save(figure, path)
+    assert path.read_text() == "notes"
+    save(figure, path, overwrite=True)
+    assert inches(path)[0] == pytest.approx(3.4, abs=0.01)

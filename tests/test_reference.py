@@ -1,5 +1,7 @@
 """Reference optimum and scaling: the worked example, inequalities between bounds, exponents that are known."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -23,6 +25,31 @@ def test_the_worked_example():
     assert 0 <= found.risk - found.bound < 1e-8
     certified = analysis.duality_gap(found.network, teacher, weight_decay=0.01)
     assert float(certified.certificate_max) == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("key", "reached"), [(0, False), (1, True)])
+def test_the_tolerance_is_reached_or_the_bracket_said(key, reached):
+    # L-BFGS alone left relative gaps of 1e-8 and more silently: of first order in the last digits of weights.
+    generator = np.random.default_rng(key)
+    W = generator.standard_normal((3, 3))
+    signs = generator.choice([-1.0, 1.0], 3)
+    teacher = ens.TwoLayer(signs, W / np.linalg.norm(W, axis=1, keepdims=True), "abs_centred")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found = analysis.reference_optimum(teacher, weight_decay=0.03)
+    assert found.risk - found.bound > -1e-14
+    assert (found.risk - found.bound <= 1e-10 * found.risk) == (not said)
+    assert not said if reached else "is known to lie in" in str(said[0].message)
+
+
+def test_a_bracket_that_stays_open_is_said():
+    with pytest.warns(
+        UserWarning, match=r"tolerance: got 1e-17, .* is known to lie in \[0\.0331907.*, 0\.0331907"
+    ) as said:
+        found = analysis.reference_optimum(
+            planar([0.0, 0.9, 1.9], [1.0, -1.0, 1.5]), weight_decay=0.01, tolerance=1e-17
+        )
+    assert found.bound < found.risk and said[0].filename == __file__
 
 
 def test_atoms_are_added_where_the_teacher_s_own_are_not_enough():

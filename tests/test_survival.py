@@ -45,11 +45,15 @@ def test_restricted_mean_by_hand():
     # S = 1 to 1, 3/4 to 2, then the member at 3 is censored and S = 3/4·2/3 = 1/2 from 2 on; τ = 4.
     time = np.array([[1.0, 2.0, 3.0, 5.0]])
     curve = _Curve(time, np.array([[True, True, False, True]]), np.ones((1, 4), bool))
-    mean, half = curve.restricted_mean(4.0, 0.95)
+    mean, low, high = curve.restricted_mean(4.0, 0.95)
     assert mean[0] == pytest.approx(1 + 0.75 + 2 * 0.5)
-    # Greenwood: (area beyond 1)²/(4·3) + (area beyond 2)²/(3·2), of two events.
-    variance = 1.75**2 / 12 + 1.0**2 / 6
-    assert half[0] == pytest.approx(stats.t.ppf(0.975, 1) * np.sqrt(variance))
+    # Of the time up to 4, events save 3 and 2 with probability 1/4 each: 5/4 in the mean, 13/4 in the mean square. An
+    # event saves (13/4)/(5/4) weighted with itself, and 4 as one more beside the two: (2·13/5 + 4)/3.
+    unit = (2 * 13 / 5 + 4) / 3
+    # Greenwood: (area beyond 1)²/(4·3) + (area beyond 2)²/(3·2); one member's variance is 13/4 − (5/4)².
+    size = (13 / 4 - (5 / 4) ** 2) / (1.75**2 / 12 + 1.0**2 / 6)
+    expected = analysis.wilson(np.array(1.25 / unit * size), np.array(size))
+    assert (float(4 - low[0]), float(4 - high[0])) == pytest.approx((unit * expected[1], unit * expected[0]))
 
 
 @pytest.mark.parametrize(("n", "censored_by"), [(20, np.inf), (40, 1.6), (100, np.inf), (100, 1.6)])
@@ -62,10 +66,53 @@ def test_intervals_cover(n, censored_by):
     _, low, high = curve.at(np.array([0.3, 0.69]), 0.95)
     truth = np.exp(-np.array([0.3, 0.69]))
     assert np.all(np.abs(np.mean((low <= truth) & (truth <= high), axis=0) - 0.95) <= 0.02)
-    mean, half = curve.restricted_mean(0.8, 0.95)
-    assert 0.93 <= np.mean(np.abs(mean - (1 - np.exp(-0.8))) <= half) <= 0.97
-    # A tenth narrower would be seen: the test can fail.
-    assert np.mean(np.abs(mean - (1 - np.exp(-0.8))) <= 0.8 * half) < 0.93
+    mean, low, high = curve.restricted_mean(0.8, 0.95)
+    truth = 1 - np.exp(-0.8)
+    assert 0.93 <= np.mean((low <= truth) & (truth <= high)) <= 0.97
+    # A fifth narrower would be seen: the test can fail.
+    assert np.mean((mean - 0.8 * (mean - low) <= truth) & (truth <= mean + 0.8 * (high - mean))) < 0.93
+
+
+@pytest.mark.parametrize(("n", "events"), [(12, 2), (12, 5), (12, 10), (20, 2), (20, 10), (40, 2), (40, 5), (40, 10)])
+def test_restricted_means_cover_with_few_events(n, events):
+    # So many events are expected up to the horizon 1; 4 000 repetitions, standard error 0.35%.
+    rate = -np.log(1 - events / n)
+    time = np.random.default_rng(n + events).exponential(1 / rate, size=(4000, n))
+    mean, low, high = _Curve(np.minimum(time, 1.0), time <= 1.0, np.ones(time.shape, bool)).restricted_mean(1.0, 0.95)
+    truth = (1 - np.exp(-rate)) / rate
+    assert 0.935 <= np.mean((low <= truth) & (truth <= high)) <= 0.975
+    assert np.all((low <= mean) & (mean <= high) & (low >= 0.0) & (high <= 1.0))
+
+
+def test_two_events_of_twelve_do_not_make_an_interval_of_everything():
+    # The two events come late: ten members and the most of two others' time are known.
+    time = np.array([[3000.0, 4000.0, *[6000.0] * 10]])
+    mean, low, high = _Curve(time, time < 6000, np.ones((1, 12), bool)).restricted_mean(6000.0, 0.95)
+    assert mean[0] == pytest.approx(6000 - 5000 / 12)
+    assert 3500 < low[0] < mean[0] < high[0] < 6000
+
+
+@pytest.mark.parametrize("n", [20, 40, 100])
+@pytest.mark.parametrize(("first", "last"), [(0.0, 1.6), (0.0, 1.0), (0.3, 1.1), (0.5, 0.9), (0.0, 0.8), (0.2, 0.75)])
+def test_medians_cover_under_staggered_censoring(n, first, last):
+    """Follow-up that ends at different times about the median, ln 2: the last members at risk are few there."""
+    generator = np.random.default_rng([n, int(100 * first), int(100 * last)])
+    time, end = generator.exponential(size=(2000, n)), generator.uniform(first, last, (2000, n))
+    _, low, high = _Curve(np.minimum(time, end), time <= end, np.ones((2000, n), bool)).quantile(0.5, 0.95)
+    # Where hardly anybody is followed to the median, an interval may be wider than it need be.
+    assert 0.935 <= np.mean((low <= np.log(2)) & (np.log(2) <= high))
+
+
+def test_medians_cover_where_the_curve_reaches_zero():
+    """The last member at risk has an event: of the others nothing is known beyond the time that they were followed."""
+    generator = np.random.default_rng(8)
+    time, end = generator.exponential(size=(60_000, 20)), generator.uniform(0.2, 0.75, (60_000, 20))
+    event = time <= end
+    last = np.take_along_axis(event, np.minimum(time, end).argmax(axis=1)[:, None], 1)[:, 0]
+    curve = _Curve(np.minimum(time, end)[last], event[last], np.ones((int(last.sum()), 20), bool))
+    assert last.sum() > 200 and np.all(curve.survival[:, -1] == 0.0)
+    _, low, high = curve.quantile(0.5, 0.95)
+    assert 0.93 <= np.mean((low <= np.log(2)) & (np.log(2) <= high))
 
 
 def test_log_rank_keeps_its_level():

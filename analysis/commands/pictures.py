@@ -4,6 +4,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 import xarray as xr
 
@@ -93,8 +94,16 @@ def _say_boundary(boundary: xr.Dataset, x: str, y: str, what: str) -> None:
     say(f"{y} at which half of the seeds have {what}, with its 95% band over seeds:")
     for i in range(boundary.sizes[x]):
         row = boundary.isel({x: i})
-        ends = [number(float(row[name]), "{:.4g}") for name in ("boundary", "low", "high")]
-        say(f"  {x} = {label(row[x].item())}: {ends[0]} [{ends[1]}, {ends[2]}]")
+        names = ("boundary", "low", "high")
+        parts = [row]
+        if int(row["crossings"]) > 1:
+            names = ("crossing_place", "crossing_low", "crossing_high")
+            parts = [row.isel(crossing=int(k)) for k in np.flatnonzero(np.isfinite(row["crossing_place"]))]
+        said = []
+        for part in parts:
+            ends = [number(float(part[name]), "{:.4g}") for name in names]
+            said.append(f"{ends[0]} [{ends[1]}, {ends[2]}]")
+        say(f"  {x} = {label(row[x].item())}: {' and '.join(said)}")
 
 
 @app.command(cls=Analysis)

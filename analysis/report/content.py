@@ -220,7 +220,10 @@ def _neurons(ds: xr.Dataset) -> dict[str, Any] | None:
 
 def _command(name: str, toml: str) -> str:
     """Shell lines that make the dataset again from nothing but the package."""
-    return f"cat > {name}.toml <<'GD_ATLAS_STUDY'\n{toml}GD_ATLAS_STUDY\ngd-atlas run {name}.toml --out data/{name}"
+    return (
+        f"cat > {name}.toml <<'GD_ATLAS_STUDY'\n{toml}GD_ATLAS_STUDY\n"
+        f"python -m ensemble run {name}.toml --out data/{name}"
+    )
 
 
 def _number(value: Any) -> float | str | None:

@@ -72,13 +72,13 @@ _OF_MEMBERS = {"status", "stop_step", "stage_end_step", "a", "W", "teacher_a", "
 # Variables and dimensions of results: a result over an axis of the same name could not be made.
 _OF_RESULTS = set(
     """
-    share low high half_width seeds value difference only_first only_second pairs p_value unpaired_half_width
-    boundary band_width slope by after below observed time censored status_share survival median median_after never
-    mean mean_after events statistic degrees count spread is_global unconverged kind anti_aligned active overlap
-    signed_mass lowest highest families others bound weight_decay_used contradiction rate exponent evidence residual
-    records exponential rate_median exponent_median zeta reference reference_bound angle_exponent
-    gradient_exponent gradient_decay_exponent angle_constant gradient_constant angle_holds gradient_holds circle
-    second_angle certificate member
+    share low high half_width seeds value difference only_first only_second pairs p_value unpaired_half_width boundary
+    band_width slope crossing crossings crossing_place fit fit_p_value by after below observed time censored
+    status_share survival median median_after never mean mean_after events statistic degrees count spread is_global
+    unconverged kind anti_aligned active overlap signed_mass lowest highest families others bound weight_decay_used
+    contradiction rate exponent evidence residual records exponential rate_median exponent_median zeta reference
+    reference_bound angle_exponent gradient_exponent gradient_decay_exponent angle_constant gradient_constant
+    angle_holds gradient_holds circle second_angle certificate member
     """.split()
 )
 DEFAULT_STUDENT = "two_layer"

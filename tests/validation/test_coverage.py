@@ -5,6 +5,8 @@ Shares, medians under censoring and restricted means are vectorised and covered 
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
+from scipy.stats import norm
 
 from analysis.boundary import fit_columns
 from analysis.scaling import exponents
@@ -13,20 +15,45 @@ REPETITIONS = 2000
 LEVELS = np.linspace(0.0, 1.0, 8)
 
 
-@pytest.mark.parametrize("seeds", [20, 50])
-@pytest.mark.parametrize("common", [False, True])
-def test_boundary(seeds, common):
-    """A share that rises over two or three cells; seeds independent, or one uniform number a seed for all cells."""
-    generator = np.random.default_rng(seeds + common)
-    probability = 1 / (1 + np.exp(-8 * (LEVELS - 0.47)))
-    covered = 0
-    for _ in range(REPETITIONS):
-        shape = (1, 1, seeds) if common else (1, len(LEVELS), seeds)
-        inside = generator.random(shape) < probability[None, :, None]
-        fit = fit_columns(LEVELS, inside, np.ones_like(inside), resamples=400)
-        covered += fit["low"][0] <= 0.47 <= fit["high"][0]
-    print(f"boundary, {seeds} seeds, {'common' if common else 'independent'}: {covered / REPETITIONS:.1%}")
-    assert 0.93 <= covered / REPETITIONS <= 0.97
+def _logistic(z):
+    return 1 / (1 + np.exp(-z))
+
+
+CURVES = {f"logistic {s}": lambda y, s=s: _logistic(s * (y - 0.47)) for s in (2, 5, 8, 12, 20, 40)}
+CURVES |= {f"cloglog {s}": lambda y, s=s: 1 - 2 ** -np.exp(s * (y - 0.47)) for s in (4, 8, 16)}
+CURVES |= {f"plateau {s}": lambda y, s=s: 0.05 + 0.8 * _logistic(s * (y - 0.4)) for s in (8, 15, 30)}
+CURVES["hump"] = lambda y: 0.05 + 0.9 * (_logistic(18 * (y - 0.25)) - _logistic(18 * (y - 0.75)))
+CURVES["late fall"] = lambda y: _logistic(12 * (y - 0.35)) - 0.35 * _logistic(20 * (y - 0.85))
+
+
+def crossings(curve) -> list[float]:
+    """Where a curve passes one half between the first and the last level."""
+    fine = np.linspace(0.0, 1.0, 2001)
+    turns = np.flatnonzero(np.diff(np.sign(curve(fine) - 0.5)) != 0)
+    return [float(brentq(lambda y: curve(y) - 0.5, fine[k], fine[k + 1])) for k in turns]
+
+
+@pytest.mark.parametrize("name", list(CURVES))
+@pytest.mark.parametrize("seeds", [10, 20, 40, 100])
+@pytest.mark.parametrize("dependence", ["independent", "half", "common"])
+def test_boundary(name, seeds, dependence):
+    """The crossing is in the set whatever the curve, whether the cells of a seed are independent (copula ρ 0, ½, 1)."""
+    curve = CURVES[name]
+    generator = np.random.default_rng([len(name), seeds, len(dependence)])
+    shape = (1000, len(LEVELS), seeds)
+    rho = {"independent": 0.0, "half": 0.5, "common": 1.0}[dependence]
+    common, own = generator.standard_normal((1000, 1, seeds)), generator.standard_normal(shape)
+    chance = norm.cdf(np.sqrt(rho) * common + np.sqrt(1.0 - rho) * own)
+    inside = chance < curve(LEVELS)[None, :, None]
+    fit = fit_columns(LEVELS, inside, np.ones_like(inside))
+    for place in crossings(curve):
+        there = ((fit["crossing_low"] <= place) & (place <= fit["crossing_high"])).any(axis=1).mean()
+        hull = ((fit["low"] <= place) & (place <= fit["high"])).mean()
+        print(
+            f"{name}, {seeds} seeds, {dependence}: {place:.3f} in a part of the set {there:.1%}, in its hull {hull:.1%}"
+        )
+        # 1 000 repetitions, standard error 0.7%. Wider is right where the cells cannot say more, narrower never.
+        assert there >= 0.93
 
 
 @pytest.mark.parametrize("seeds", [12, 20, 40])
