@@ -158,7 +158,9 @@ def test_every_member_can_be_made_again_from_a_file(tmp_path):
     ds["W"][..., 1, 2] += 1e-15
     ds.to_netcdf(tmp_path / "changed.nc", encoding={"stage": {"dtype": "S1"}})
     assert set(reproduce(tmp_path / "changed.nc", {"seed": "1"}).different) == {"W"}
-    with pytest.raises(StudyError, match="got no separation; write AXIS=value"):
+    with pytest.raises(
+        StudyError, match="at: got no separation; a member has a value of each of weight_decay, separation, seed"
+    ):
         reproduce(tmp_path, {"weight_decay": "0.05", "seed": "1"})
     with pytest.raises(StudyError, match="got seed = '7'; its values are"):
         reproduce(tmp_path, labels | {"seed": "7"})

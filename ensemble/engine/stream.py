@@ -78,7 +78,7 @@ class Stream:
             return _MOST_DRAWN
         if any(pool.queued > pool.count for pool in self.pools):
             return 0
-        return next(self.pools[stage.pool].room for stage in self.work.stages if stage.pool is not None)
+        return next(self.pools[at].room for stage in self.work.stages if (at := stage.pool) is not None)
 
     def _lead(self, members: Travellers) -> None:
         """Leads members into their stage: through the updates that take no step, up to the next one that does, or out

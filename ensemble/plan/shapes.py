@@ -1,5 +1,8 @@
 """Shapes: the arrays that a study's dataset stores, and the sizes of their dimensions."""
 
+# pyright: reportArgumentType=false
+# Studies have a hash (`Spec.__hash__`), which pyright does not see behind pydantic's own.
+
 import functools
 from collections.abc import Iterator, Mapping
 

@@ -1,5 +1,8 @@
 """Workloads: some members of a group as tables and programs."""
 
+# pyright: reportArgumentType=false
+# Parts have a hash (`Spec.__hash__`), which pyright does not see behind pydantic's own.
+
 import functools
 from collections.abc import Callable
 from typing import Any

@@ -246,9 +246,7 @@ def advance_blocks(first, last, moving, stage, teacher, snapshots, record_steps,
     G = V + n * d * LANES
     P = G + m * n * LANES
     c = P + m * d * LANES
-    norm = c + n * LANES
-    inverse = norm + n * LANES
-    radial = inverse + n * LANES
+    norm, inverse, radial = c + n * LANES, c + 2 * n * LANES, c + 3 * n * LANES
     slope_a = radial + m * LANES
     eta = slope_a + m * LANES
     lam, out_mask, first_mask, squares = eta + LANES, eta + 2 * LANES, eta + 3 * LANES, eta + 4 * LANES
