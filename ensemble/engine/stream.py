@@ -112,6 +112,7 @@ class Stream:
             )
             if not plan.keeps_state:
                 # Without leaves, the structure alone is the state.
+                assert plan.pool is not None, "an update that takes steps has a pool"
                 state = self.work.pools[plan.pool].like.moving.state
                 state = state if plan.enter is None else plan.enter(moving.model, rows)
                 moving = moving._replace(state=state)
