@@ -83,7 +83,7 @@ def test_a_file_called_as_that_of_the_earliest_layout_is_the_users(made, out, tm
     with xr.open_dataset(tmp_path / "folder" / "dataset.nc") as ds:
         old = ds.load().assign_attrs(schema_version=1)
     old.to_netcdf(tmp_path / "folder" / "dataset.nc", encoding={"stage": {"dtype": "S1"}})
-    with pytest.raises(StudyError, match="replace it with --overwrite"):
+    with pytest.raises(StudyError, match="replace it with overwrite=True"):
         ens.run(tiny(), out=tmp_path / "folder")
     ens.run(tiny(), out=tmp_path / "folder", overwrite=True)
     assert not (tmp_path / "folder" / "dataset.nc").exists()

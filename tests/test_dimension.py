@@ -80,7 +80,7 @@ def test_a_given_start_agrees_to_rounding(rng):
 def test_the_dimension_costs_nothing():
     study = high(10**6).replace(axes={"inputs": {"field": "teacher.inputs", "values": [50, 10**6, 10**9]}})
     assert len(groups(study)) == 1, "one program for every d"
-    assert groups(study)[0].shape.inputs == 6
+    assert groups(study)[0].pools[0].like.moving.model.W.shape[1] == 6
     ds = ens.run(study)
     assert ds.sizes["input"] == 6
     assert ds["inputs"].values.tolist() == [50, 10**6, 10**9]
@@ -90,6 +90,6 @@ def test_the_dimension_costs_nothing():
 
 
 def test_low_dimensions_keep_their_own_coordinates():
-    assert groups(high(6))[0].shape.inputs == 6
-    assert groups(high(7))[0].shape.inputs == 6
-    assert groups(high(5))[0].shape.inputs == 5
+    assert groups(high(6))[0].pools[0].like.moving.model.W.shape[1] == 6
+    assert groups(high(7))[0].pools[0].like.moving.model.W.shape[1] == 6
+    assert groups(high(5))[0].pools[0].like.moving.model.W.shape[1] == 5
