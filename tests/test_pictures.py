@@ -14,7 +14,7 @@ from analysis.__main__ import app
 from analysis.commands.pictures import _say_boundary
 from analysis.paths import Paths, neuron_paths, planes
 from analysis.phase import boundaries
-from analysis.plots import save
+from analysis.plots import maps, save
 from tests.studies import small
 
 
@@ -424,3 +424,16 @@ def test_a_picture_replaces_only_a_picture(ds, tmp_path):
     assert path.read_text() == "notes"
     save(figure, path, overwrite=True)
     assert inches(path)[0] == pytest.approx(3.4, abs=0.01)
+
+
+def test_no_boundary_is_drawn_between_texts():
+    share = np.array([[0.0, 1.0, 1.0], [0.0, 0.0, 1.0]])
+    half = xr.full_like(xr.DataArray(share, dims=("y", "x")), 0.1)
+    drawn = {}
+    for name, values in (("numbers", [1.0, 2.0]), ("texts", ["adam", "sign"])):
+        coords = {"x": [1.0, 2.0, 3.0], "y": values}
+        ds = xr.Dataset({"share": (("y", "x"), share), "half_width": half}, coords=coords)
+        for coordinate in ("x", "y"):
+            ds[coordinate].attrs = {"units": "1", "long_name": coordinate}
+        drawn[name] = maps._draw_half_contour(Figure().add_subplot(), ds["share"], "x", "y")
+    assert drawn == {"numbers": True, "texts": False}

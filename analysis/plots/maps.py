@@ -319,7 +319,12 @@ def _annotate(page: Sheet, ax: Axes, values: xr.DataArray, x: str, y: str, bound
 
 
 def _draw_half_contour(ax: Axes, values: xr.DataArray, x: str, y: str) -> bool:
-    """The 50% contour between cell centres, apart from the column or row of a zero on a log axis."""
+    """The 50% contour between cell centres, apart from the column or row of a zero on a log axis.
+
+    None between texts, whose order says nothing.
+    """
+    if any(values[d].dtype.kind not in "iuf" for d in (x, y)):
+        return False
     keep = {d: values[d].values > 0 for d in (x, y) if axis_positions(values[d])[2]}
     centres = {d: axis_positions(values[d])[0][keep[d]] if d in keep else axis_positions(values[d])[0] for d in (x, y)}
     inner = values.isel({d: np.flatnonzero(k) for d, k in keep.items()}).values
