@@ -235,3 +235,13 @@ def test_a_name_that_is_reserved_now_stays_an_axis_of_a_stored_study():
     assert list(ens.Study.from_json(text).axes) == ["share"]
     with pytest.raises(ens.StudyError, match=r"axes.share: an axis needs a name"):
         ens.Study.from_json(text).replace(seeds=2)
+
+
+def test_two_axes_that_set_one_field_are_refused():
+    again = {"field": "protocol.weight_decay", "values": [0.1, 0.2]}
+    with pytest.raises(
+        ens.StudyError, match=r"axes.again: sets protocol.weight_decay, which the axis 'weight_decay' sets"
+    ):
+        small(axes={"weight_decay": [0.0, 0.05], "again": again})
+    with pytest.raises(ens.StudyError, match=r"fields: got an empty table"):
+        small(axes={"nothing": {"values": [1, 2], "fields": {}}})

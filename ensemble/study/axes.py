@@ -44,6 +44,8 @@ class Axis(Spec):
                 raise ValueError(
                     f"fields.{path}: got {len(settings)} settings for {len(self.values)} values; give one a value"
                 )
+        if self.fields is not None and not self.fields:
+            raise ValueError("fields: got an empty table; name at least one field that the axis sets")
         if self.field is not None and self.fields is not None:
             raise ValueError("field: got both `field` and `fields`; give one of them")
         return self

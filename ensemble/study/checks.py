@@ -16,6 +16,17 @@ if TYPE_CHECKING:
     from .study import Study
 
 
+def check_fields(study: "Study") -> None:
+    """**Raises:** `ValueError` where two axes set one field: the later would win, and labels would not be what "
+    "was run."""
+    setters: dict[str, str] = {}
+    for name, axis in study.axes.items():
+        for path in axis.fields or [axis.field]:
+            before = setters.setdefault(str(path), name)
+            if before != name:
+                raise ValueError(f"axes.{name}: sets {path}, which the axis {before!r} sets, too; drop one of them")
+
+
 def check_probes(study: "Study") -> None:
     """**Raises:** `ValueError` for probes that do not exist, or that some cell's members do not have."""
     for name in study.probes:

@@ -34,7 +34,7 @@ from ..problem.students import AbstractSizedStudent
 from . import identity
 from .axes import Axis, Scalar, as_table, axis_table, reserved, set_field
 from .cells import Cell, Point, Student, Teacher, resolved_protocol
-from .checks import check_coordinates, check_probes, parts_of, usual_probes, warn
+from .checks import check_coordinates, check_fields, check_probes, parts_of, usual_probes, warn
 from .errors import StudyError, messages, suggestion
 from .sources import PartSource, load, used
 
@@ -327,6 +327,7 @@ class Study(Spec):
                     "variable of the dataset or of a result and no argument of xarray's `sel`; rename it and say its "
                     f'`field`: axes.{name}_axis = {{field = "…", values = […]}}'
                 )
+        check_fields(self)
         for point in self.points:
             if not isinstance(self.records, tuple) and self.member_cap(point.cell) < 1:
                 raise ValueError("protocol: got no descent stage; a member needs at least one step")
