@@ -5,7 +5,10 @@ from pathlib import Path
 import numpy as np
 
 import ensemble as ens
+from ensemble.parts import is_own
 from ensemble.probes import ALWAYS, CERTIFICATE
+
+PROBES = tuple(n for n, probe in ens.PROBES.items() if is_own(probe) and n not in (*CERTIFICATE, *ALWAYS))
 
 
 def small(**changes) -> ens.Study:
@@ -15,7 +18,7 @@ def small(**changes) -> ens.Study:
         "seeds": 3,
         "records": 8,
         "store_weights": True,
-        "probes": [name for name in ens.PROBES if name not in (*CERTIFICATE, *ALWAYS)],
+        "probes": list(PROBES),
         "teacher": {
             "kind": "separated_pairs",
             "activation": "abs_centred",

@@ -13,11 +13,12 @@ import numpy as np
 import xarray as xr
 
 import ensemble as ens
+from ensemble.parts import is_own
 from ensemble.probes import ALWAYS, CERTIFICATE
 
 SHIPPED = Path(__file__).parents[2] / "studies"
 
-PROBES = tuple(name for name in ens.PROBES if name not in (*CERTIFICATE, *ALWAYS))
+PROBES = tuple(n for n, probe in ens.PROBES.items() if is_own(probe) and n not in (*CERTIFICATE, *ALWAYS))
 
 
 class Case(NamedTuple):
