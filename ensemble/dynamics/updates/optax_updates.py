@@ -76,10 +76,9 @@ class AbstractPreconditioned(AbstractOptaxUpdate):
         return None
 
 
-class Adam(AbstractPreconditioned):
-    """Adam (Kingma & Ba 2015): θ ← θ − η m̂/(√(v̂ + eps_root) + eps), coordinate by coordinate."""
+class AbstractAdam(AbstractPreconditioned):
+    """What Adam is, with its decay coupled or not."""
 
-    kind: Literal["adam"] = "adam"
     b1: Share = 0.9
     b2: Share = 0.999
     eps: NonNegative = 1e-8
@@ -89,18 +88,17 @@ class Adam(AbstractPreconditioned):
         return optax.scale_by_adam(b1=self.b1, b2=self.b2, eps=self.eps, eps_root=self.eps_root)
 
 
-class AdamW(AbstractPreconditioned):
+class Adam(AbstractAdam):
+    """Adam (Kingma & Ba 2015): θ ← θ − η m̂/(√(v̂ + eps_root) + eps), coordinate by coordinate."""
+
+    kind: Literal["adam"] = "adam"
+
+
+class AdamW(AbstractAdam):
     """Adam whose decay is decoupled, whatever the stage says (Loshchilov & Hutter 2019)."""
 
     kind: Literal["adamw"] = "adamw"
     always_decoupled: ClassVar[bool] = True
-    b1: Share = 0.9
-    b2: Share = 0.999
-    eps: NonNegative = 1e-8
-    eps_root: NonNegative = 0.0
-
-    def transformation(self):
-        return optax.scale_by_adam(b1=self.b1, b2=self.b2, eps=self.eps, eps_root=self.eps_root)
 
 
 class RMSProp(AbstractPreconditioned):
