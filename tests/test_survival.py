@@ -7,8 +7,8 @@ from scipy import stats
 
 import analysis
 import ensemble as ens
-from analysis.rates import _line
 from analysis.kaplan_meier import Curve
+from analysis.rates import _line
 from analysis.survival import _log_rank
 from tests.studies import heavy_tailed, small
 
