@@ -9,7 +9,7 @@ from ensemble.engine import Compiled, kept, places
 
 
 def test_a_process_keeps_a_bounded_number_of_programs():
-    """Memory regions of programs are bounded by the system: without the bound, a thousand structures crash a process."""
+    """Memory regions of programs are bounded by the system: a thousand structures would crash a process."""
 
     @kept
     def program(number: int) -> Compiled:
