@@ -43,7 +43,7 @@ class ModeLeakage(AbstractLinearProbe):
 
     def __call__(self, at):
         teacher = at.moment.risk.teacher
-        own = (teacher.U * jnp.diag(at.view(in_modes))) @ teacher.V.T
+        own = (teacher.U * jnp.diag(at.view(in_modes))[None, :]) @ teacher.V.T
         return jnp.linalg.norm(at.moment.model.matrix - own)
 
 

@@ -39,7 +39,18 @@ class AbstractAnyDepthStart(AbstractLinearStart):
         return
 
 
-class AlignedBalanced(AbstractAnyDepthStart):
+class AbstractAlignedStart(AbstractLinearStart):
+    """A start that lies between the teacher's singular vectors: hidden unit k carries mode k, and modes do not mix."""
+
+    @abc.abstractmethod
+    def shares(self, depth: int) -> Float[Array, " layer"]:
+        """c_1, …, c_L: what every layer carries of every mode."""
+
+    def draw(self, key, teacher, sizes):
+        return _aligned(teacher, sizes, self.shares(len(sizes) - 1))
+
+
+class AlignedBalanced(AbstractAlignedStart):
     """Every layer carries scale^(1/L) of every mode, between the teacher's singular vectors.
 
     W_{l+1}ᵀW_{l+1} = W_lW_lᵀ, and each mode moves alone: u̇ = L u^{2−2/L}(s − u). Modes beyond a hidden width stay 0.
@@ -49,12 +60,14 @@ class AlignedBalanced(AbstractAnyDepthStart):
     scale: PositiveFloat = 0.01
     """u_k(0), the strength of every mode of the product."""
 
-    def draw(self, key, teacher, sizes):
-        depth = len(sizes) - 1
-        return _aligned(teacher, sizes, [jnp.asarray(self.scale) ** (1.0 / depth)] * depth)
+    def shares(self, depth):
+        return jnp.full(depth, jnp.asarray(self.scale) ** (1.0 / depth))
+
+    def check_depth(self, depth):
+        return
 
 
-class LambdaBalanced(AbstractLinearStart):
+class LambdaBalanced(AbstractAlignedStart):
     """Two layers between the teacher's singular vectors with w₂² − w₁² = `imbalance` in every mode, w₁w₂ = `scale`.
 
     From rich (0) to lazy (large): theory.md §11; Dominé et al. 2024 (arXiv 2409.14623).
@@ -64,12 +77,12 @@ class LambdaBalanced(AbstractLinearStart):
     scale: PositiveFloat = 0.01
     imbalance: float = 0.0
 
-    def draw(self, key, teacher, sizes):
+    def shares(self, depth):
         size = jnp.abs(jnp.asarray(self.imbalance))
         larger = jnp.sqrt(0.5 * (size + jnp.hypot(size, 2.0 * jnp.asarray(self.scale))))
         smaller = self.scale / larger
         first = jnp.where(jnp.asarray(self.imbalance) >= 0.0, smaller, larger)
-        return _aligned(teacher, sizes, [first, self.scale / first])
+        return jnp.stack([first, self.scale / first])
 
     def check_depth(self, depth):
         if depth != 2:
@@ -119,7 +132,7 @@ def _frame(key: PRNGKeyArray, rows: int, columns: int) -> Float[Array, "rows col
     return random_frame(key, rows, columns) if rows >= columns else random_frame(key, columns, rows).T
 
 
-def _aligned(teacher: SingularMap, sizes: Sizes, shares: list[Float[Array, ""]]) -> Layers:
+def _aligned(teacher: SingularMap, sizes: Sizes, shares: Float[Array, " layer"]) -> Layers:
     """Layers that carry mode k from hidden unit k to hidden unit k, a share a layer, between V and U."""
     modes = len(teacher.s)
     first = shares[0] * jnp.eye(sizes[1], modes) @ teacher.V.T
