@@ -22,6 +22,7 @@ LAYERS = [
     {"dynamics"},
     {"problem"},
     {"parts"},
+    {"spec"},
     {"numerics"},
 ]
 DEPTH = {name: depth for depth, names in enumerate(LAYERS) for name in names}

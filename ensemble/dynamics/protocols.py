@@ -18,9 +18,10 @@ import inspect
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeVar, cast
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, TypeAdapter, validate_call
+from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, TypeAdapter, validate_call
 
 from ..problem.penalties import L2
+from ..spec import nearest, no_number, refusal_of
 from .schedules import Halving, Schedule
 from .stages import Decay, Layers, Penalty, Protocol, Stage, Update
 from .updates import Balance, Descent, Ridge
@@ -32,7 +33,7 @@ Build = TypeVar("Build", bound=Callable[..., Protocol])
 
 def _named(build: Build) -> Build:
     """Validates the arguments of a protocol's function, and has the protocol remember them by name."""
-    checked = validate_call(build)
+    checked = validate_call(build, config=ConfigDict(allow_inf_nan=False))
 
     @functools.wraps(build)
     def named(**arguments: Any) -> Protocol:
@@ -238,13 +239,18 @@ def resolve(table: dict[str, Any]) -> tuple[Protocol, dict[str, Any]]:
     """
     arguments = dict(table)
     kind = arguments.pop("kind", None)
-    if kind not in PROTOCOLS:
-        raise ValueError(f"kind: got {kind!r}; known protocols are {', '.join(PROTOCOLS)}")
+    if not isinstance(kind, str) or kind not in PROTOCOLS:
+        raise ValueError(f"kind: got {kind!r}; known protocols are {', '.join(PROTOCOLS)}{nearest(kind, PROTOCOLS)}")
     build = PROTOCOLS[kind]
-    defaults = {p.name: p.default for p in inspect.signature(build).parameters.values()}
-    for name in arguments:
+    parameters = inspect.signature(build).parameters
+    defaults = {name: parameter.default for name, parameter in parameters.items()}
+    for name, value in arguments.items():
         if name not in defaults:
-            raise ValueError(f"{name}: unknown field; the protocol {kind} has {', '.join(defaults)}")
+            field = name if str(name).isidentifier() else repr(name)
+            there = ", ".join(defaults)
+            raise ValueError(f"{field}: unknown field; the protocol {kind} has {there}{nearest(name, defaults)}")
+        if (other := no_number(parameters[name].annotation, value)) is not None:
+            raise ValueError(f"{name}: {refusal_of(other)}")
     protocol = build(**arguments)
     filled = {"kind": kind} | {k: v for k, v in (defaults | arguments).items() if v is not None}
     # A part by its name alone is written out, so that its fields have paths that an axis can set.

@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, PrivateAttr
 
-from ..parts import Spec, UnknownPart, chosen
+from ..parts import UnknownPart, chosen
 from ..problem.penalties import L2, AbstractPenalty, AbstractProximalPenalty
+from ..spec import Spec
 from .schedules import Schedule
 from .updates import AbstractSteppedUpdate, AbstractUpdate, Descent, Proximal
 

@@ -14,7 +14,6 @@ A cell is one point of the product of all axes; a member is a cell with a seed.
 import itertools
 import json
 import math
-import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
@@ -27,12 +26,13 @@ import tomli_w
 from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from ..dynamics.stages import Protocol
-from ..parts import Spec, is_lenient, lenient
+from ..parts import is_lenient, lenient
 from ..probes import ALWAYS, PROBES
 from ..problem.draws import Space
 from ..problem.students import AbstractSizedStudent
+from ..spec import Spec
 from . import identity
-from .axes import Axis, Scalar, as_table, axis_table, reserved, set_field
+from .axes import Axis, Scalar, as_table, axis_table, check_name, set_field
 from .cells import Cell, Point, Student, Teacher, resolved_protocol
 from .checks import check_coordinates, check_fields, check_probes, parts_of, usual_probes, warn
 from .errors import StudyError, messages, suggestion
@@ -219,9 +219,9 @@ class Study(Spec):
         for index in itertools.product(*sizes):
             labels = {name: axis.values[i] for (name, axis), i in zip(self.axes.items(), index, strict=True)}
             table = json.loads(json.dumps(base))
-            for axis, i in zip(self.axes.values(), index, strict=True):
+            for (name, axis), i in zip(self.axes.items(), index, strict=True):
                 for path, value in axis.settings(i).items():
-                    set_field(table, path, value)
+                    set_field(table, name, path, value)
             try:
                 cell = Cell.model_validate(table)
             except ValidationError as error:
@@ -315,18 +315,13 @@ class Study(Spec):
         if data.get("probes") is None:
             data["probes"] = usual_probes(data.get("student"))
         if isinstance(data.get("axes"), dict):
+            for name in data["axes"]:
+                check_name(name, _reading.get())
             data["axes"] = {name: axis_table(name, axis, data) for name, axis in data["axes"].items()}
         return data
 
     @model_validator(mode="after")
     def _check(self):
-        for name in self.axes:
-            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or (reserved(name) and not _reading.get()):
-                raise ValueError(
-                    f"axes.{name}: an axis needs a name of letters, digits and _ that is no dimension or "
-                    "variable of the dataset or of a result and no argument of xarray's `sel`; rename it and say its "
-                    f'`field`: axes.{name}_axis = {{field = "…", values = […]}}'
-                )
         check_fields(self)
         for point in self.points:
             if not isinstance(self.records, tuple) and self.member_cap(point.cell) < 1:
