@@ -59,6 +59,8 @@ class Command(TyperCommand):
             return super().invoke(ctx)
         except BrokenPipeError:
             raise  # whoever reads the output has had enough of it
+        except MemoryError as error:
+            fail(f"memory: there is not enough of it{f': {error}' if str(error) else ''}; run a smaller study")
         except self.errors as error:
             options = {p.name: p.opts[0] for p in self.params if p.opts[0].startswith("--")}
             fail(in_options(str(error), options))

@@ -19,7 +19,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BeforeValidator, ConfigDict, SerializeAsAny
 
-from .spec import Spec, nearest
+from .spec import Spec, nearest, shortened
 
 
 class Part(Spec, abc.ABC):
@@ -95,7 +95,7 @@ def lookup(role: str, name: Any) -> Any:
     """
     known = REGISTRY.get(role, {})
     if not isinstance(name, str) or name not in known:
-        raise ValueError(f"got {name!r}; known {_plural(role)} are {', '.join(known)}{nearest(name, known)}")
+        raise ValueError(f"got {shortened(name)}; known {_plural(role)} are {', '.join(known)}{nearest(name, known)}")
     return known[name]
 
 
@@ -147,7 +147,9 @@ def _parsed(role: str, default: str | None, value: Any) -> Any:
     table = {"kind": value} if isinstance(value, str) else value
     if not isinstance(table, Mapping):
         article = "an" if role[0] in "aeiou" else "a"
-        raise ValueError(f"got {value!r}; give the name of {article} {role}, or a table with its `kind` and fields")
+        raise ValueError(
+            f"got {shortened(value)}; give the name of {article} {role}, or a table with its `kind` and fields"
+        )
     kind = table.get("kind", default)
     if kind is None:
         raise ValueError(f"kind: is missing; {_plural(role)} are {', '.join(REGISTRY.get(role, {}))}")

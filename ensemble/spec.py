@@ -89,7 +89,25 @@ def unknown_field(name: Any, known: Iterable[str]) -> str:
     """What is said of a field that does not exist: the nearest one, else those there are."""
     known = list(known)
     close = nearest(name, known) or f"; known are {', '.join(known)}"
-    return f"{name if str(name).isidentifier() else repr(name)}: unknown field{close}"
+    return f"{in_path(name)}: unknown field{close}"
+
+
+def in_path(name: Any) -> str:
+    """A field's name as it stands in a path: quoted and shortened where it is no name of a field."""
+    return str(name) if str(name).isidentifier() and len(str(name)) <= MOST_SHOWN else shortened(name)
+
+
+MOST_SHOWN = 80
+"""Characters that a message shows of a value."""
+
+
+def shortened(value: Any) -> str:
+    """A value as it is shown in a message."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more digits than Python writes
+        return "a number of thousands of digits"
+    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."
 
 
 def no_number(annotation: Any, value: Any) -> str | bool | None:
@@ -130,7 +148,7 @@ def _no_numbers(cls: type[Spec], data: Mapping[Any, Any]) -> Iterator[tuple[Any,
 
 def refusal_of(other: str | bool) -> str:
     """What is said of a text or a truth value in place of a number."""
-    return f"got {other!r}; give a number, not a {'text' if isinstance(other, str) else 'truth value'}"
+    return f"got {shortened(other)}; give a number, not a {'text' if isinstance(other, str) else 'truth value'}"
 
 
 def _detail(place: tuple[str, ...], message: str, value: Any) -> InitErrorDetails:

@@ -5,9 +5,11 @@ A study file is refused in lines that each say a field, or it is run: nothing el
 
 import copy
 import datetime
+import inspect
 import math
 import re
 import signal
+import time
 import traceback
 import warnings
 from pathlib import Path
@@ -19,9 +21,13 @@ from typer.testing import CliRunner
 
 import ensemble as ens
 import ensemble.__main__ as commands
+from ensemble.parts import REGISTRY
+from ensemble.plan import groups
 
 SECONDS = 30
-"""What one case may take."""
+"""CPU time that one case may take."""
+MOST_SECONDS = 120
+"""Time that one case may take on a machine with other work: beyond it, it hangs."""
 MOST_WORK = 3000
 """Member-steps of a study that is run as it is; of a larger one, one member is run for a few steps."""
 
@@ -234,55 +240,168 @@ def at(table: Any, path: tuple) -> Any:
     return holder(table, path)[path[-1]]
 
 
+def _parts(table: dict[str, Any]) -> list[tuple[dict[str, Any], list[str]]]:
+    """The tables of a study, each with the names of all its fields, used or not."""
+    found: list[tuple[dict[str, Any], list[str]]] = [(table, list(ens.Study.model_fields))]
+    inner = [("teacher", "teacher"), ("student", "student"), ("student.start", "start"), ("protocol.update", "update")]
+    for path, role in inner:
+        place: Any = table
+        for key in path.split("."):
+            place = place.get(key) if isinstance(place, dict) else None
+        kind = place.get("kind", "two_layer") if isinstance(place, dict) else None
+        if isinstance(kind, str) and kind in REGISTRY[role]:
+            found.append((place, list(REGISTRY[role][kind].model_fields)))
+    protocol = table.get("protocol")
+    if isinstance(protocol, dict) and isinstance(kind := protocol.get("kind"), str) and hasattr(ens.protocols, kind):
+        found.append((protocol, list(inspect.signature(getattr(ens.protocols, kind)).parameters)))
+        stages = protocol.get("stages")
+        fields = list(ens.Stage.model_fields)
+        found += [(s, fields) for s in (stages if isinstance(stages, list) else ()) if isinstance(s, dict)]
+    return found
+
+
+def _set(draw: st.DrawFn, table: dict[str, Any], place: Any, key: Any) -> None:
+    place[key] = draw(values())
+
+
+def _drop(draw: st.DrawFn, table: dict[str, Any], place: Any, key: Any) -> None:
+    del place[key]
+
+
+def _add(draw: st.DrawFn, table: dict[str, Any], place: Any, key: Any) -> None:
+    if isinstance(place, dict):
+        place[draw(st.sampled_from(_NAMES))] = draw(values())
+
+
+def _number(draw: st.DrawFn, table: dict[str, Any], place: Any, key: Any) -> None:
+    """One of the fields that there are, mostly as a number."""
+    part, names = draw(st.sampled_from(_parts(table)))
+    part[draw(st.sampled_from(names))] = draw(st.sampled_from(_NUMBERS) | st.sampled_from(_NUMBERS) | values())
+
+
+_EXTREMES: dict[str, list[Any]] = {
+    "protocol": [
+        *({"step_size": value} for value in (1e300, 1e-300, 5.0, 5)),
+        *({"weight_decay": value} for value in (1e300, 1e-320, 0, 5)),
+        *({"epochs": value} for value in (1, 10**6, 10**30)),
+        *({"epoch_steps": value} for value in (1, 10**9, 2**31 - 1, 2**40)),
+        *({"grad_norm": value} for value in (1e300, 1e-300)),
+        *({"kind": "plain", "steps": value} for value in (1, 2**31 - 2, 2**31, 2**63)),
+        *({"kind": "plain", "loss": value, "steps": 3} for value in (1e300, 1e-300)),
+        *(
+            {"kind": "fixed_decay", "steps": 3, "weight_decay_schedule": {"kind": "halving", "every": n}}
+            for n in (1, 2**31, 2**70)
+        ),
+        *({"kind": "stages", "stages": [{**_STAGE, "check_every": n, "loss": 1e-3}]} for n in (1, 2**31, 2**70)),
+        *({"kind": "stages", "stages": [{**_STAGE, "name": text}]} for text in ("ä b", " ", "x ", "\x00x", "é" * 300)),
+        *(
+            {"update": {"kind": "adam", **numbers}}
+            for numbers in ({"eps": 0.0}, {"b1": 0.0, "b2": 0.0}, {"eps": 1e300})
+        ),
+    ],
+    "teacher": [
+        *({"inputs": value} for value in (2, 10**9, 2**53, 2**53 + 1, 10**30)),
+        *({"neurons": value} for value in (4, 20_000, 10**30)),
+        *({"separation": value} for value in (1e-12, 1e-300, 1.5707963)),
+        {"output_weights": [1e300, 1e-300]},
+        {"output_weights": [0.0, 0.0]},
+    ],
+    "student": [
+        *({"neurons": value} for value in (1, 17, 20_000, 10**9, 10**30)),
+        *({"start": {"kind": "balanced", "scale": value}} for value in (1e-160, 1e160, 1e300, 1e-300)),
+        {"start": {"kind": "near_teacher", "distance": 1e300}},
+        {"neurons": 2, "start": {"kind": "given", "a": [0.0, 1e300], "W": [[0.0] * 4, [1e-300] * 4]}},
+    ],
+    "": [
+        *({"records": value} for value in (0, [], 100_000, [0, 10**12], [2**31 - 1], [2**31], [2**63], [3, 1, 3])),
+        *({"seeds": value} for value in (1, 2 * 10**9, 2**32, 2**32 + 1, 10**30)),
+        *({"axes": {"weight_decay": value}} for value in ([1], [1e-300, 1e300], [0, 2**62], [2**64])),
+        *(
+            {"axes": {"x": {"values": texts, "fields": {"protocol.weight_decay": [0.1, 0.2]}}}}
+            for texts in (["", " "], ["x", "x "], ["a", "\x00"], ["ä", "é" * 300], [True, False])
+        ),
+        *({name: value} for name, value in (("active_threshold", 1e-300), ("root_seed", 2**31 - 1), ("max_steps", 1))),
+        *({"question": text} for text in ("", "\x00", "é" * 70_000, "/*{content}*/")),
+        {"axes": {name: [i / 300 + 0.01 for i in range(300)] for name in ("weight_decay", "separation", "step_size")}},
+    ],
+}
+"""Changes at the edge of what can be: values as large, small or odd as a field takes, and a little beyond."""
+
+
+def _extreme(draw: st.DrawFn, table: dict[str, Any], place: Any, key: Any) -> None:
+    role = draw(st.sampled_from(sorted(_EXTREMES)))
+    change = copy.deepcopy(draw(st.sampled_from(_EXTREMES[role])))
+    if role == "":
+        table.update(change)
+    elif isinstance(table.get(role), dict):
+        table[role] = {} if "kind" in change else table[role]
+        table[role] |= change
+
+
+def _axis(draw: st.DrawFn, table: dict[str, Any], place: Any, key: Any) -> None:
+    known = table.get("axes") if isinstance(table.get("axes"), dict) else {}
+    table["axes"] = {**known, draw(st.sampled_from(_NAMES)): draw(axes())}
+
+
+def _wrap(draw: st.DrawFn, table: dict[str, Any], place: Any, key: Any) -> None:
+    inner = place[key]
+    place[key] = draw(st.sampled_from([[inner], {"kind": inner}, [inner, inner]]))
+
+
+def _swap(draw: st.DrawFn, table: dict[str, Any], place: Any, key: Any) -> None:
+    other = draw(st.sampled_from(places(table)))
+    place[key] = copy.deepcopy(holder(table, other)[other[-1]])
+
+
+def _part(draw: st.DrawFn, table: dict[str, Any], place: Any, key: Any) -> None:
+    if isinstance(table.get("protocol"), dict):
+        known = [("update", u) for u in _UPDATES] + [("step_size_schedule", s) for s in _SCHEDULES]
+        name, piece = draw(st.sampled_from([*known, ("penalty", "l2"), ("decay", "decoupled")]))
+        table["protocol"][name] = copy.deepcopy(piece)
+
+
+def _spell(draw: st.DrawFn, table: dict[str, Any], place: Any, key: Any) -> None:
+    if isinstance(text := place[key], str):
+        half = len(text) // 2
+        place[key] = text[:half] + draw(st.sampled_from(["", "x", " ", "é"])) + text[half + 1 :]
+
+
+MUTATIONS = [
+    _extreme,
+    _extreme,
+    _extreme,
+    _set,
+    _set,
+    _number,
+    _number,
+    _number,
+    _drop,
+    _add,
+    _axis,
+    _wrap,
+    _swap,
+    _part,
+    _spell,
+]
+
+
 @st.composite
 def tables(draw: st.DrawFn) -> dict[str, Any]:
     """A study's table: right, or wrong in one to three places."""
     table = base()
-    for name in draw(st.lists(st.sampled_from(sorted(_FIELDS)), max_size=2)):
+    for name in draw(st.lists(st.sampled_from(sorted(_FIELDS)), max_size=1)):
         table[name] = copy.deepcopy(draw(st.sampled_from(_FIELDS[name])))
     if draw(st.integers(0, 3)) == 0:
-        table["axes"] = draw(st.dictionaries(st.sampled_from(sorted(_AXES)), st.none(), max_size=2))
-        table["axes"] = {name: copy.deepcopy(_AXES[name]) for name in table["axes"]}
-    for _ in range(draw(st.sampled_from([0, 1, 1, 1, 1, 2, 2, 3]))):
-        known = places(table)
-        if not known:
-            break
-        path = draw(st.sampled_from(known))
-        place = holder(table, path)
-        kind = draw(
-            st.sampled_from(["value", "value", "value", "drop", "add", "add", "axis", "wrap", "swap", "part", "text"])
-        )
-        if kind == "value":
-            place[path[-1]] = draw(values())
-        elif kind == "drop":
-            del place[path[-1]]
-        elif kind == "add" and isinstance(place, dict):
-            place[draw(st.sampled_from(_NAMES))] = draw(values())
-        elif kind == "axis":
-            name = draw(st.sampled_from(_NAMES))
-            table["axes"] = (table.get("axes") if isinstance(table.get("axes"), dict) else {}) | {name: draw(axes())}
-        elif kind == "wrap":
-            place[path[-1]] = draw(
-                st.sampled_from([[place[path[-1]]], {"kind": place[path[-1]]}, [place[path[-1]]] * 2])
-            )
-        elif kind == "swap":
-            other = draw(st.sampled_from(known))
-            place[path[-1]] = copy.deepcopy(at(table, other))
-        elif kind == "part" and isinstance(table.get("protocol"), dict):
-            name, piece = draw(
-                st.sampled_from(
-                    [("update", u) for u in _UPDATES]
-                    + [("step_size_schedule", s) for s in _SCHEDULES]
-                    + [("penalty", "l2"), ("decay", "decoupled")]
-                )
-            )
-            table["protocol"][name] = copy.deepcopy(piece)
-        elif kind == "text" and isinstance(place[path[-1]], str):
-            text = place[path[-1]]
-            place[path[-1]] = (
-                text[: len(text) // 2] + draw(st.sampled_from(["", "x", " ", "é"])) + text[len(text) // 2 + 1 :]
-            )
+        names = draw(st.lists(st.sampled_from(sorted(_AXES)), max_size=2, unique=True))
+        table["axes"] = {name: copy.deepcopy(_AXES[name]) for name in names}
+    for mutate in draw(st.lists(st.sampled_from(MUTATIONS), max_size=3)) or [draw(st.sampled_from(MUTATIONS))]:
+        if known := places(table):
+            path = draw(st.sampled_from(known))
+            mutate(draw, table, holder(table, path), path[-1])
     return table
+
+
+_SCRIBBLES = ["", "=", "[", "]", '"', "\n", "\x00", "9" * 5000, "[[a]]\n", "[" * 5000]
 
 
 @st.composite
@@ -291,82 +410,96 @@ def files(draw: st.DrawFn) -> str:
     text = tomli_w.dumps(draw(tables()))
     if draw(st.integers(0, 19)) == 0:
         where = draw(st.integers(0, len(text)))
-        text = (
-            text[:where]
-            + draw(st.sampled_from(["", "=", "[", "]", '"', "\n", "\x00", "9" * 5000, "[[a]]\n"]))
-            + text[where + draw(st.integers(0, 3)) :]
-        )
+        text = text[:where] + draw(st.sampled_from(_SCRIBBLES)) + text[where + draw(st.integers(0, 3)) :]
     return text
 
 
 # -- what must come of it ------------------------------------------------------------------------------
 
 
-class Slow(Exception):
-    """A case that took longer than it may."""
-
-
-def _alarm(*_: Any) -> None:
-    raise Slow(f"more than {SECONDS} s")
-
-
-RUNNER = CliRunner()
-_LINE = re.compile(r"error: (?P<where>\S+\.toml): (?P<rest>.+)|[\w.\- ]+: .+|\S.*")
-
-
 class Outcome(NamedTuple):
-    """What came of a study file: refused, planned or run; else `fault` says what."""
+    """What came of a study file: what was said; `fault` is empty where that is as it should be."""
 
     said: str
     fault: str = ""
 
 
-def outcome(text: str, folder: Path, runs: bool = True) -> Outcome:
-    """Writes a study file, and has the command run it, within `SECONDS`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "mine.toml"
-    path.write_text(text, encoding="utf-8")
-    before = signal.signal(signal.SIGALRM, _alarm)
-    signal.alarm(SECONDS)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ens.StudyWarning)
-            return _outcome(path, folder / "out", runs)
-    except Exception as error:
-        return Outcome("", "".join(traceback.format_exception(error)))
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+class Fuzzed:
+    """Runs study files through the command, in a folder of its own for each.
+
+    `most_structures`: how many kinds of members are compiled and run; studies of further ones are planned only.
+    """
+
+    def __init__(self, folder: Path, most_structures: int):
+        self.folder, self.most = folder, most_structures
+        self.structures: set[Any] = set()
+        self.count = 0
+
+    def outcome(self, text: str) -> Outcome:
+        self.count += 1
+        folder = self.folder / str(self.count)
+        folder.mkdir(parents=True)
+        path = folder / "mine.toml"
+        path.write_text(text, encoding="utf-8")
+        before = signal.signal(signal.SIGALRM, _hangs)
+        signal.alarm(MOST_SECONDS)
+        begun = time.process_time()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ens.StudyWarning)
+                found = self._outcome(path, folder / "out")
+        except Exception as error:
+            return Outcome("", "".join(traceback.format_exception(error)))
+        finally:
+            signal.alarm(0)
+            signal.signal(signal.SIGALRM, before)
+        took = time.process_time() - begun
+        return found if took <= SECONDS else Outcome(found.said, f"took {took:.0f} s")
+
+    def _outcome(self, path: Path, out: Path) -> Outcome:
+        shown = RUNNER.invoke(commands.app, ["show", str(path)])
+        if shown.exit_code:
+            return _refused(shown)
+        study = ens.Study.from_toml(path)
+        if not self._affords(study):
+            return Outcome("planned")
+        small = study.members <= 64 and max(map(study.member_cap, (p.cell for p in study.points))) <= MOST_WORK
+        if small:
+            ran = RUNNER.invoke(commands.app, ["run", str(path), "--out", str(out)])
+            return _refused(ran) if ran.exit_code else Outcome("run")
+        try:
+            ens.run(study.replace(seeds=1, axes={}, max_steps=min(study.max_steps or 5, 5), records=(0, 1)))
+        except ens.StudyError as error:
+            return Outcome(f"error: {error}")
+        return Outcome("run in part")
+
+    def _affords(self, study: ens.Study) -> bool:
+        probes = study.precision, study.stored_probes, study.recorded_probes, bool(study.record_steps)
+        needed = {(group.structure, *probes) for group in groups(study)}
+        if len(self.structures | needed) > self.most:
+            return needed <= self.structures
+        self.structures |= needed
+        return True
 
 
-def _outcome(path: Path, out: Path, runs: bool) -> Outcome:
-    shown = RUNNER.invoke(commands.app, ["show", str(path)])
-    if shown.exit_code:
-        return _refused(path, shown)
-    study = ens.Study.from_toml(path)
-    if not runs:
-        return Outcome("planned")
-    if study.members * max(study.member_cap(p.cell) for p in study.points) <= MOST_WORK and study.members <= 64:
-        ran = RUNNER.invoke(commands.app, ["run", str(path), "--out", str(out)])
-        return _refused(path, ran) if ran.exit_code else Outcome("run")
-    try:
-        study = study.replace(
-            seeds=1,
-            axes={},
-            max_steps=min(study.max_steps or 5, 5),
-            records=min(3, study.records if isinstance(study.records, int) else 3),
-        )
-        ens.run(study)
-    except ens.StudyError as error:
-        return Outcome(f"error: {error}")
-    return Outcome("run in part")
+def _hangs(*_: Any) -> None:
+    raise TimeoutError(f"more than {MOST_SECONDS} s")
 
 
-def _refused(path: Path, result: Any) -> Outcome:
+RUNNER = CliRunner()
+
+
+def _refused(result: Any) -> Outcome:
+    """What a command said that ended with a message: lines that begin with a field of the study, and nothing else."""
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         return Outcome("", "".join(traceback.format_exception(*result.exc_info)))
-    said = result.output.strip()
-    lines = [line for line in said.splitlines() if line.startswith("error: ")]
-    if result.exit_code != 2 or not lines or len(said) > 3000:
-        return Outcome(said, f"exit {result.exit_code}")
+    said = result.output[result.output.find("error: ") :].strip()
+    if result.exit_code != 2 or not said.startswith("error: ") or len(said) > 4000:
+        return Outcome(said, f"exit {result.exit_code}: {said}")
+    for line in said.removeprefix("error: ").splitlines():
+        rest = re.sub(r"^\S+mine\.toml: ", "", line)
+        field = re.split(r"[.:]", rest)[0]
+        known = field in ens.Study.model_fields or "unknown field" in rest
+        if not (known or rest.startswith(("is not valid TOML", "cannot be read"))):
+            return Outcome(said, f"names no field: {line}")
     return Outcome(said)

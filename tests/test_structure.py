@@ -23,7 +23,7 @@ LAYERS = [
     {"problem"},
     {"parts"},
     {"spec"},
-    {"numerics"},
+    {"numerics", "memory"},
 ]
 DEPTH = {name: depth for depth, names in enumerate(LAYERS) for name in names}
 SOURCES = sorted(p for folder in ("ensemble", "analysis") for p in Path(folder).rglob("*.py"))

@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, TypeAdapter, validate_call
 
 from ..problem.penalties import L2
-from ..spec import nearest, no_number, refusal_of
+from ..spec import in_path, nearest, no_number, refusal_of, shortened
 from .schedules import Halving, Schedule
 from .stages import Decay, Layers, Penalty, Protocol, Stage, Update
 from .updates import Balance, Descent, Ridge
@@ -240,15 +240,18 @@ def resolve(table: dict[str, Any]) -> tuple[Protocol, dict[str, Any]]:
     arguments = dict(table)
     kind = arguments.pop("kind", None)
     if not isinstance(kind, str) or kind not in PROTOCOLS:
-        raise ValueError(f"kind: got {kind!r}; known protocols are {', '.join(PROTOCOLS)}{nearest(kind, PROTOCOLS)}")
+        raise ValueError(
+            f"kind: got {shortened(kind)}; known protocols are {', '.join(PROTOCOLS)}{nearest(kind, PROTOCOLS)}"
+        )
     build = PROTOCOLS[kind]
     parameters = inspect.signature(build).parameters
     defaults = {name: parameter.default for name, parameter in parameters.items()}
     for name, value in arguments.items():
         if name not in defaults:
-            field = name if str(name).isidentifier() else repr(name)
             there = ", ".join(defaults)
-            raise ValueError(f"{field}: unknown field; the protocol {kind} has {there}{nearest(name, defaults)}")
+            raise ValueError(
+                f"{in_path(name)}: unknown field; the protocol {kind} has {there}{nearest(name, defaults)}"
+            )
         if (other := no_number(parameters[name].annotation, value)) is not None:
             raise ValueError(f"{name}: {refusal_of(other)}")
     protocol = build(**arguments)

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from ..dynamics.stages import Protocol
 from ..parts import REGISTRY
 from ..probes import PROBES
-from ..spec import Spec, nearest, unknown_field
+from ..spec import Spec, in_path, nearest, shortened, unknown_field
 from .errors import StudyError
 
 Scalar = bool | int | float | str
@@ -35,12 +35,14 @@ class Axis(Spec):
     @model_validator(mode="after")
     def _check(self):
         if len(set(self.values)) != len(self.values):
-            raise ValueError(f"values: got {list(self.values)}; every point of an axis must differ")
+            raise ValueError(f"values: got {shortened(list(self.values))}; every point of an axis must differ")
         if any(isinstance(v, float) and not math.isfinite(v) for v in self.values):
-            raise ValueError(f"values: got {list(self.values)}; every value must be finite")
+            raise ValueError(f"values: got {shortened(list(self.values))}; every value must be finite")
+        if any(isinstance(v, int) and not -(2**63) <= v < 2**63 for v in self.values):
+            raise ValueError(f"values: got {shortened(list(self.values))}; every integer must fit into 64 bits")
         kinds = {isinstance(v, str) for v in self.values}
         if len(kinds) > 1:
-            raise ValueError(f"values: got {list(self.values)}; give only numbers or only texts")
+            raise ValueError(f"values: got {shortened(list(self.values))}; give only numbers or only texts")
         for path, settings in (self.fields or {}).items():
             if len(settings) != len(self.values):
                 raise ValueError(
@@ -63,7 +65,7 @@ class Axis(Spec):
         """This axis at some of its values, in the order given."""
         unknown = [v for v in values if v not in self.values]
         if unknown:
-            raise StudyError(f"axes.{name}: got {unknown[0]!r}; its values are {list(self.values)}")
+            raise StudyError(f"axes.{name}: got {shortened(unknown[0])}; its values are {list(self.values)}")
         keep = [self.values.index(v) for v in values]
         fields = self.fields and {p: tuple(s[i] for i in keep) for p, s in self.fields.items()}
         return self.model_copy(update={"values": tuple(self.values[i] for i in keep), "fields": fields})
@@ -99,7 +101,9 @@ def reserved(name: str) -> bool:
 def check_name(name: str, reading: bool) -> None:
     """**Raises:** `ValueError` for a name that no axis may have; a stored study may have one that is reserved since."""
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise ValueError(f"axes.{name!r}: an axis needs a name of letters, digits and _, no digit first; rename it")
+        raise ValueError(
+            f"axes.{in_path(name)}: an axis needs a name of letters, digits and _, no digit first; rename it"
+        )
     if reserved(name) and not reading:
         raise ValueError(
             f"axes.{name}: an axis needs a name that is no dimension or variable of the dataset or of a result and no "
@@ -187,7 +191,7 @@ def set_field(table: dict[str, Any], axis: str, path: str, value: Any) -> None:
     """
     *parents, last = path.split(".")
     place: Any = table
-    said = f"axes.{axis}: got the field {path!r}"
+    said = f"axes.{axis}: got the field {shortened(path)}"
     for key in parents:
         try:
             place = place[int(key)] if isinstance(place, list) else place[key]

@@ -1,16 +1,21 @@
 """What a study is refused for beyond its fields one by one."""
 
+import math
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..dynamics.stability import largest_stable_step
+from ..memory import in_words, memory
 from ..parts import REGISTRY
 from ..probes import PROBES, AbstractCertificateProbe, AbstractProbe
 from ..problem.students import AbstractSizedStudent, AbstractStudent
 from .axes import DEFAULT_STUDENT
 from .cells import Cell
 from .errors import StudyWarning, suggestion
+
+BYTES_A_CELL = 11_000
+"""What a cell takes, resolved to its parts (measured)."""
 
 if TYPE_CHECKING:
     from .study import Study
@@ -25,6 +30,18 @@ def check_fields(study: "Study") -> None:
             before = setters.setdefault(str(path), name)
             if before != name:
                 raise ValueError(f"axes.{name}: sets {path}, which the axis {before!r} sets, too; drop one of them")
+
+
+def check_grid(study: "Study") -> None:
+    """**Raises:** `ValueError` where the grid's cells alone are more than this process may have."""
+    shape = [len(axis.values) for axis in study.axes.values()]
+    need, room = math.prod(shape) * BYTES_A_CELL, memory()
+    if need > room:
+        said = " × ".join(f"{size:,}" for size in shape)
+        raise ValueError(
+            f"axes: got {math.prod(shape):,} cells ({said}), which take {in_words(need)} before anything runs, and "
+            f"this process may have {in_words(room)}; take fewer values, or several studies"
+        )
 
 
 def check_probes(study: "Study") -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ..spec import nearest
+from ..spec import nearest, shortened
 
 
 class StudyError(ValueError):
@@ -57,15 +57,6 @@ def _way(item: Mapping[str, Any]) -> str:
 def _joined(ways: list[str]) -> str:
     first, *others = dict.fromkeys(ways)
     return ", or ".join([first, *(way.removeprefix("input should ") for way in others)])
-
-
-def shortened(value: Any) -> str:
-    """A value as it is shown in a message."""
-    try:
-        text = repr(value)
-    except ValueError:  # an integer of more digits than Python writes
-        return "a number of thousands of digits"
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _placed(where: str, line: str) -> str:

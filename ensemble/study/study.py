@@ -23,23 +23,25 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import tomli_w
-from pydantic import Field, PositiveInt, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from ..dynamics.stages import Protocol
 from ..parts import is_lenient, lenient
 from ..probes import ALWAYS, PROBES
 from ..problem.draws import Space
 from ..problem.students import AbstractSizedStudent
-from ..spec import Spec
+from ..spec import Spec, nearest
 from . import identity
 from .axes import Axis, Scalar, as_table, axis_table, check_name, set_field
 from .cells import Cell, Point, Student, Teacher, resolved_protocol
-from .checks import check_coordinates, check_fields, check_probes, parts_of, usual_probes, warn
+from .checks import check_coordinates, check_fields, check_grid, check_probes, parts_of, usual_probes, warn
 from .errors import StudyError, messages, suggestion
 from .sources import PartSource, load, used
 
 _reading: ContextVar[bool] = ContextVar("reading", default=False)
 """Whether a stored study is read: names that were reserved since then stay axes of it."""
+MOST_SEEDS = 2**32
+"""A generator takes 32 bits of a seed: beyond them seeds would be drawn twice."""
 NO_STEP = 2**31 - 1
 """A step that no member's clock reaches."""
 
@@ -52,7 +54,7 @@ class Study(Spec):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     question: str = ""
-    seeds: PositiveInt = 1
+    seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS)] = 1
     """How many seeds a cell has: 0, 1, …, seeds − 1."""
     root_seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     precision: Literal["float64", "float32"] = "float64"
@@ -101,7 +103,7 @@ class Study(Spec):
             raise StudyError(f"{path}: no such study file; the studies that ship are in studies/") from None
         except (OSError, UnicodeDecodeError) as error:
             raise StudyError(f"{path}: cannot be read: {error}") from None
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:  # numbers of thousands of digits, lists inside lists
             raise StudyError(f"{path}: is not valid TOML: {error}") from None
         data.setdefault("name", path.stem)
         try:
@@ -189,7 +191,8 @@ class Study(Spec):
         axes = dict(self.axes)
         for name, kept in values.items():
             if name not in axes:
-                raise StudyError(f"axes.{name}: no such axis; this study's axes are {', '.join(axes) or 'none'}")
+                there = ", ".join(axes) or "none"
+                raise StudyError(f"axes.{name}: no such axis; this study's axes are {there}{nearest(name, axes)}")
             axes[name] = axes[name].restrict(tuple(kept), name)
         return self.replace(axes=axes)
 
@@ -323,6 +326,7 @@ class Study(Spec):
     @model_validator(mode="after")
     def _check(self):
         check_fields(self)
+        check_grid(self)
         for point in self.points:
             if not isinstance(self.records, tuple) and self.member_cap(point.cell) < 1:
                 raise ValueError("protocol: got no descent stage; a member needs at least one step")
