@@ -85,7 +85,7 @@ def test_rows_that_never_had_all_coordinates_are_not_made_up():
     study = tiny(axes={"inputs": {"field": "teacher.inputs", "values": [40]}}, store_weights=True, probes=["loss"])
     ds = ens.run(study)
     assert ens.network(ds).W.shape == (1, 2, 3, 5)
-    with pytest.raises(ens.StudyError, match="the basis behind them was never chosen.*run the study with coordinates"):
+    with pytest.raises(ens.StudyError, match=r"the basis behind them was never chosen.*run the study with coordinates"):
         ens.network(ds, coordinates="full")
 
 

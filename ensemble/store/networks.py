@@ -33,9 +33,9 @@ def network(
     - `coordinates`: `"stored"`: rows as the dataset has them, d of them or those of reduced coordinates
       (docs/dataset.md); `"full"`: all d.
 
-    **Returns:** one network f(x) = Σ_i a_i σ(w_iᵀx); where axes or seeds are left, a batch of them, whose leaves `a` and
-    `W` begin with these dimensions in the dataset's order. Neurons and coordinates that only other cells have are left
-    out: no row is padding.
+    **Returns:** one network f(x) = Σ_i a_i σ(w_iᵀx); where axes or seeds are left, a batch of them, whose leaves `a`
+    and `W` begin with these dimensions in the dataset's order. Neurons and coordinates that only other cells have are
+    left out: no row is padding.
 
     **Raises:** `StudyError` where weights were not stored, a member has no result, the members that are left differ in
     size or activation, or full coordinates are asked of rows that never had them.

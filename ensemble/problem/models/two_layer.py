@@ -45,8 +45,9 @@ class TwoLayer(eqx.Module):
     def __call__(self, x: ArrayLike | Sequence) -> Float[Array, "..."]:
         x = _as_float(x)
         if x.ndim < 1 or x.shape[-1] != self.W.shape[-1]:
+            inputs = self.W.shape[-1]
             raise ValueError(
-                f"x: got shape {x.shape} for rows of {self.W.shape[-1]} coordinates; give (…, {self.W.shape[-1]}). Rows "
+                f"x: got shape {x.shape} for rows of {inputs} coordinates; give (…, {inputs}). Rows "
                 'in reduced coordinates take no d-dimensional input: run the study with coordinates = "full"'
             )
         if self.a.ndim == x.ndim == 1:
