@@ -97,6 +97,16 @@ def in_path(name: Any) -> str:
     return str(name) if str(name).isidentifier() and len(str(name)) <= MOST_SHOWN else shortened(name)
 
 
+def printable(text: str) -> str:
+    """A text that a file keeps as it is.
+
+    **Raises:** `ValueError` for one with a NUL, which ends a text in a netCDF file.
+    """
+    if "\0" in text:
+        raise ValueError(f"got {shortened(text)}; a label has no NUL character")
+    return text
+
+
 MOST_SHOWN = 80
 """Characters that a message shows of a value."""
 

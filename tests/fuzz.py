@@ -12,10 +12,12 @@ import signal
 import time
 import traceback
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import tomli_w
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -480,6 +482,26 @@ class Fuzzed:
             return needed <= self.structures
         self.structures |= needed
         return True
+
+
+def fuzz(folder: Path, examples: int, most_structures: int) -> Counter[str]:
+    """Tries study files, the same ones every time; how many came to what.
+
+    Raises an `AssertionError` with the smallest file that fails.
+    """
+    fuzzed, came = Fuzzed(folder, most_structures), Counter[str]()
+
+    @settings(
+        max_examples=examples, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    )
+    @given(files())
+    def tried(text: str) -> None:
+        found = fuzzed.outcome(text)
+        assert not found.fault, f"{found.fault}\n{text}"
+        came[found.said.split()[0]] += 1
+
+    tried()
+    return came
 
 
 def _hangs(*_: Any) -> None:

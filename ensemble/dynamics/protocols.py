@@ -18,7 +18,7 @@ import inspect
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeVar, cast
 
-from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, TypeAdapter, validate_call
+from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat, TypeAdapter, validate_call
 
 from ..problem.penalties import L2
 from ..spec import in_path, nearest, no_number, refusal_of, shortened
@@ -26,7 +26,8 @@ from .schedules import Halving, Schedule
 from .stages import Decay, Layers, Penalty, Protocol, Stage, Update
 from .updates import Balance, Descent, Ridge
 
-Steps = Annotated[int, Field(ge=1)]
+Steps = Annotated[int, Field(ge=1, le=2**62)]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
 _DESCENT, _L2 = Descent(), L2()
 Build = TypeVar("Build", bound=Callable[..., Protocol])
 
@@ -63,12 +64,12 @@ def zhou_ge(
     *,
     weight_decay: NonNegativeFloat = 0.05,
     step_size: PositiveFloat = 0.2,
-    epochs: PositiveInt = 8,
-    epoch_steps: PositiveInt = 2000,
+    epochs: Count = 8,
+    epoch_steps: Count = 2000,
     first_step_size: PositiveFloat = 30.0,
     fit: Literal["ridge", "descent"] = "ridge",
     fit_decay: NonNegativeFloat = 1e-3,
-    fit_steps: PositiveInt = 1000,
+    fit_steps: Count = 1000,
     fit_step_size: PositiveFloat = 0.2,
     loss: PositiveFloat | None = None,
     max_angle: PositiveFloat | None = None,
@@ -104,8 +105,8 @@ def halving_decay(
     *,
     weight_decay: NonNegativeFloat = 0.05,
     step_size: PositiveFloat = 0.2,
-    epochs: PositiveInt = 8,
-    epoch_steps: PositiveInt = 2000,
+    epochs: Count = 8,
+    epoch_steps: Count = 2000,
     grad_norm: PositiveFloat | None = None,
     loss: PositiveFloat | None = None,
     max_angle: PositiveFloat | None = None,
@@ -196,7 +197,7 @@ def fixed_first_layer(
     first_step_size: PositiveFloat = 30.0,
     fit: Literal["ridge", "descent"] = "ridge",
     fit_decay: NonNegativeFloat = 1e-3,
-    fit_steps: PositiveInt = 1000,
+    fit_steps: Count = 1000,
     fit_step_size: PositiveFloat = 0.2,
     update: Update = _DESCENT,
     penalty: Penalty = _L2,

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from ..dynamics.stages import Protocol
 from ..parts import REGISTRY
 from ..probes import PROBES
-from ..spec import Spec, in_path, nearest, shortened, unknown_field
+from ..spec import Spec, in_path, nearest, printable, shortened, unknown_field
 from .errors import StudyError
 
 Scalar = bool | int | float | str
@@ -40,6 +40,8 @@ class Axis(Spec):
             raise ValueError(f"values: got {shortened(list(self.values))}; every value must be finite")
         if any(isinstance(v, int) and not -(2**63) <= v < 2**63 for v in self.values):
             raise ValueError(f"values: got {shortened(list(self.values))}; every integer must fit into 64 bits")
+        for text in (v for v in self.values if isinstance(v, str)):
+            printable(text)
         kinds = {isinstance(v, str) for v in self.values}
         if len(kinds) > 1:
             raise ValueError(f"values: got {shortened(list(self.values))}; give only numbers or only texts")
@@ -105,11 +107,16 @@ def check_name(name: str, reading: bool) -> None:
             f"axes.{in_path(name)}: an axis needs a name of letters, digits and _, no digit first; rename it"
         )
     if reserved(name) and not reading:
-        raise ValueError(
-            f"axes.{name}: an axis needs a name that is no dimension or variable of the dataset or of a result and no "
-            "argument of xarray's `sel`; rename it and say its "
-            f'`field`: axes.{name}_axis = {{field = "…", values = […]}}'
-        )
+        raise ValueError(taken(name))
+
+
+def taken(name: str) -> str:
+    """What is said of an axis whose name something else has."""
+    return (
+        f"axes.{name}: an axis needs a name that is no dimension or variable of the dataset or of a result and no "
+        "argument of xarray's `sel`; rename it and say its "
+        f'`field`: axes.{name}_axis = {{field = "…", values = […]}}'
+    )
 
 
 _UNITS = {"separation": "rad", "distance": "rad", "max_angle": "rad", "steps": "step", "epoch_steps": "step"}

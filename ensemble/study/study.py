@@ -34,7 +34,7 @@ from ..spec import Spec, nearest
 from . import identity
 from .axes import Axis, Scalar, as_table, axis_table, check_name, set_field
 from .cells import Cell, Point, Student, Teacher, resolved_protocol
-from .checks import check_coordinates, check_fields, check_grid, check_probes, parts_of, usual_probes, warn
+from .checks import check_coordinates, check_fields, check_grid, check_names, check_probes, parts_of, usual_probes, warn
 from .errors import StudyError, messages, suggestion
 from .sources import PartSource, load, used
 
@@ -44,6 +44,7 @@ MOST_SEEDS = 2**32
 """A generator takes 32 bits of a seed: beyond them seeds would be drawn twice."""
 NO_STEP = 2**31 - 1
 """A step that no member's clock reaches."""
+RecordSteps = Annotated[tuple[Annotated[int, Field(ge=0, lt=NO_STEP)], ...], Field(max_length=100_000)]
 
 
 class Study(Spec):
@@ -60,7 +61,7 @@ class Study(Spec):
     precision: Literal["float64", "float32"] = "float64"
     max_steps: Annotated[int, Field(ge=1, lt=2**31 - 1)] | None = None
     """A cap on the descent steps of every member."""
-    records: Annotated[int, Field(ge=0, le=100_000)] | tuple[Annotated[int, Field(ge=0)], ...] = 40
+    records: Annotated[int, Field(ge=0, le=100_000)] | RecordSteps = 40
     """How many log-spaced steps are recorded (0: none), or the steps themselves."""
     probes: tuple[str, ...]
     """What is measured; a study that does not say it has the usual probes of its student."""
@@ -327,6 +328,8 @@ class Study(Spec):
     def _check(self):
         check_fields(self)
         check_grid(self)
+        if not _reading.get():
+            check_names(self)
         for point in self.points:
             if not isinstance(self.records, tuple) and self.member_cap(point.cell) < 1:
                 raise ValueError("protocol: got no descent stage; a member needs at least one step")
