@@ -1,4 +1,4 @@
-"""Two hundred study files at random, through the command: refused by a field's name, or run. `make validate` has more."""
+"""Two hundred study files at random, through the command: refused by a field's name, or run."""
 
 from tests.fuzz import fuzz
 

@@ -52,20 +52,29 @@ def largest_stable_step(
         return None, None
     known = teacher.known()
     if known is not None:
-        return limit / (_sharpness(*known, sigma, layers) + weight_decay), None
+        return _quotient(limit, _sharpness(*known, sigma, layers) + weight_decay), None
     drawn = _drawn(teacher, root_seed, seeds) if len(seeds) and step_size > limit / _most(teacher, sigma) else []
     sharp = [_sharpness(np.abs(a), W @ W.T, sigma, layers) for a, W in drawn]
     if not sharp:
         return None, None
     worst = int(np.argmax(sharp))
-    return limit / (sharp[worst] + weight_decay), seeds[worst]
+    return _quotient(limit, sharp[worst] + weight_decay), seeds[worst]
+
+
+def _quotient(limit: float, sharpness: float) -> float:
+    """A teacher that is 0 is flat."""
+    return limit / sharpness if sharpness > 0 else np.inf
 
 
 def _sharpness(a: np.ndarray, gram: np.ndarray, sigma: AbstractHomogeneous, layers: Layers) -> float:
     """The lower bound of the sharpness at a teacher of output weights of sizes `a` and a Gram matrix."""
     norms = np.sqrt(np.diag(gram))
     kappa, slope = _dual(sigma, gram / np.outer(norms, norms))
-    first = _largest_eigenvalue(np.outer(a, a) * slope)
+    with np.errstate(over="ignore"):
+        sizes = np.outer(a, a)
+    if not np.isfinite(sizes).all():
+        return np.inf
+    first = _largest_eigenvalue(sizes * slope)
     return first if layers == "first" else float(np.sqrt(first * _largest_eigenvalue(np.outer(norms, norms) * kappa)))
 
 

@@ -55,7 +55,7 @@ class Study(Spec):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     question: str = ""
-    seeds: Annotated[int, Field(ge=1, le=MOST_SEEDS)] = 1
+    seeds: Annotated[int, Field(gt=0, le=MOST_SEEDS)] = 1
     """How many seeds a cell has: 0, 1, …, seeds − 1."""
     root_seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     precision: Literal["float64", "float32"] = "float64"
@@ -83,7 +83,7 @@ class Study(Spec):
 
     # -- making ------------------------------------------------------------------------------------
 
-    def __init__(self, **fields: Any):
+    def __init__(self, /, **fields: Any):
         """**Raises:** `StudyError`, a line an error."""
         try:
             super().__init__(**fields)

@@ -1,4 +1,4 @@
-"""Two thousand study files at random, through the command: refused by a field's name, or run; every kind is compiled."""
+"""Two thousand study files at random, through the command: refused by a field's name, or run."""
 
 from tests.fuzz import fuzz
 
