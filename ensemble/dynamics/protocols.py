@@ -34,7 +34,7 @@ Build = TypeVar("Build", bound=Callable[..., Protocol])
 
 def _named(build: Build) -> Build:
     """Validates the arguments of a protocol's function, and has the protocol remember them by name."""
-    checked = validate_call(build, config=ConfigDict(allow_inf_nan=False))
+    checked = validate_call(config=ConfigDict(allow_inf_nan=False))(build)
 
     @functools.wraps(build)
     def named(**arguments: Any) -> Protocol:
