@@ -12,10 +12,11 @@ take no step of the member's clock. The classical combinations are in `protocols
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, PrivateAttr
+from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat, PrivateAttr
 
-from ..parts import Spec, UnknownPart, chosen
+from ..parts import UnknownPart, chosen
 from ..problem.penalties import L2, AbstractPenalty, AbstractProximalPenalty
+from ..spec import Spec, printable
 from .schedules import Schedule
 from .updates import AbstractSteppedUpdate, AbstractUpdate, Descent, Proximal
 
@@ -40,7 +41,7 @@ class Stage(Spec):
     student; of other models all weights move.
     """
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, Field(min_length=1), AfterValidator(printable)]
     update: Update = Descent()
     penalty: Penalty = L2()
     decay: Decay = "coupled"
@@ -50,11 +51,11 @@ class Stage(Spec):
     step_size_schedule: Schedule | None = None
     weight_decay: NonNegativeFloat = 0.0
     weight_decay_schedule: Schedule | None = None
-    steps: Annotated[int, Field(ge=0)] = 0
+    steps: Annotated[int, Field(ge=0, le=2**62)] = 0
     grad_norm: PositiveFloat | None = None
     loss: PositiveFloat | None = None
     max_angle: PositiveFloat | None = None
-    check_every: PositiveInt = 100
+    check_every: Annotated[int, Field(ge=1, lt=2**31)] = 100
 
     @property
     def has_rule(self) -> bool:

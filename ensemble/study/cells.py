@@ -8,10 +8,11 @@ from pydantic import ValidationError, model_validator
 from ..dynamics.protocols import resolve
 from ..dynamics.stages import Protocol
 from ..dynamics.updates import AbstractInstantUpdate
-from ..parts import REGISTRY, Spec, chosen, is_lenient
+from ..parts import REGISTRY, chosen, is_lenient
 from ..probes import PROBES
 from ..problem.students import AbstractSizedStudent, AbstractStudent
 from ..problem.teachers import AbstractTeacher
+from ..spec import Spec
 from .axes import DEFAULT_STUDENT, Scalar, as_table
 from .errors import messages
 
