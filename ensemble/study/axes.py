@@ -78,7 +78,8 @@ _OF_RESULTS = set(
     band_width slope crossing crossings crossing_place fit fit_p_value by after below observed time censored
     status_share survival median median_after never mean mean_after events statistic degrees count spread is_global
     unconverged kind anti_aligned active overlap signed_mass lowest highest families others bound weight_decay_used
-    contradiction rate exponent evidence residual records exponential rate_median exponent_median zeta reference
+    contradiction rate exponent evidence residual records begin law
+    law_share verdict exponential rate_median exponent_median zeta reference
     reference_bound angle_exponent gradient_exponent gradient_decay_exponent angle_constant gradient_constant
     angle_holds gradient_holds circle second_angle certificate member
     """.split()
