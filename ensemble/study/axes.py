@@ -6,7 +6,7 @@ field of its own name.
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -29,6 +29,8 @@ class Axis(Spec):
     """Paths to the values that each field takes at each point."""
     units: str = "1"
     long_name: str = ""
+    scale: Literal["linear", "log"] | None = None
+    """On which its positions are even; without it the values decide."""
 
     @model_validator(mode="after")
     def _check(self):
@@ -48,6 +50,13 @@ class Axis(Spec):
             raise ValueError("fields: got an empty table; name at least one field that the axis sets")
         if self.field is not None and self.fields is not None:
             raise ValueError("field: got both `field` and `fields`; give one of them")
+        if self.scale is not None and str in map(type, self.values):
+            raise ValueError(f"scale: got {self.scale!r} for texts, which have no positions; leave it out")
+        if self.scale == "log" and min(v for v in self.values if not isinstance(v, str)) <= 0:
+            raise ValueError(
+                f"scale: got 'log' for {list(self.values)}; a logarithm needs values above 0: take 'linear', or leave "
+                "it out"
+            )
         return self
 
     def settings(self, index: int) -> dict[str, Any]:
