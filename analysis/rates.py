@@ -43,12 +43,12 @@ def rates(
     **Arguments:** records with `after` < step ≤ `until`, up to the member's stop, whose value is > `floor` (rounding)
     are fitted; a member with fewer than four such records has no fit.
 
-    **Returns:** over axes and seed: `law` (one of `LAWS`, "" without a fit); `rate` (1/step) and `exponent`, each after
-    its own plateau; `evidence` = ℓ_exponential − ℓ_power; `residual` (rms of ln v around the likelier law) and `begin`,
-    the step from which that is fitted; `records`. Over axes: `law_share`, `_low`, `_high` (Wilson), for every `verdict`
-    of `LAWS`, of fitted members; `exponential`, `_low`, `_high`: the share of fitted members of which the exponential
-    is likelier, whatever their law; `rate_median`, `exponent_median` with `_low`, `_high` (order statistics over
-    fitted members); `seeds`: members fitted.
+    **Returns:** over axes and seed: `law` (one of these four words, "" without a fit); `rate` (1/step) and `exponent`,
+    each after its own plateau; `evidence` = ℓ_exponential − ℓ_power; `residual` (rms of ln v around the likelier law)
+    and `begin`, the step from which that is fitted; `records`. Over axes: `law_share`, `_low`, `_high` (Wilson), for
+    every `verdict` (the four words), of fitted members; `exponential`, `_low`, `_high`: the share of fitted members of
+    which the exponential is likelier, whatever their law; `rate_median`, `exponent_median` with `_low`, `_high` (order
+    statistics over fitted members); `seeds`: members fitted.
 
     **Raises:** `ValueError` for a probe without a history, and one of every teacher neuron or neuron.
     """
