@@ -27,7 +27,7 @@ from .plots import (
     trajectory_picture,
 )
 from .rates import rates
-from .reference import optimality_gap, reference_optimum
+from .reference import Reference, ReferenceWarning, optimality_gap, reference_optimum
 from .refine import refine
 from .scaling import scaling
 from .statistics import quantiles, share, wilson
@@ -36,6 +36,8 @@ from .survival import log_rank, survival
 from .tables import table
 
 __all__ = [
+    "Reference",
+    "ReferenceWarning",
     "angle_picture",
     "below",
     "boundary",
