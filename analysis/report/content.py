@@ -171,6 +171,9 @@ def _scalars(ds: xr.Dataset, measure: str) -> list[str]:
 def _certified(ds: xr.Dataset, detailed: bool) -> xr.Dataset | None:
     """The share of members that are certified; None where λ = 0 or it cannot be said."""
     sigmas = {cell.teacher.sigma for cell in cells(ds).flat}
+    penalties = {stage.penalty for cell in cells(ds).flat for stage in cell.stages.stages}
+    if len({penalty.kind for penalty in penalties}) > 1 or not all(penalty.total_variation for penalty in penalties):
+        return None
     if len(sigmas) > 1 or not all(sigma.homogeneous for sigma in sigmas) or not (detailed or "gap" in ds):
         return None
     found = certificates(ds)

@@ -15,15 +15,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, PrivateAttr
 
 from ..parts import Spec, UnknownPart, chosen
-from ..problem.penalties import L2, AbstractPenalty, AbstractProximalPenalty
+from ..problem.penalties import L2, Layers, Penalty, has_prox
 from .schedules import Schedule
-from .updates import AbstractSteppedUpdate, AbstractUpdate, Descent, Proximal
+from .updates import AbstractProximalUpdate, AbstractSteppedUpdate, AbstractUpdate, Descent
 
-Layers = Literal["both", "first", "output"]
 Decay = Literal["coupled", "decoupled"]
 SLOW_RULES = ("loss", "max_angle")
 Update = chosen(AbstractUpdate)
-Penalty = chosen(AbstractPenalty)
 
 
 class Stage(Spec):
@@ -37,7 +35,7 @@ class Stage(Spec):
 
     `decay = "coupled"` lets the update act on ∇(L + λP), `"decoupled"` on ∇L alone, with ηλ∇P subtracted beside it. A
     stage begins with a fresh state of its update unless `keep_state` is true. `layers` are those of a two-layer
-    student; of other models all weights move.
+    student; of other models all weights move. `penalty` is a name, a table, or a list of tables with a `strength` each.
     """
 
     name: Annotated[str, Field(min_length=1)]
@@ -75,15 +73,23 @@ class Stage(Spec):
         return self.decay == "decoupled" or getattr(self.update, "always_decoupled", False)
 
     def model_post_init(self, context: Any, /) -> None:
-        if isinstance(self.update, Proximal):
-            if not isinstance(self.penalty, AbstractProximalPenalty):
-                raise ValueError(
-                    f"penalty: got {self.penalty.kind!r} under the update 'proximal', which needs a penalty with "
-                    "a proximal "
-                    "map; take another penalty, or another update"
-                )
-            if self.decay == "decoupled":
-                raise ValueError("decay: got 'decoupled' under the update 'proximal', which has no gradient to act on")
+        if isinstance(self.update, AbstractProximalUpdate):
+            self._check_proximal()
+
+    def _check_proximal(self) -> None:
+        update, penalty = self.update.kind, self.penalty.kind
+        if not has_prox(self.penalty):
+            raise ValueError(
+                f"penalty: got {penalty!r} under the update {update!r}, which needs a penalty with a proximal map; "
+                "take another penalty, or another update"
+            )
+        if self.decay == "decoupled":
+            raise ValueError(f"decay: got 'decoupled' under the update {update!r}, which has no gradient to act on")
+        if self.layers != "both" and not getattr(self.penalty, "separable", False):
+            raise ValueError(
+                f"layers: got {self.layers!r} under the update {update!r} with the penalty {penalty!r}, whose proximal "
+                "map moves both layers together; move both, or take l1 or l2"
+            )
 
 
 class Protocol(Spec):

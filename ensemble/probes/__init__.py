@@ -25,6 +25,7 @@ from .base import (
 )
 from .certified import AbstractCertificateProbe, CertificateMax, Gap
 from .objective import AppliedDecay, AppliedStepSize, GradNorm, Loss, Risk
+from .sparsity import EffectiveNeurons, PenaltyValue, Sparsity, Vanished
 
 for _part in (
     Loss,
@@ -45,6 +46,10 @@ for _part in (
     CertificateMax,
     AppliedDecay,
     AppliedStepSize,
+    PenaltyValue,
+    Sparsity,
+    Vanished,
+    EffectiveNeurons,
 ):
     register(_part)
 

@@ -13,6 +13,9 @@ class L2(AbstractProximalPenalty):
 
     kind: Literal["l2"] = "l2"
     rotation_invariant: ClassVar[bool] = True
+    total_variation: ClassVar[bool] = True
+    separable: ClassVar[bool] = True
+    place: ClassVar[int | None] = 2
 
     def value(self, model):
         squares = [jnp.sum(x**2) for x in jax.tree.leaves(model)]
