@@ -25,7 +25,7 @@ from .base import (
 )
 from .certified import AbstractCertificateProbe, CertificateMax, Gap
 from .objective import AppliedDecay, AppliedStepSize, GradNorm, Loss, Risk
-from .sparsity import EffectiveNeurons, PenaltyValue, Sparsity, Vanished
+from .sparsity import EffectiveNeurons, PenaltyValue, Sparsity, TotalMass, Vanished
 
 for _part in (
     Loss,
@@ -50,6 +50,7 @@ for _part in (
     Sparsity,
     Vanished,
     EffectiveNeurons,
+    TotalMass,
 ):
     register(_part)
 

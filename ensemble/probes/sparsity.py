@@ -47,6 +47,17 @@ class Vanished(AbstractPlainProbe):
         return jnp.sum(gone).astype(jnp.int32)
 
 
+class TotalMass(AbstractPlainProbe):
+    """Σ|a_i|‖w_i‖: the total variation of the measure of a 1-homogeneous network."""
+
+    name: ClassVar[str] = "total_mass"
+    long_name: ClassVar[str] = "total mass Σ|a_i|‖w_i‖"
+    of: ClassVar[type[AbstractStudent]] = TwoLayerStudent
+
+    def __call__(self, at):
+        return jnp.sum(masses(at.moment.model.a, at.moment.model.W))
+
+
 class EffectiveNeurons(AbstractPlainProbe):
     """Participation ratio of masses, (Σm)²/Σm²: m equal neurons count m, a single one 1; 0 without any mass."""
 

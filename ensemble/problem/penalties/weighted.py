@@ -17,7 +17,7 @@ class Term(Spec):
     """One penalty of a sum: `strength` · P."""
 
     strength: NonNegativeFloat = 1.0
-    penalty: Single
+    penalty: Single  # pyright: ignore[reportInvalidTypeForm] (a type that the registry makes)
 
     @model_validator(mode="before")
     @classmethod
