@@ -22,6 +22,7 @@ OWN = [name for name, part in REGISTRY["penalty"].items() if is_own(part)]
 TABLES: list[Any] = [
     *(name for name in OWN if name != "sum"),
     {"kind": "l1", "layers": "first"},
+    {"kind": "l2", "layers": "output"},
     {"kind": "group_lasso", "layers": "first"},
     {"kind": "group_lasso", "layers": "output"},
     [{"kind": "l1", "strength": 0.3}, {"kind": "l2", "strength": 0.7}],
@@ -406,4 +407,4 @@ def test_reductions_of_other_penalties_are_refused():
 
 
 def test_the_plain_one_is_still_a_part_of_the_objective():
-    assert isinstance(L2(), AbstractPenalty) and L2.total_variation
+    assert isinstance(L2(), AbstractPenalty) and L2().total_variation and not L2(layers="first").total_variation
