@@ -101,7 +101,8 @@ def _of_cell(cell: Cell) -> Iterator[tuple[str, float]]:
     if limit is not None:
         yield "step_size_limit", limit
     decay, sigma = _last_decay(stage), cell.teacher.sigma
-    if decay is None or stage.layers != "both" or not isinstance(sigma, AbstractHomogeneous):
+    whole = stage.layers == "both" and not (stage.by_neuron or stage.targeted)
+    if decay is None or not whole or not isinstance(sigma, AbstractHomogeneous):
         return
     constant = stage.weight_decay_schedule is None and len(stages) == 1
     if constant and stage.update.kind == "descent" and stage.penalty.kind in ("l2", "path_norm"):

@@ -52,6 +52,7 @@ class Fused(AbstractKernel):
             isinstance(program.update, Descent)
             and program.penalty == L2()
             and not (program.decoupled or program.schedules or program.rules)
+            and not (program.by_neuron or program.targeted)
             and isinstance(like.moving.model, TwoLayer)
             and type(like.fixed.risk) is PopulationRisk
         )

@@ -55,6 +55,7 @@ class Simd(AbstractKernel):
             and isinstance(program.update, Descent)
             and program.penalty == L2()
             and not (program.decoupled or program.schedules or program.rules)
+            and not (program.by_neuron or program.targeted)
             and isinstance(like.moving.model, TwoLayer)
             and type(like.fixed.risk) is PopulationRisk
             and like.moving.model.activation.name in DUALS
