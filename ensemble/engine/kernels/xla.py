@@ -120,14 +120,14 @@ def _advance_tile(program: Program, lanes: Lanes, record_steps: jax.Array, budge
         i, moving, snapshots = carry
         goes, due = awake(moving, snapshots)
         due = due & goes
-        step_size, decay = _stage_values(program, moving, stage)
+        step_size, decay = stage_values(program, moving, stage)
         moving = moving._replace(
             decay=jnp.where(goes, decay, moving.decay),
             step_size=jnp.where(goes, step_size, moving.step_size),
             record=moving.record + due.astype(jnp.int32),
         )
         snapshots = jax.lax.cond(jnp.any(due), _put_aside, lambda _moving, s, _due: s, moving, snapshots, due)
-        moving = _step(program, Lanes(moving, stage, fixed), goes, step_size, decay)
+        moving = take_step(program, Lanes(moving, stage, fixed), goes, step_size, decay)
         return i + 1, moving, snapshots
 
     begin = jnp.zeros((), jnp.int32), lanes.moving, snapshots
@@ -155,7 +155,7 @@ def _beside(mask: jax.Array, values: jax.Array) -> jax.Array:
     return mask.reshape(*mask.shape, *[1] * (values.ndim - mask.ndim))
 
 
-def _stage_values(program: Program, moving: Moving, stage: StageRow) -> tuple[jax.Array, jax.Array]:
+def stage_values(program: Program, moving: Moving, stage: StageRow) -> tuple[jax.Array, jax.Array]:
     """(η, λ) of every lane at its step."""
     time = moving.step - stage.start_step
     step_size = stage.step_size * halving_factor(time, stage.step_size_every, stage.step_size.dtype)
@@ -167,7 +167,7 @@ def _stage_values(program: Program, moving: Moving, stage: StageRow) -> tuple[ja
     return step_size, decay
 
 
-def _step(program: Program, lanes: Lanes, goes: jax.Array, step_size: jax.Array, decay: jax.Array) -> Moving:
+def take_step(program: Program, lanes: Lanes, goes: jax.Array, step_size: jax.Array, decay: jax.Array) -> Moving:
     """One step of the lanes that go; those that meet a rule or diverge stay where they are."""
     moving, stage = lanes.moving, lanes.stage
 
