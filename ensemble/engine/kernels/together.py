@@ -2,15 +2,15 @@
 
 On a CPU a tile is as many lanes as stay in cache (`xla.py`); an accelerator wants thousands of lanes in every operation, and
 everything that the host has to look at costs it the time of a few operations. So steps are taken several at a time
-between two looks at whether any lane still runs: the loop inside has a fixed number of rounds, which the host knows. What
-is due is put aside before these rounds, for all lanes in one scatter; a lane that comes to its next record among
-them rests until the next look. Resting changes no bit (see `xla.py`).
+between two looks at whether any lane still runs. What is due is put aside at a look, for all lanes in one scatter; a lane
+that comes to its next record between two looks rests until the next one. Resting changes no bit (see `xla.py`).
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...problem.risks import UnitRowsRisk
 from ..lanes import ACTIVE, Lanes, Moving, Snapshots, StageRow
 from ...problem.models import TwoLayer
 from ..program import Pool, Program, step_numbers
@@ -18,8 +18,6 @@ from .xla import stage_values, take_step
 
 STEPS_A_LOOK = 8
 """Steps between two looks at the loop's condition, which the host reads."""
-_UNROLLED = 2
-"""Steps in one round of the loop inside, so that its counter costs half as much."""
 _NUMBERS_A_CALL = 2**22
 """Numbers (pairs of neurons, or weights) that all lanes of a call have together: enough for each operation to last longer
 than its launch takes."""
@@ -49,6 +47,8 @@ def advance_together(program: Program, lanes: Lanes, record_steps: jax.Array, bu
     `executed` counts the steps of the one loop.
     """
     _, stage, fixed = lanes
+    if UnitRowsRisk.serves(fixed.risk):
+        fixed = fixed._replace(risk=UnitRowsRisk(fixed.risk))
     count, slots = lanes.moving.step.shape[0], program.slots
     aside, put_aside, unpacked = _slots(lanes.moving, slots)
 
@@ -82,7 +82,11 @@ def advance_together(program: Program, lanes: Lanes, record_steps: jax.Array, bu
             # Those of the next step are computed here, where the rest of a lane's numbers are: one operation less.
             return then._replace(decay=now.decay, step_size=now.step_size), stage_values(program, then, stage)
 
-        after, _ = jax.lax.fori_loop(0, STEPS_A_LOOK, one_step, (moving, values), unroll=_UNROLLED)
+        # Written out: as a loop it would cost a counter a round, and arrays copied from round to round.
+        then = moving, values
+        for at in range(STEPS_A_LOOK):
+            then = one_step(at, then)
+        after, _ = then
         moving = _with_last_values(program, stage, moving, after)
         return jnp.minimum(executed + STEPS_A_LOOK, budget), moving, aside, filled
 

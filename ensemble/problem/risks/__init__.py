@@ -2,11 +2,13 @@
 
 from .base import AbstractDifferentiatedRisk, AbstractRisk
 from .population import PopulationRisk, kernel, population_gradient, population_loss
+from .unit_rows import UnitRowsRisk
 
 __all__ = [
     "AbstractDifferentiatedRisk",
     "AbstractRisk",
     "PopulationRisk",
+    "UnitRowsRisk",
     "kernel",
     "population_gradient",
     "population_loss",

@@ -86,8 +86,7 @@ class PopulationRisk(AbstractRisk):
         c = jnp.concatenate([a, -teacher.a])
         V = jnp.concatenate([W, teacher.W])
         gram = W @ V.T
-        norms = row_norms(V)
-        norm_w, norm_v = norms[: len(W), None], norms[None, :]
+        norm_w, norm_v = row_norms(W)[:, None], row_norms(V)[None, :]
         radial, along = sigma.dual_slopes(gram, norm_w, norm_v)
         K = sigma.dual(gram, norm_w, norm_v)
         pull = (radial @ c)[:, None] * W + (along * c[None, :]) @ V
