@@ -1,5 +1,6 @@
 """What a compiled program says of a step: loops, kernels, bytes and operations, read from XLA's optimised text."""
 
+import functools
 import math
 import re
 from typing import NamedTuple
@@ -7,14 +8,36 @@ from typing import NamedTuple
 FREE = {"parameter", "constant", "get-tuple-element", "tuple", "bitcast", "after-all", "partition-id", "replica-id"}
 """Instructions that launch nothing."""
 SIZES = {"pred": 1, "s8": 1, "u8": 1, "s32": 4, "u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8}
-ROOT_OR_QUOTIENT = 10
-"""Instructions of a quotient or a square root: what CUDA's own fast path takes of either, about."""
-OPERATIONS = {
-    **dict.fromkeys(("add", "subtract", "multiply", "compare", "maximum", "minimum"), 1),
-    "clamp": 2,
-    **dict.fromkeys(("divide", "sqrt", "rsqrt"), ROOT_OR_QUOTIENT),
-}
-"""Floating-point instructions an element; what is not here moves or selects numbers."""
+ROOT_OR_QUOTIENT = 8
+"""Instructions of a quotient or a square root: what CUDA's fast path of either takes at least."""
+
+
+class Operations(NamedTuple):
+    """Floating-point operations; what is not counted moves or selects numbers."""
+
+    adds: float = 0.0
+    multiplies: float = 0.0
+    others: float = 0.0
+
+    @property
+    def instructions(self) -> float:
+        """At least so many: every addition may be one with a multiplication."""
+        return max(self.adds, self.multiplies) + self.others
+
+    def plus(self, other: "Operations", times: float = 1.0) -> "Operations":
+        return Operations(*(x + times * y for x, y in zip(self, other, strict=True)))
+
+
+def operations_of(name: str) -> Operations:
+    """Of an operation on one number, by XLA's name of it or JAX's."""
+    if name in ("add", "subtract", "sub"):
+        return Operations(adds=1)
+    if name in ("multiply", "mul", "integer_pow"):
+        return Operations(multiplies=1)
+    if name in ("divide", "div", "sqrt", "rsqrt"):
+        return Operations(others=ROOT_OR_QUOTIENT)
+    compares = ("compare", "maximum", "minimum", "max", "min", "lt", "le", "gt", "ge", "eq", "ne")
+    return Operations(others={"clamp": 2, **dict.fromkeys(compares, 1)}.get(name, 0))
 
 
 class Instruction(NamedTuple):
@@ -52,7 +75,7 @@ class Step(NamedTuple):
     products: float
     """Among the kernels: matrix products."""
     bytes: float
-    operations: float
+    operations: Operations
 
 
 _INSTRUCTION = re.compile(r"^\s*(?:ROOT )?%?([\w.\-]+) = (\(.*?\)|\S+) ([\w\-]+)\((.*)$")
@@ -77,6 +100,8 @@ class Module:
                 operands = re.findall(r"%([\w.\-]+)", rest.split("), ")[0])
                 current[name] = Instruction(name, shape, opcode, tuple(operands), line)
 
+        self.known = {i.name: i for c in self.computations.values() for i in c.values()}
+
     def loops(self, computation: str | None = None) -> tuple[Loop, ...]:
         """The while loops of a computation, the entry's by default."""
         whole = self.computations[computation or self.entry].values()
@@ -95,35 +120,36 @@ class Module:
 
     def step(self, loop: Loop, steps_a_round: int) -> Step:
         """A step of a loop that takes `steps_a_round` in a round."""
-        own = {i.name: i for c in self.computations.values() for i in c.values()}
-        moved = sum(self._bytes(i, own) for i in loop.kernels)
-        done = sum(self._operations(i) for i in loop.kernels)
+        moved = sum(self._bytes(i) for i in loop.kernels)
+        done = functools.reduce(Operations.plus, map(self._operations, loop.kernels), Operations())
         copies = sum("copy" in i.opcode for i in loop.kernels)
         products = sum("gemm" in i.name or "custom-call" in i.opcode for i in loop.kernels)
-        return Step(*(x / steps_a_round for x in (len(loop.kernels), copies, products, moved, done)))
+        figures = (x / steps_a_round for x in (len(loop.kernels), copies, products, moved))
+        return Step(*figures, Operations().plus(done, 1 / steps_a_round))
 
-    def _bytes(self, kernel: Instruction, known: dict[str, Instruction]) -> int:
+    def _bytes(self, kernel: Instruction) -> int:
         """Every operand once, every result once: what passes between a kernel and the memory at least."""
-        return size(kernel.shape) + sum(size(known[name].shape) for name in set(kernel.operands) if name in known)
+        if "scatter" in kernel.name:  # in place, and only the rows that are due
+            return sum(size(self.known[n].shape) for n in set(kernel.operands) if self.known[n].shape != kernel.shape)
+        return size(kernel.shape) + sum(size(self.known[n].shape) for n in set(kernel.operands) if n in self.known)
 
-    def _operations(self, kernel: Instruction) -> float:
-        name = kernel.called("calls")
-        inner = self.computations[name].values() if name else [kernel]
-        return sum(self._operations_of(i) for i in inner)
-
-    def _operations_of(self, i: Instruction) -> float:
+    def _operations(self, i: Instruction) -> Operations:
         nested = i.called("calls")
         if nested and i.opcode == "fusion":
-            return sum(self._operations_of(j) for j in self.computations[nested].values())
-        inner = {j.name: j for c in self.computations.values() for j in c.values()}
+            return functools.reduce(Operations.plus, map(self._operations, self.computations[nested].values()))
+        shapes = [self.known[name].shape for name in i.operands if name in self.known]
         if i.opcode == "dot":
             contracted = [int(n) for n in re.findall(r"lhs_contracting_dims=\{(\d+)\}", i.text)]
-            sides = dimensions(inner[i.operands[0]].shape)
-            return math.prod(dimensions(i.shape)) * math.prod(sides[n] for n in contracted)
+            terms = math.prod(dimensions(i.shape)) * math.prod(dimensions(shapes[0])[n] for n in contracted)
+            return Operations(adds=terms, multiplies=terms)
         if i.opcode == "reduce":
-            return math.prod(dimensions(inner[i.operands[0]].shape))
-        real = i.shape.startswith(("f64", "f32")) or i.opcode == "compare" and "f" in inner[i.operands[0]].shape[:1]
-        return OPERATIONS.get(i.opcode, 0) * math.prod(dimensions(i.shape)) if real else 0.0
+            return Operations(adds=math.prod(dimensions(shapes[0])) if is_real(shapes[0]) else 0)
+        real = any(map(is_real, shapes)) if i.opcode == "compare" else is_real(i.shape)
+        return Operations().plus(operations_of(i.opcode), math.prod(dimensions(i.shape)) if real else 0)
+
+
+def is_real(shape: str) -> bool:
+    return shape.startswith(("f64", "f32"))
 
 
 def dimensions(shape: str) -> list[int]:

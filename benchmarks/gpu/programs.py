@@ -25,7 +25,9 @@ class Case(NamedTuple):
     activation: str = "abs_centred"
 
     def __str__(self) -> str:
-        return f"{self.kernel} m={self.neurons} m*={self.teacher_neurons} d={self.inputs} {self.precision} {self.update}"
+        return (
+            f"{self.kernel} m={self.neurons} m*={self.teacher_neurons} d={self.inputs} {self.precision} {self.update}"
+        )
 
 
 def study(case: Case, seeds: int = 1, **changes: Any) -> ens.Study:

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...problem.models import TwoLayer
 from ...problem.risks import UnitRowsRisk
 from ..lanes import ACTIVE, Lanes, Moving, Snapshots, StageRow
-from ...problem.models import TwoLayer
 from ..program import Pool, Program, step_numbers
 from .xla import stage_values, take_step
 
