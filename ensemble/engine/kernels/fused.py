@@ -19,11 +19,13 @@ from ...problem.activations import AbstractHomogeneous
 from ...problem.models import TwoLayer, row_norms
 from ...problem.penalties import L2
 from ...problem.risks import PopulationRisk
+from .. import devices
 from ..devices import places
 from ..lanes import Lanes, Snapshots
 from ..program import Pool, Program
 from .base import AbstractKernel, lane_count
 from .fused_member import REAL, WHOLE, Inputs, Outputs, Shape, descend
+from .resident import Resident
 from .xla import advance_in_calls, advance_program
 
 _PAIRS = 1024
@@ -44,6 +46,8 @@ class Fused(AbstractKernel):
         self.count = lane_count(pool, members, self.devices)
         self.run = advance_program(pool.program, _interpreted if jax.default_backend() == "cpu" else _compiled)
         self.lanes_a_call = self.count // self.devices
+        if devices.accelerated():
+            self.resident = Resident(pool, self.run, self.count, self.lanes_a_call, self.tile)
 
     @staticmethod
     def serves(pool: Pool) -> bool:
@@ -57,6 +61,8 @@ class Fused(AbstractKernel):
         )
 
     def advance(self, lanes, record_steps, budget):
+        if self.resident is not None:
+            return self.resident.advance(lanes, record_steps, budget)
         return advance_in_calls(self, lanes, record_steps, budget)
 
 

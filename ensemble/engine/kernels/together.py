@@ -14,7 +14,7 @@ from ...problem.models import TwoLayer
 from ...problem.risks import UnitRowsRisk
 from ..lanes import ACTIVE, Lanes, Moving, Snapshots, StageRow
 from ..program import Pool, Program, step_numbers
-from .xla import stage_values, take_step
+from .steps import stage_values, take_step
 
 STEPS_A_LOOK = 8
 """Steps between two looks at the loop's condition, which the host reads."""
