@@ -222,7 +222,7 @@ def test_probes_are_what_numpy_says(depths):
     for depth in (2, 3):
         one = depths.sel(start="gaussian", depth=depth, seed=1)
         sizes = (6, *(5,) * (depth - 1), 4)
-        W = [one["layers"].values[i, : sizes[i + 1], : sizes[i]] for i in range(depth)]
+        W = [one["layer_weights"].values[i, : sizes[i + 1], : sizes[i]] for i in range(depth)]
         ranks = [(s2 := np.linalg.svd(w, compute_uv=False) ** 2).sum() ** 2 / (s2**2).sum() for w in W]
         np.testing.assert_allclose(one["layer_norm"][:depth], [np.linalg.norm(w) for w in W], rtol=1e-12)
         np.testing.assert_allclose(one["layer_effective_rank"][:depth], ranks, rtol=1e-10)
@@ -276,7 +276,7 @@ def test_a_directory_is_opened_extended_and_made_again(tmp_path):
     ens.run(study(**small), out=tmp_path / "run")
     ens.run(study(**small, seeds=5), out=tmp_path / "run")
     ds = ens.open_dataset(tmp_path / "run").load()
-    assert ds.sizes["seed"] == 5 and ds["layers"].dims == ("seed", "layer", "layer_output", "layer_input")
+    assert ds.sizes["seed"] == 5 and ds["layer_weights"].dims == ("seed", "layer", "layer_output", "layer_input")
     assert_same_members(ens.run(study(**small)), ds)
 
 

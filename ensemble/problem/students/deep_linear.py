@@ -18,7 +18,7 @@ class DeepLinearStudent(AbstractStudent):
 
     learns: ClassVar[type[AbstractTeacher]] = DeepLinearTeacher
     stored: ClassVar[Mapping[str, Stored]] = {
-        "layers": Stored("model.stacked", ("layer", "layer_output", "layer_input"), "final weights of every layer"),
+        "layer_weights": Stored("model.stacked", ("layer", "layer_output", "layer_input"), "final weights of every layer"),
     }
 
     kind: Literal["deep_linear"] = "deep_linear"
