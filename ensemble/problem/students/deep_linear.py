@@ -18,7 +18,9 @@ class DeepLinearStudent(AbstractStudent):
 
     learns: ClassVar[type[AbstractTeacher]] = DeepLinearTeacher
     stored: ClassVar[Mapping[str, Stored]] = {
-        "layer_weights": Stored("model.stacked", ("layer", "layer_output", "layer_input"), "final weights of every layer"),
+        "layer_weights": Stored(
+            "model.stacked", ("layer", "layer_output", "layer_input"), "final weights of every layer"
+        ),
     }
 
     kind: Literal["deep_linear"] = "deep_linear"
