@@ -320,8 +320,6 @@ class Study(Spec):
     def _check(self):
         check_fields(self)
         check_grid(self)
-        if not _reading.get():
-            check_names(self)
         for point in self.points:
             if not isinstance(self.records, tuple) and self.member_cap(point.cell) < 1:
                 raise ValueError("protocol: got no descent stage; a member needs at least one step")
@@ -334,6 +332,8 @@ class Study(Spec):
         if is_lenient():
             return self
         check_probes(self)
+        if not _reading.get():
+            check_names(self)
         check_coordinates(self)
         # Frozen fields are set here alone, before anyone can have looked: which own parts a study has is known last.
         own = used(parts_of(self), self.parts)
