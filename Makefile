@@ -81,7 +81,7 @@ minima: setup ## families of final losses: DATA=data/x
 	@$(PY) -m analysis minima $(DATA)
 
 test: setup ## run the tests (minutes)
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n auto --dist loadfile
 
 validate: setup ## run the slow scientific checks (tens of minutes)
 	@$(PY) -m pytest tests/validation

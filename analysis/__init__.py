@@ -11,10 +11,12 @@ from .families import families
 from .hessian import hessian_eigenvalues
 from .members import below, finished
 from .minima import minima, spurious
+from .modes import learning_steps, learning_time, mode_curves, mode_strength
 from .phase import difference, marginal, order_parameter, phase
 from .plots import (
     angle_picture,
     difference_picture,
+    mode_picture,
     neuron_picture,
     order_picture,
     overlap_picture,
@@ -47,9 +49,14 @@ __all__ = [
     "families",
     "finished",
     "hessian_eigenvalues",
+    "learning_steps",
+    "learning_time",
     "log_rank",
     "marginal",
     "minima",
+    "mode_curves",
+    "mode_picture",
+    "mode_strength",
     "neuron_picture",
     "optimality_gap",
     "order_parameter",

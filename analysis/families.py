@@ -87,21 +87,18 @@ def families(
     for place, cell in np.ndenumerate(cells(ds)):
         members = np.flatnonzero(counted[place])
         arrays = {name: values[place].values[members] for name, values in weights.items()}
-        _require_one_teacher(
-            arrays, dict(zip(names, (ds[n].values[i] for n, i in zip(names, place, strict=True)), strict=True))
-        )
+        _require_one_teacher(arrays, {name: ds[name].values[i] for name, i in zip(names, place, strict=True)})
         layers: Layers = cell.stages.stages[-1].layers
         groups = _groups(arrays, cell.teacher.sigma, loss[place][members], tolerance)
         rows = []
         for group in sorted(groups.members, key=lambda g: (-len(g), loss[place][members[g[0]]])):
-            best = group[np.argmin(rank[place][members[group]])]
+            here, best = members[group], group[np.argmin(rank[place][members[group]])]
+            losses = loss[place][here]
             row = _described(groups.pattern, best)
+            row |= {"count": len(group), "loss": float(np.median(losses)), "spread": float(np.ptp(losses))}
+            row |= {"seed": int(ds["seed"].values[members[best]]), "unconverged": int((~ended[place][here]).sum())}
             if eigenvalues and len(rows) < most:
                 row |= _kind(arrays, best, cell.teacher.sigma, float(decay[place][members[best]]), layers)
-            losses = loss[place][members[group]]
-            row |= {"count": len(group), "loss": float(np.median(losses)), "spread": float(np.ptp(losses))}
-            row |= {"seed": int(ds["seed"].values[members[best]])}
-            row |= {"unconverged": int((~ended[place][members[group]]).sum())}
             rows.append(row)
         found[place] = rows
     return _labelled(ds, found, finished(ds).sum("seed").transpose(*names).values, most)

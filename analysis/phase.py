@@ -107,29 +107,32 @@ def difference(ds: xr.Dataset, other: xr.Dataset, measure: str, below: float, le
     )
     test = np.vectorize(lambda b, c: binomtest(int(b), int(b + c)).pvalue if b + c else 1.0, otypes=[float])
     p_value = xr.apply_ufunc(test, only_first, only_second, dask="parallelized", output_dtypes=[float])
-    names = {
-        "difference": "difference of the shares of seeds, second minus first",
-        "low": f"lower end of its {level:.0%} interval",
-        "high": f"upper end of its {level:.0%} interval",
-        "unpaired_half_width": "half-width without common seeds",
-        "half_width": "half-width of the interval",
-        "only_first": "members below the threshold in the first alone",
-        "only_second": "members below the threshold in the second alone",
-        "p_value": "McNemar's exact p-value",
-        "pairs": "members finished in both",
-    }
-    result = xr.Dataset(dict(zip(list(names)[:4], found, strict=True)))
+    result = xr.Dataset(dict(zip(list(_DIFFERENCE)[:4], found, strict=True)))
     result["half_width"] = 0.5 * (result["high"] - result["low"])
     result["only_first"], result["only_second"], result["pairs"] = only_first, only_second, pairs
     result["p_value"] = p_value
-    for name, long_name in names.items():
+    for name, long_name in _DIFFERENCE.items():
         result[name].attrs = {"units": "1", "long_name": long_name}
     result.attrs = {
         "measure": measure,
         "below": below,
+        "level": level,
         "study_hashes": [ds.attrs["study_hash"], other.attrs["study_hash"]],
     }
     return result
+
+
+_DIFFERENCE = {
+    "difference": "difference of the shares of seeds, second minus first",
+    "low": "lower end of its interval",
+    "high": "upper end of its interval",
+    "unpaired_half_width": "half-width without common seeds",
+    "half_width": "half-width of the interval",
+    "only_first": "members below the threshold in the first alone",
+    "only_second": "members below the threshold in the second alone",
+    "p_value": "McNemar's exact p-value",
+    "pairs": "members finished in both",
+}
 
 
 def marginal(ds: xr.Dataset, axis: str, measure: str, below: float) -> xr.Dataset:

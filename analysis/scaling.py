@@ -69,21 +69,7 @@ def scaling(
     shape = [ds.sizes[name] for name in names]
     data = {name: np.full(shape, np.nan) for name in _SAYS}
     for place in np.ndindex(*shape):
-        log_theta, log_slope, log_zeta, log_decay = (values[place] for values in safe)
-        mine = kept[place]
-        row = {"records": mine.sum(), "seeds": mine.any(axis=1).sum()}
-        if row["seeds"] >= 2:
-            angle = exponents(log_theta, [log_zeta - log_decay], mine, level)
-            varies = np.ptp(log_decay[mine]) > 0
-            gradient = exponents(log_slope, [log_zeta, log_decay] if varies else [log_zeta], mine, level)
-            for name, found in (("angle_exponent", angle), ("gradient_exponent", gradient)):
-                row |= dict(zip((name, f"{name}_low", f"{name}_high"), found[:, 0], strict=True))
-            if varies:
-                name = "gradient_decay_exponent"
-                row |= dict(zip((name, f"{name}_low", f"{name}_high"), gradient[:, 1], strict=True))
-            row["angle_constant"] = np.exp((log_theta + log_decay - log_zeta)[mine].max())
-            row["gradient_constant"] = np.exp((log_slope + 2 * log_decay - 4 * log_zeta)[mine].min())
-        for name, value in row.items():
+        for name, value in _of_cell([values[place] for values in safe], kept[place], level).items():
             data[name][place] = value
     made = xr.Dataset(
         {name: (names, values, {"units": "1", "long_name": _SAYS[name]}) for name, values in data.items()},
@@ -95,6 +81,25 @@ def scaling(
         said = {"units": "1", "long_name": f"whether the interval of the {name} exponent allows the bound"}
         made[f"{name}_holds"] = value.assign_attrs(said)
     return made
+
+
+def _of_cell(logarithms: list[np.ndarray], kept: np.ndarray, level: float) -> dict[str, float]:
+    """One cell's numbers, by the names of `_SAYS`; arrays (seed, record) of θ², ‖∇‖², ζ and λ."""
+    log_theta, log_slope, log_zeta, log_decay = logarithms
+    row = {"records": kept.sum(), "seeds": kept.any(axis=1).sum()}
+    if row["seeds"] < 2:
+        return row
+    angle = exponents(log_theta, [log_zeta - log_decay], kept, level)
+    varies = np.ptp(log_decay[kept]) > 0
+    gradient = exponents(log_slope, [log_zeta, log_decay] if varies else [log_zeta], kept, level)
+    found = {"angle_exponent": angle[:, 0], "gradient_exponent": gradient[:, 0]}
+    if varies:
+        found["gradient_decay_exponent"] = gradient[:, 1]
+    for name, ends in found.items():
+        row |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
+    row["angle_constant"] = np.exp((log_theta + log_decay - log_zeta)[kept].max())
+    row["gradient_constant"] = np.exp((log_slope + 2 * log_decay - 4 * log_zeta)[kept].min())
+    return row
 
 
 def exponents(

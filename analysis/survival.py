@@ -20,8 +20,9 @@ from scipy.stats import chi2
 from ensemble import STATUS
 
 from .convergence import stopping_time, time_below
+from .kaplan_meier import Curve
 from .members import finished, require_axis, standard, with_units
-from .statistics import LEVEL, wilson
+from .statistics import LEVEL
 
 
 class Times(NamedTuple):
@@ -96,48 +97,42 @@ def survival(
     horizon = _horizon(ds)
     grid = _grid(ds, times, measure, horizon) if steps is None else np.asarray(steps, float)
 
-    def reduce(after, by, event, counted):
-        late, early = _Curve(by, event, counted), _Curve(after, event, counted)
-        curve = late.at(grid, level)
-        median, median_high = late.quantile(0.5, level)[::2]
-        median_after, median_low = early.quantile(0.5, level)[:2]
-        mean, _, mean_high = late.restricted_mean(horizon, level)
-        mean_after, mean_low, _ = early.restricted_mean(horizon, level)
-        ends = [x[..., 0] for x in late.at(np.array([np.finfo(float).max]), level)]
-        means = (mean, mean_low, mean_high, mean_after)
-        return (*curve, median, median_low, median_high, median_after, *ends, *means)
-
-    names = ("survival", "survival_low", "survival_high", "median", "median_low", "median_high", "median_after")
-    names += ("never", "never_low", "never_high", "mean", "mean_low", "mean_high", "mean_after")
     found = xr.apply_ufunc(
-        reduce,
+        lambda *arrays: _read_off(*arrays, grid=grid, horizon=horizon, level=level),
         *times[:4],
         input_core_dims=[["seed"]] * 4,
-        output_core_dims=[["step"]] * 3 + [[]] * 11,
+        output_core_dims=[["step"]] * 3 + [[]] * (len(_READ_OFF) - 3),
         dask="parallelized",
-        output_dtypes=[float] * 14,
+        output_dtypes=[float] * len(_READ_OFF),
         dask_gufunc_kwargs={"output_sizes": {"step": len(grid)}, "allow_rechunk": True},
     )
-    result = xr.Dataset(dict(zip(names, found, strict=True)))
+    result = xr.Dataset(dict(zip(_READ_OFF, found, strict=True)))
     arrives = times.counted & times.event & np.isfinite(times.by)
     result["seeds"] = times.counted.sum("seed")
     result["events"] = arrives.sum("seed")
     result["censored"] = (times.counted & ~times.event).sum("seed")
     result = result.assign_coords(step=("step", grid, {"units": "step", "long_name": "descent steps"}))
     for name in result.data_vars:
-        long_name, units = _SAYS[str(name).removesuffix("_low").removesuffix("_high")]
-        end = {"_low": "lower end of the interval of the ", "gh": "upper end of the interval of the "}
-        said = next((text for suffix, text in end.items() if str(name).endswith(suffix)), "")
-        result[name].attrs = {"units": units, "long_name": said + long_name}
-    result.attrs = {
-        "event": times.what,
-        "reached": times.reached,
-        "horizon": horizon,
-        "level": level,
-        "study": ds.attrs["study"],
-        "study_hash": ds.attrs["study_hash"],
-    }
+        result[name].attrs = _said(str(name))
+    result.attrs = {"event": times.what, "reached": times.reached, "horizon": horizon, "level": level}
+    result.attrs |= {name: ds.attrs[name] for name in ("study", "study_hash")}
     return result
+
+
+_READ_OFF = ("survival", "survival_low", "survival_high", "median", "median_low", "median_high", "median_after")
+_READ_OFF += ("never", "never_low", "never_high", "mean", "mean_low", "mean_high", "mean_after")
+
+
+def _read_off(after, by, event, counted, *, grid: np.ndarray, horizon: float, level: float) -> tuple[np.ndarray, ...]:
+    """What `_READ_OFF` names, along the last dimension of the members' arrays."""
+    late, early = Curve(by, event, counted), Curve(after, event, counted)
+    median, median_high = late.quantile(0.5, level)[::2]
+    median_after, median_low = early.quantile(0.5, level)[:2]
+    mean, _, mean_high = late.restricted_mean(horizon, level)
+    mean_after, mean_low, _ = early.restricted_mean(horizon, level)
+    ends = [x[..., 0] for x in late.at(np.array([np.finfo(float).max]), level)]
+    means = (mean, mean_low, mean_high, mean_after)
+    return (*late.at(grid, level), median, median_low, median_high, median_after, *ends, *means)
 
 
 _SAYS = {
@@ -151,6 +146,16 @@ _SAYS = {
     "events": ("members that arrived", "1"),
     "censored": ("members whose protocol ended before they arrived", "1"),
 }
+
+
+def _said(name: str) -> dict[str, str]:
+    """Units and words of a result, the end of an interval included."""
+    for suffix, end in (("_low", "lower"), ("_high", "upper")):
+        if name.endswith(suffix):
+            long_name, units = _SAYS[name.removesuffix(suffix)]
+            return {"units": units, "long_name": f"{end} end of the interval of the {long_name}"}
+    long_name, units = _SAYS[name]
+    return {"units": units, "long_name": long_name}
 
 
 def log_rank(ds: xr.Dataset, along: str, measure: str | None = None, *, below: float | None = None) -> xr.Dataset:
@@ -206,117 +211,6 @@ def _grid(ds: xr.Dataset, times: Times, measure: str | None, horizon: float) -> 
     if not np.isfinite(first):
         return np.array([0.0, horizon])
     return np.unique([0.0, *np.geomspace(max(first, 1.0), max(last, horizon, 1.0), 200).round()])
-
-
-class _Curve:
-    """Kaplan–Meier curves along the last dimension; members that do not count are left out.
-
-    Members are taken one by one in order of time, events before censorings of the same step: the factors of events
-    at one time multiply to 1 − d/n.
-    """
-
-    def __init__(self, time: np.ndarray, event: np.ndarray, counted: np.ndarray):
-        time = np.where(counted, time, np.inf)
-        event = event & counted & np.isfinite(time)
-        order = np.lexsort((~event, time), axis=-1)
-        self.time = np.take_along_axis(time, order, -1)
-        self.event = np.take_along_axis(event, order, -1)
-        self.n = counted.sum(axis=-1)[..., None]
-        risk = np.maximum(self.n - np.arange(time.shape[-1]), 0)
-        safe = np.maximum(risk, 1)
-        self.survival = np.cumprod(np.where(self.event, (safe - 1) / safe, 1.0), axis=-1)
-        self.greenwood = np.cumsum(np.where(self.event & (risk > 1), 1.0 / (safe * np.maximum(safe - 1, 1)), 0.0), -1)
-        self.risk = safe
-        # How many were followed up to each time: those of the same time all were.
-        new = np.concatenate([np.ones_like(event[..., :1]), self.time[..., 1:] != self.time[..., :-1]], -1)
-        begin = np.maximum.accumulate(np.where(new, np.arange(time.shape[-1]), 0), -1)
-        self.followed = np.maximum(self.n - begin, 0)
-        before = np.take_along_axis(self.survival, np.maximum(begin - 1, 0), -1)
-        self.before = np.where(begin > 0, before, 1.0)
-
-    def _size(self) -> np.ndarray:
-        """The effective sample size of the curve at every time: how many uncensored members would know S as well.
-
-        Greenwood's variance says (1 − S)/(S Σ d/(n(n − d))), which forgets that members are missing where none of
-        those left has an event, and is all of them where the last one does; the members at risk say n_i/S(t_i−) (Peto
-        et al. 1977, Br. J. Cancer 35, 1–39), which is too few. Their harmonic mean, the first counted twice: where
-        their coverage errs as far to either side (tests/test_survival.py). All are n without censoring.
-        """
-        at_risk = self.followed / np.where(self.before > 0, self.before, 1.0)
-        inside = (self.survival > 0.0) & (self.greenwood > 0.0)
-        spread = np.where(inside, self.survival * self.greenwood, 1.0)
-        greenwood = np.where(inside, (1.0 - self.survival) / spread, at_risk)
-        both = greenwood + 2.0 * at_risk
-        return np.where(both > 0, 3.0 * greenwood * at_risk / np.where(both > 0, both, 1.0), 0.0)
-
-    def _bounds(self, survival: np.ndarray, size: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
-        """Wilson's interval at the effective sample size."""
-        low, high = wilson(survival * size, size, level)
-        return np.where(survival <= 0.0, 0.0, low), np.where(survival >= 1.0, 1.0, high)
-
-    def at(self, grid: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(S, low, high) at some times: a new last dimension."""
-        shape = (*self.time.shape[:-1], len(grid))
-        flat = self.time.reshape(-1, self.time.shape[-1])
-        index = np.array([np.searchsorted(row, grid, side="right") for row in flat], int).reshape(shape) - 1
-        at = np.maximum(index, 0)
-        some = index >= 0
-
-        def pick(values, before):
-            return np.where(some, np.take_along_axis(values, at, -1), before)
-
-        survival = pick(self.survival, 1.0)
-        low, high = self._bounds(survival, pick(self._size(), self.n), level)
-        none = self.n == 0
-        return np.where(none, np.nan, survival), np.where(none, 0.0, low), np.where(none, 1.0, high)
-
-    def quantile(self, q: float, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(time at which S falls to 1 − q, and those at which the lower and the upper end of its interval do)."""
-        low, high = self._bounds(self.survival, self._size(), level)
-        # Inside a run of tied events the curve is not the one after all of them.
-        last = np.concatenate([self.time[..., 1:] != self.time[..., :-1], np.ones_like(self.event[..., :1])], -1)
-
-        def first(curve):
-            reached = (curve <= 1.0 - q + 1e-12) & last & np.isfinite(self.time)
-            found = np.take_along_axis(self.time, np.argmax(reached, -1)[..., None], -1)[..., 0]
-            return np.where(reached.any(-1), found, np.inf)
-
-        middle = np.where(self.n[..., 0] > 0, first(self.survival), np.nan)
-        return middle, np.where(self.n[..., 0] > 0, first(low), 0.0), first(high)
-
-    def restricted_mean(self, horizon: float, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(∫₀^τ S, and the ends of its interval).
-
-        The time that events save, τ − ∫S, is a share p of members with an event times what one saves, s. The interval
-        is Wilson's in p at the effective size at which the binomial variance s² p(1 − p)/n is Greenwood's, and s is
-        the mean of what each event saves, weighted with it, and of one more event that saves all of τ: so that few
-        events do not make an interval short because they came late or alike. Without an event it is that of 0 of n.
-        """
-        begin = np.zeros_like(self.time[..., :1])
-        clipped = np.minimum(self.time, horizon)
-        width = np.diff(np.concatenate([begin, clipped, begin + horizon], -1), axis=-1)
-        height = np.concatenate([np.ones_like(begin), self.survival], -1)
-        area = width * height
-        mean = area.sum(-1)
-        drop = np.where(self.event & (self.time < horizon), height[..., :-1] - self.survival, 0.0)
-        saved = np.where(drop > 0, horizon - clipped, 0.0)
-        lost, square = (drop * saved).sum(-1), (drop * saved**2).sum(-1)
-        count = (drop > 0).sum(-1)
-        unit = (np.where(lost > 0, square / np.where(lost > 0, lost, 1.0), 0.0) * count + horizon) / (count + 1)
-        size = self._size_of_mean(area, mean, square - lost**2, drop)
-        low, high = wilson(np.clip(lost / np.maximum(unit, 1e-300), 0.0, 1.0) * size, size, level)
-        none = self.n[..., 0] == 0
-        low, high = np.maximum(horizon - unit * high, 0.0), np.minimum(horizon - unit * low, horizon)
-        return np.where(none, np.nan, mean), np.where(none, 0.0, low), np.where(none, horizon, high)
-
-    def _size_of_mean(self, area: np.ndarray, mean: np.ndarray, variance: np.ndarray, drop: np.ndarray) -> np.ndarray:
-        """How many uncensored members would know the mean as well: one member's variance over Greenwood's."""
-        beyond = mean[..., None] - np.cumsum(area[..., :-1], -1)  # ∫ from each event to τ
-        weight = np.where((drop > 0) & (self.risk > 1), 1.0 / (self.risk * np.maximum(self.risk - 1, 1)), 0.0)
-        greenwood = (beyond**2 * weight).sum(-1)
-        known = (greenwood > 0) & (variance > 0)
-        size = np.where(known, variance / np.where(known, greenwood, 1.0), self.n[..., 0])
-        return np.minimum(size, self.n[..., 0])
 
 
 def _log_rank(by: np.ndarray, event: np.ndarray, counted: np.ndarray) -> tuple[float, float, float]:

@@ -139,8 +139,12 @@ def lookup(role: str, name: Any) -> Any:
     """
     known = REGISTRY.get(role, {})
     if not isinstance(name, str) or name not in known:
-        raise ValueError(f"got {name!r}; known {_plural(role)} are {', '.join(known)}{_nearest(name, known)}")
+        raise ValueError(_unknown(role, name, known))
     return known[name]
+
+
+def _unknown(role: str, name: Any, known: Mapping[str, Any]) -> str:
+    return f"got {name!r}; known {_plural(role)} are {', '.join(known)}{_nearest(name, known)}"
 
 
 def _plural(role: str) -> str:
@@ -161,7 +165,7 @@ def chosen(base: type[P], default: str | None = None) -> Any:
     `default` is the kind of a table that says none.
     """
     held: Any = SerializeAsAny[base | UnknownPart]  # pyright: ignore[reportOperatorIssue]
-    return Annotated[held, BeforeValidator(functools.partial(_parsed, base.role, default))]
+    return Annotated[held, BeforeValidator(functools.partial(_parsed, base, default))]
 
 
 _lenient: ContextVar[bool] = ContextVar("lenient", default=False)
@@ -190,23 +194,23 @@ class UnknownPart(Part):
     kind: str
 
 
-def _parsed(role: str, default: str | None, value: Any) -> Any:
+def _parsed(base: type[Part], default: str | None, value: Any) -> Any:
     if isinstance(value, Part):
         return value
+    role = base.role
+    known = {name: part for name, part in REGISTRY.get(role, {}).items() if issubclass(part, base)}
     table = {"kind": value} if isinstance(value, str) else value
     if not isinstance(table, Mapping):
         article = "an" if role[0] in "aeiou" else "a"
         raise ValueError(f"got {value!r}; give the name of {article} {role}, or a table with its `kind` and fields")
     kind = table.get("kind", default)
     if kind is None:
-        raise ValueError(f"kind: is missing; {_plural(role)} are {', '.join(REGISTRY.get(role, {}))}")
-    try:
-        cls = lookup(role, kind)
-    except ValueError as error:
-        if is_lenient() and isinstance(kind, str):
-            return UnknownPart.model_validate(table)
-        raise ValueError(f"kind: {error}") from None
-    return cls.model_validate(table)
+        raise ValueError(f"kind: is missing; {_plural(role)} are {', '.join(known)}")
+    if isinstance(kind, str) and kind in known:
+        return known[kind].model_validate(table)
+    if is_lenient() and isinstance(kind, str):
+        return UnknownPart.model_validate(table)
+    raise ValueError(f"kind: {_unknown(role, kind, known)}")
 
 
 # -- where a part comes from -------------------------------------------------------------------------

@@ -7,8 +7,9 @@ from scipy import stats
 
 import analysis
 import ensemble as ens
+from analysis.kaplan_meier import Curve
 from analysis.laws import laws
-from analysis.survival import _Curve, _log_rank
+from analysis.survival import _log_rank
 from tests.studies import heavy_tailed, small
 
 
@@ -29,7 +30,7 @@ def test_curve_and_test_equal_scipy():
     time, event, counted = draw(1, 60, 2.0, 0)
     time = np.ceil(time * 5)  # ties, between events and between both kinds
     curve = stats.ecdf(stats.CensoredData.right_censored(time[0], ~event[0])).sf
-    ours, _, _ = _Curve(time, event, counted).at(curve.quantiles, 0.95)
+    ours, _, _ = Curve(time, event, counted).at(curve.quantiles, 0.95)
     np.testing.assert_allclose(ours[0], curve.probabilities, atol=1e-14)
     groups = np.arange(60) < 25
     by, happened, in_group = (np.zeros((2, 60), d) for d in (float, bool, bool))
@@ -44,7 +45,7 @@ def test_curve_and_test_equal_scipy():
 def test_restricted_mean_by_hand():
     # S = 1 to 1, 3/4 to 2, then the member at 3 is censored and S = 3/4·2/3 = 1/2 from 2 on; τ = 4.
     time = np.array([[1.0, 2.0, 3.0, 5.0]])
-    curve = _Curve(time, np.array([[True, True, False, True]]), np.ones((1, 4), bool))
+    curve = Curve(time, np.array([[True, True, False, True]]), np.ones((1, 4), bool))
     mean, low, high = curve.restricted_mean(4.0, 0.95)
     assert mean[0] == pytest.approx(1 + 0.75 + 2 * 0.5)
     # Of the time up to 4, events save 3 and 2 with probability 1/4 each: 5/4 in the mean, 13/4 in the mean square. An
@@ -60,7 +61,7 @@ def test_restricted_mean_by_hand():
 def test_intervals_cover(n, censored_by):
     # 2 000 repetitions: the coverage's own standard error is 0.5%.
     time, event, counted = draw(2000, n, censored_by, n)
-    curve = _Curve(time, event, counted)
+    curve = Curve(time, event, counted)
     _, low, high = curve.quantile(0.5, 0.95)
     assert 0.93 <= np.mean((low <= np.log(2)) & (np.log(2) <= high)) <= 0.97
     _, low, high = curve.at(np.array([0.3, 0.69]), 0.95)
@@ -78,7 +79,7 @@ def test_restricted_means_cover_with_few_events(n, events):
     # So many events are expected up to the horizon 1; 4 000 repetitions, standard error 0.35%.
     rate = -np.log(1 - events / n)
     time = np.random.default_rng(n + events).exponential(1 / rate, size=(4000, n))
-    mean, low, high = _Curve(np.minimum(time, 1.0), time <= 1.0, np.ones(time.shape, bool)).restricted_mean(1.0, 0.95)
+    mean, low, high = Curve(np.minimum(time, 1.0), time <= 1.0, np.ones(time.shape, bool)).restricted_mean(1.0, 0.95)
     truth = (1 - np.exp(-rate)) / rate
     assert 0.935 <= np.mean((low <= truth) & (truth <= high)) <= 0.975
     assert np.all((low <= mean) & (mean <= high) & (low >= 0.0) & (high <= 1.0))
@@ -87,7 +88,7 @@ def test_restricted_means_cover_with_few_events(n, events):
 def test_two_events_of_twelve_do_not_make_an_interval_of_everything():
     # The two events come late: ten members and the most of two others' time are known.
     time = np.array([[3000.0, 4000.0, *[6000.0] * 10]])
-    mean, low, high = _Curve(time, time < 6000, np.ones((1, 12), bool)).restricted_mean(6000.0, 0.95)
+    mean, low, high = Curve(time, time < 6000, np.ones((1, 12), bool)).restricted_mean(6000.0, 0.95)
     assert mean[0] == pytest.approx(6000 - 5000 / 12)
     assert 3500 < low[0] < mean[0] < high[0] < 6000
 
@@ -98,7 +99,7 @@ def test_medians_cover_under_staggered_censoring(n, first, last):
     """Follow-up that ends at different times about the median, ln 2: the last members at risk are few there."""
     generator = np.random.default_rng([n, int(100 * first), int(100 * last)])
     time, end = generator.exponential(size=(2000, n)), generator.uniform(first, last, (2000, n))
-    _, low, high = _Curve(np.minimum(time, end), time <= end, np.ones((2000, n), bool)).quantile(0.5, 0.95)
+    _, low, high = Curve(np.minimum(time, end), time <= end, np.ones((2000, n), bool)).quantile(0.5, 0.95)
     # Where hardly anybody is followed to the median, an interval may be wider than it need be.
     assert 0.935 <= np.mean((low <= np.log(2)) & (np.log(2) <= high))
 
@@ -109,7 +110,7 @@ def test_medians_cover_where_the_curve_reaches_zero():
     time, end = generator.exponential(size=(60_000, 20)), generator.uniform(0.2, 0.75, (60_000, 20))
     event = time <= end
     last = np.take_along_axis(event, np.minimum(time, end).argmax(axis=1)[:, None], 1)[:, 0]
-    curve = _Curve(np.minimum(time, end)[last], event[last], np.ones((int(last.sum()), 20), bool))
+    curve = Curve(np.minimum(time, end)[last], event[last], np.ones((int(last.sum()), 20), bool))
     assert last.sum() > 200 and np.all(curve.survival[:, -1] == 0.0)
     _, low, high = curve.quantile(0.5, 0.95)
     assert 0.93 <= np.mean((low <= np.log(2)) & (np.log(2) <= high))

@@ -1,6 +1,6 @@
 """The engine: advances members as lanes on devices. Knows pytrees and programs, not studies or files."""
 
-from .devices import Compiled, Device, configure, granted_cores, places, side_by_side
+from .devices import Compiled, Device, configure, granted_cores, kept, places, side_by_side
 from .kernels import ENGINES, EngineError, choose, kernel_name
 from .lanes import ACTIVE, DIVERGED, NEVER, RULE_MET, Fixed, Lanes, StageRow, row_like
 from .program import TRACES, Pool, Program, moving_like, tile_size
@@ -33,6 +33,7 @@ __all__ = [
     "choose",
     "configure",
     "granted_cores",
+    "kept",
     "kernel_name",
     "moving_like",
     "places",

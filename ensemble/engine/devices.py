@@ -27,6 +27,13 @@ Result = TypeVar("Result")
 _WORTH_KEEPING = 0.05
 """Seconds of compilation from which a program is kept on disk."""
 
+kept = functools.lru_cache(maxsize=64)
+"""Of functions that make a `Compiled`: a process keeps the last so many of each.
+
+XLA maps up to some thirty regions of memory a program, and Linux allows a process 65 530: one that went through a
+thousand structures would crash. A program that is asked for again comes from disk.
+"""
+
 
 def granted_cores() -> int:
     """The cores this process may use: GD_ATLAS_CORES, else its affinity mask, cut by a cgroup's CPU quota."""

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..dynamics.updates import AbstractInstantUpdate, AbstractSteppedUpdate
-from ..engine import Compiled, Device, Drawn, Fixed, Lanes, Program, StageRow, moving_like, side_by_side
+from ..engine import Compiled, Device, Drawn, Fixed, Lanes, Program, StageRow, kept, moving_like, side_by_side
 from ..numerics import member_keys
 from ..probes import PROBES, Measured, Moment, prepared
 from ..problem.draws import Space
@@ -67,7 +67,7 @@ def in_batches(program: Compiled, count: int, gather: Callable[[np.ndarray], Any
     return jax.tree.map(lambda *xs: np.concatenate(xs)[:count], *parts)
 
 
-@functools.cache
+@kept
 def draw_program(drawing: Drawing) -> Compiled:
     """Jitted (numbers, d, root seed, seed) → `Drawn`, batched."""
     return batched(drawing.draw)
@@ -120,19 +120,19 @@ def _init(update: AbstractSteppedUpdate) -> Callable:
     return lambda model, numbers: update.with_numbers(numbers).init(model)
 
 
-@functools.cache
+@kept
 def init_program(update: AbstractSteppedUpdate) -> Compiled:
     """Jitted (models, numbers) → states, batched."""
     return batched(_init(update))
 
 
-@functools.cache
+@kept
 def apply_program(update: AbstractInstantUpdate) -> Compiled:
     """Jitted (models, risks, decays, numbers) → models, batched."""
     return batched(lambda model, risk, decay, numbers: update.with_numbers(numbers).apply(model, risk, decay))
 
 
-@functools.cache
+@kept
 def measure_program(penalty: AbstractPenalty, names: tuple[str, ...]) -> Compiled:
     """Jitted measurement of the probes called `names`; what others alone need is not computed."""
     return batched(_measure(penalty, names))

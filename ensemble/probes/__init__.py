@@ -24,6 +24,7 @@ from .base import (
     prepared,
 )
 from .certified import AbstractCertificateProbe, CertificateMax, Gap
+from .linear import Balancedness, LayerAlignment, LayerEffectiveRank, LayerNorm, ModeLeakage, ModeStrength
 from .objective import AppliedDecay, AppliedStepSize, GradNorm, Loss, Risk
 
 for _part in (
@@ -41,6 +42,12 @@ for _part in (
     Angle,
     Owner,
     MeanSquareAngle,
+    ModeStrength,
+    ModeLeakage,
+    Balancedness,
+    LayerNorm,
+    LayerEffectiveRank,
+    LayerAlignment,
     Gap,
     CertificateMax,
     AppliedDecay,

@@ -17,7 +17,7 @@ import numpy as np
 from ...dynamics.schedules import halving_factor
 from ...dynamics.updates import Clock, Objective
 from ...probes import PROBES, Measured, Moment
-from ..devices import Compiled, Device, places, side_by_side
+from ..devices import Compiled, Device, kept, places, side_by_side
 from ..lanes import ACTIVE, DIVERGED, RULE_MET, Fixed, Lanes, Moving, Snapshots, StageRow, put, take, zeros
 from ..program import TRACES, Pool, Program, divergence_limit
 from .base import AbstractKernel, lane_count
@@ -85,7 +85,7 @@ def advance_tiles(program: Program, lanes: Lanes, record_steps: jax.Array, budge
     return *flat, executed
 
 
-@functools.cache
+@kept
 def advance_program(program: Program, advance: Callable) -> Compiled:
     """The compiled `(lanes, record_steps, budget) -> (moving, snapshots, executed)` of one device."""
 
