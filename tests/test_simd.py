@@ -5,7 +5,8 @@ import mpmath as mp
 import numpy as np
 from numba import njit
 
-from ensemble.engine.kernels.descent import DUALS, arcsin_and_sine
+from ensemble.engine.kernels.descent import arcsin_and_sine
+from ensemble.engine.kernels.duals import DUALS
 from ensemble.engine.kernels.vectors import LANES, choose_greater, fma, load, root, splat, store
 from ensemble.problem.activations import ACTIVATIONS
 

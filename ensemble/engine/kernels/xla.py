@@ -33,7 +33,9 @@ class Xla(AbstractKernel):
     def __init__(self, pool: Pool, members: int):
         self.devices = self.parallel = len(places())
         # A fixed number of lanes a call, so that the program does not depend on how many there are.
-        self.lanes_a_call = self.tile = lanes_a_call(pool, devices.memory()) if devices.accelerated() else pool.program.tile
+        self.lanes_a_call = self.tile = (
+            lanes_a_call(pool, devices.memory()) if devices.accelerated() else pool.program.tile
+        )
         self.count = lane_count(pool, members, self.devices * self.tile)
         if devices.accelerated():
             self.run = advance_program(pool.program, advance_together)
@@ -99,7 +101,7 @@ def advance_program(program: Program, advance: Callable) -> Compiled:
         TRACES.append(program)
         return advance(program, lanes, record_steps, budget)
 
-    return Compiled(run)
+    return Compiled(run, devices.OPTIONS_GPU if jax.default_backend() == "gpu" else None)
 
 
 def _advance_tile(program: Program, lanes: Lanes, record_steps: jax.Array, budget: jax.Array):
