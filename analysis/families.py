@@ -19,7 +19,7 @@ from ensemble import STATUS, TwoLayer, population_gradient
 from ensemble.problem.activations import AbstractActivation
 
 from .hessian import Layers, hessian_eigenvalues
-from .members import applied_decay, axes, cells, finished, probe, standard
+from .members import applied_decay, axes, cells, finished, probe, require_penalty, standard
 from .statistics import wilson
 
 TOLERANCE = 1e-4
@@ -68,7 +68,7 @@ def families(
     whose teachers differ in more than that (in masses or angles) have no families in common.
 
     **Raises:** `ValueError` where weights were not stored, for a tolerance that is not positive, and where the teachers
-    of a cell's seeds differ.
+    of a cell's seeds differ; with `eigenvalues`, for penalties other than l2.
     """
     if "W" not in ds:
         raise ValueError("W: families need the weights; run the study with `store_weights = true`")
@@ -84,7 +84,10 @@ def families(
     decay = applied_decay(ds).transpose(*dims).values
     weights = {name: ds[name].transpose(*dims, ...) for name in ("a", "W", "teacher_a", "teacher_W")}
     found: dict[tuple[int, ...], list[dict]] = {}
-    for place, cell in np.ndenumerate(cells(ds)):
+    found_cells = cells(ds)
+    if eigenvalues:
+        require_penalty(found_cells, "eigenvalues of the Hessian of L + λP", ("l2",))
+    for place, cell in np.ndenumerate(found_cells):
         members = np.flatnonzero(counted[place])
         arrays = {name: values[place].values[members] for name, values in weights.items()}
         _require_one_teacher(arrays, {name: ds[name].values[i] for name, i in zip(names, place, strict=True)})

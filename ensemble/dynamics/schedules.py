@@ -9,13 +9,13 @@ stage. The value stays a traced number (an axis over it compiles nothing new).
 
 import abc
 import math
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.typing import DTypeLike
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from ..parts import Part, chosen, register
 
@@ -37,7 +37,7 @@ class Halving(AbstractSchedule):
     """1/2^k in epoch k = ⌊t / every⌋."""
 
     kind: Literal["halving"] = "halving"
-    every: PositiveInt
+    every: Annotated[int, Field(ge=1, lt=2**31)]
 
     def __call__(self, step: jax.Array) -> jax.Array:
         return halving_factor(step, jnp.asarray(self.every))

@@ -39,11 +39,20 @@ thousand structures would crash. A program that is asked for again comes from di
 """
 
 
+class EngineError(ValueError):
+    """The engine cannot do what it is asked for."""
+
+
 def granted_cores() -> int:
-    """The cores this process may use: GD_ATLAS_CORES, else its affinity mask, cut by a cgroup's CPU quota."""
+    """The cores this process may use: GD_ATLAS_CORES, else its affinity mask, cut by a cgroup's CPU quota.
+
+    **Raises:** `EngineError` where GD_ATLAS_CORES is no positive number.
+    """
     chosen = os.environ.get("GD_ATLAS_CORES", "")
-    if chosen.isdigit() and int(chosen) > 0:
+    if chosen.isdecimal() and int(chosen) > 0:
         return int(chosen)
+    if chosen:
+        raise EngineError(f"GD_ATLAS_CORES: got {chosen!r}; give the number of cores that may be used, such as 4")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()

@@ -27,6 +27,10 @@ class Program(NamedTuple):
     """Lanes in a tile on a CPU."""
     slots: int
     """Snapshots a lane can put aside in one call."""
+    by_neuron: bool = False
+    """Whether what moves is said neuron by neuron, and not leaf by leaf."""
+    targeted: bool = False
+    """Whether stages have teacher neurons of their own as their target."""
 
 
 class Pool(NamedTuple):

@@ -24,7 +24,9 @@ from .base import (
     prepared,
 )
 from .certified import AbstractCertificateProbe, CertificateMax, Gap
+from .linear import Balancedness, LayerAlignment, LayerEffectiveRank, LayerNorm, ModeLeakage, ModeStrength
 from .objective import AppliedDecay, AppliedStepSize, GradNorm, Loss, Risk
+from .sparsity import EffectiveNeurons, PenaltyValue, Sparsity, TotalMass, Vanished
 
 for _part in (
     Loss,
@@ -41,10 +43,21 @@ for _part in (
     Angle,
     Owner,
     MeanSquareAngle,
+    ModeStrength,
+    ModeLeakage,
+    Balancedness,
+    LayerNorm,
+    LayerEffectiveRank,
+    LayerAlignment,
     Gap,
     CertificateMax,
     AppliedDecay,
     AppliedStepSize,
+    PenaltyValue,
+    Sparsity,
+    Vanished,
+    EffectiveNeurons,
+    TotalMass,
 ):
     register(_part)
 

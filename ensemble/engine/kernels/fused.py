@@ -54,8 +54,9 @@ class Fused(AbstractKernel):
         program, like = pool
         return (
             isinstance(program.update, Descent)
-            and type(program.penalty) is L2
+            and program.penalty == L2()
             and not (program.decoupled or program.schedules or program.rules)
+            and not (program.by_neuron or program.targeted)
             and isinstance(like.moving.model, TwoLayer)
             and type(like.fixed.risk) is PopulationRisk
         )

@@ -5,6 +5,7 @@ What both programs of `xla` are made of: tile by tile on a CPU (`xla.py`), all l
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +42,7 @@ def take_step(program: Program, lanes: Lanes, goes: jax.Array, step_size: jax.Ar
     def of_lane(moving: Moving, stage: StageRow, fixed: Fixed, step_size, decay):
         update = program.update.with_numbers(stage.numbers["update"])
         penalty = program.penalty.with_numbers(stage.numbers["penalty"])
-        objective = Objective(fixed.risk, penalty, decay, step_size, stage.moves, program.decoupled)
+        objective = Objective(_risk(program, stage, fixed), penalty, decay, step_size, stage.moves, program.decoupled)
         clock = Clock(moving.step, moving.step - stage.start_step)
         return update.step(moving.model, moving.state, objective, clock)
 
@@ -63,7 +64,7 @@ def take_step(program: Program, lanes: Lanes, goes: jax.Array, step_size: jax.Ar
     moves = goes & finite & ~met
 
     def where_moved(moved: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
-        return jnp.where(beside(moves & moved, old), new, old)
+        return jnp.where(beside(beside(moves, moved) & moved, old), new, old)
 
     return moving._replace(
         model=jax.tree.map(where_moved, stage.moves, model, moving.model),
@@ -71,6 +72,11 @@ def take_step(program: Program, lanes: Lanes, goes: jax.Array, step_size: jax.Ar
         step=moving.step + moves.astype(jnp.int32),
         code=code.astype(jnp.int32),
     )
+
+
+def _risk(program: Program, stage: StageRow, fixed: Fixed) -> Any:
+    """What the stage of a lane fits."""
+    return fixed.risk.of_target(stage.target) if program.targeted else fixed.risk
 
 
 def _slow_rules(program: Program, lanes: Lanes) -> jax.Array:
@@ -84,7 +90,7 @@ def _slow_rules(program: Program, lanes: Lanes) -> jax.Array:
         met = jnp.zeros((), bool)
         for rule in program.rules:
             # The loss alone needs no gradient.
-            value = fixed.risk.value(moving.model) if rule == "loss" else PROBES[rule](at)
+            value = _risk(program, stage, fixed).value(moving.model) if rule == "loss" else PROBES[rule](at)
             met |= (getattr(stage, rule) >= 0.0) & (value <= getattr(stage, rule))
         return met
 
