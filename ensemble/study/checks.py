@@ -35,7 +35,7 @@ def check_fields(study: "Study") -> None:
 
 
 def check_names(study: "Study") -> None:
-    """**Raises:** `ValueError` where an axis has the name of something in this study's own datasets: a measure, an array
+    """**Raises:** `ValueError` where an axis has the name of things in this study's own datasets: a measure, an array
     of a student, or a dimension, a user's too.
     """
     held: set[str] = set()
