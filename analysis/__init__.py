@@ -26,6 +26,7 @@ from .plots import (
     survival_picture,
     trajectory_picture,
 )
+from .predictions import predictions
 from .rates import rates
 from .reference import Reference, ReferenceWarning, optimality_gap, reference_optimum
 from .refine import refine
@@ -64,6 +65,7 @@ __all__ = [
     "overlap_picture",
     "phase",
     "phase_picture",
+    "predictions",
     "profile",
     "profile_picture",
     "quantiles",

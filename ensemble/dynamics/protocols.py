@@ -5,6 +5,8 @@ halving_decay       descent on both layers under a halving λ, from the start as
 fixed_decay         descent on both layers under one λ
 plain               descent without weight decay
 fixed_first_layer   the first two stages of zhou_ge, then the output layer alone
+curriculum          teacher neurons one after another, then halving_decay
+gradual_unfreezing  student neurons step by step, then halving_decay
 stages              any list of stages
 
 Each that descends on both layers takes an `update`, a `penalty` and `decay`, as a stage does.
@@ -18,21 +20,23 @@ import inspect
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeVar, cast
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, TypeAdapter, validate_call
+from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat, TypeAdapter, validate_call
 
 from ..problem.penalties import L2
+from ..spec import in_path, nearest, no_number, refusal_of, shortened
 from .schedules import Halving, Schedule
 from .stages import Decay, Layers, Penalty, Protocol, Stage, Update
 from .updates import Balance, Descent, Ridge
 
-Steps = Annotated[int, Field(ge=1)]
+Steps = Annotated[int, Field(ge=1, le=2**62)]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
 _DESCENT, _L2 = Descent(), L2()
 Build = TypeVar("Build", bound=Callable[..., Protocol])
 
 
 def _named(build: Build) -> Build:
     """Validates the arguments of a protocol's function, and has the protocol remember them by name."""
-    checked = validate_call(build)
+    checked = validate_call(config=ConfigDict(allow_inf_nan=False))(build)
 
     @functools.wraps(build)
     def named(**arguments: Any) -> Protocol:
@@ -62,12 +66,12 @@ def zhou_ge(
     *,
     weight_decay: NonNegativeFloat = 0.05,
     step_size: PositiveFloat = 0.2,
-    epochs: PositiveInt = 8,
-    epoch_steps: PositiveInt = 2000,
+    epochs: Count = 8,
+    epoch_steps: Count = 2000,
     first_step_size: PositiveFloat = 30.0,
     fit: Literal["ridge", "descent"] = "ridge",
     fit_decay: NonNegativeFloat = 1e-3,
-    fit_steps: PositiveInt = 1000,
+    fit_steps: Count = 1000,
     fit_step_size: PositiveFloat = 0.2,
     loss: PositiveFloat | None = None,
     max_angle: PositiveFloat | None = None,
@@ -103,8 +107,8 @@ def halving_decay(
     *,
     weight_decay: NonNegativeFloat = 0.05,
     step_size: PositiveFloat = 0.2,
-    epochs: PositiveInt = 8,
-    epoch_steps: PositiveInt = 2000,
+    epochs: Count = 8,
+    epoch_steps: Count = 2000,
     grad_norm: PositiveFloat | None = None,
     loss: PositiveFloat | None = None,
     max_angle: PositiveFloat | None = None,
@@ -195,7 +199,7 @@ def fixed_first_layer(
     first_step_size: PositiveFloat = 30.0,
     fit: Literal["ridge", "descent"] = "ridge",
     fit_decay: NonNegativeFloat = 1e-3,
-    fit_steps: PositiveInt = 1000,
+    fit_steps: Count = 1000,
     fit_step_size: PositiveFloat = 0.2,
     update: Update = _DESCENT,
     penalty: Penalty = _L2,
@@ -215,6 +219,73 @@ def fixed_first_layer(
     return Protocol(stages=(*opening, Stage(name="balance", update=Balance()), local))
 
 
+@_named
+def curriculum(
+    *,
+    order: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)],
+    cumulative: bool = True,
+    stage_steps: Count = 2000,
+    weight_decay: NonNegativeFloat = 0.05,
+    step_size: PositiveFloat = 0.2,
+    epochs: Count = 8,
+    epoch_steps: Count = 2000,
+    update: Update = _DESCENT,
+    penalty: Penalty = _L2,
+    decay: Decay = "coupled",
+) -> Protocol:
+    """Teacher neurons one after another, then all of them under a halving λ.
+
+    1. `learn_0`, `learn_1`, …: `stage_steps` steps each at λ = `weight_decay`, the target being the first, the first
+       two, … teacher neurons of `order` (with `cumulative = false`: each alone).
+    2. `local`: `halving_decay` on the whole teacher.
+    """
+    common: dict[str, Any] = {"step_size": step_size, "update": update, "penalty": penalty, "decay": decay}
+    learn = tuple(
+        Stage(
+            name=f"learn_{k}",
+            target=order[: k + 1] if cumulative else order[k : k + 1],
+            weight_decay=weight_decay,
+            steps=stage_steps,
+            **common,
+        )
+        for k in range(len(order))
+    )
+    return Protocol(stages=(*learn, _halved(weight_decay, epochs, epoch_steps, common)))
+
+
+@_named
+def gradual_unfreezing(
+    *,
+    parts: Annotated[int, Field(ge=2)] = 4,
+    stage_steps: Count = 2000,
+    weight_decay: NonNegativeFloat = 0.05,
+    step_size: PositiveFloat = 0.2,
+    epochs: Count = 8,
+    epoch_steps: Count = 2000,
+    update: Update = _DESCENT,
+    penalty: Penalty = _L2,
+    decay: Decay = "coupled",
+) -> Protocol:
+    """Student neurons unfrozen step by step, then all of them under a halving λ.
+
+    1. `unfreeze_1`, …, `unfreeze_(parts − 1)`: `stage_steps` steps each at λ = `weight_decay`; in the k-th the first
+       k/`parts` of the student's neurons move, the others stay as they started.
+    2. `local`: `halving_decay` on all neurons.
+    """
+    common: dict[str, Any] = {"step_size": step_size, "update": update, "penalty": penalty, "decay": decay}
+    unfreeze = tuple(
+        Stage(name=f"unfreeze_{k}", neurons=k / parts, weight_decay=weight_decay, steps=stage_steps, **common)
+        for k in range(1, parts)
+    )
+    return Protocol(stages=(*unfreeze, _halved(weight_decay, epochs, epoch_steps, common)))
+
+
+def _halved(weight_decay: float, epochs: int, epoch_steps: int, common: dict[str, Any]) -> Stage:
+    schedule = Halving(every=epoch_steps)
+    steps = epochs * epoch_steps
+    return _local(weight_decay=weight_decay, weight_decay_schedule=schedule, steps=steps, **common)
+
+
 def _local(layers: Layers = "both", **fields: Any) -> Stage:
     return Stage(name="local", layers=layers, **fields)
 
@@ -226,7 +297,8 @@ def stages(*, stages: Annotated[tuple[Stage, ...], Field(min_length=1)]) -> Prot
 
 
 PROTOCOLS: dict[str, Callable[..., Protocol]] = {
-    f.__name__: f for f in (zhou_ge, halving_decay, fixed_decay, plain, fixed_first_layer, stages)
+    f.__name__: f
+    for f in (zhou_ge, halving_decay, fixed_decay, plain, fixed_first_layer, curriculum, gradual_unfreezing, stages)
 }
 _PARTS = {"update": TypeAdapter(Update), "penalty": TypeAdapter(Penalty)}
 
@@ -238,13 +310,21 @@ def resolve(table: dict[str, Any]) -> tuple[Protocol, dict[str, Any]]:
     """
     arguments = dict(table)
     kind = arguments.pop("kind", None)
-    if kind not in PROTOCOLS:
-        raise ValueError(f"kind: got {kind!r}; known protocols are {', '.join(PROTOCOLS)}")
+    if not isinstance(kind, str) or kind not in PROTOCOLS:
+        raise ValueError(
+            f"kind: got {shortened(kind)}; known protocols are {', '.join(PROTOCOLS)}{nearest(kind, PROTOCOLS)}"
+        )
     build = PROTOCOLS[kind]
-    defaults = {p.name: p.default for p in inspect.signature(build).parameters.values()}
-    for name in arguments:
+    parameters = inspect.signature(build).parameters
+    defaults = {name: parameter.default for name, parameter in parameters.items()}
+    for name, value in arguments.items():
         if name not in defaults:
-            raise ValueError(f"{name}: unknown field; the protocol {kind} has {', '.join(defaults)}")
+            there = ", ".join(defaults)
+            raise ValueError(
+                f"{in_path(name)}: unknown field; the protocol {kind} has {there}{nearest(name, defaults)}"
+            )
+        if (other := no_number(parameters[name].annotation, value)) is not None:
+            raise ValueError(f"{name}: {refusal_of(other)}")
     protocol = build(**arguments)
     filled = {"kind": kind} | {k: v for k, v in (defaults | arguments).items() if v is not None}
     # A part by its name alone is written out, so that its fields have paths that an axis can set.

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
+import numpy as np
 
 Device = Any
 """A `jax.Device`, which type checkers take for a variable."""
@@ -27,6 +28,10 @@ Result = TypeVar("Result")
 _WORTH_KEEPING = 0.05
 """Seconds of compilation from which a program is kept on disk."""
 
+OPTIONS_GPU = {"xla_gpu_autotune_level": "0"}
+"""Of programs whose bits must not depend on a race: XLA times several ways to multiply matrices, each with its own
+order of summation, and takes the fastest of the day. This takes the one that a program compiled without a card has."""
+
 kept = functools.lru_cache(maxsize=64)
 """Of functions that make a `Compiled`: a process keeps the last so many of each.
 
@@ -35,11 +40,20 @@ thousand structures would crash. A program that is asked for again comes from di
 """
 
 
+class EngineError(ValueError):
+    """The engine cannot do what it is asked for."""
+
+
 def granted_cores() -> int:
-    """The cores this process may use: GD_ATLAS_CORES, else its affinity mask, cut by a cgroup's CPU quota."""
+    """The cores this process may use: GD_ATLAS_CORES, else its affinity mask, cut by a cgroup's CPU quota.
+
+    **Raises:** `EngineError` where GD_ATLAS_CORES is no positive number.
+    """
     chosen = os.environ.get("GD_ATLAS_CORES", "")
-    if chosen.isdigit() and int(chosen) > 0:
+    if chosen.isdecimal() and int(chosen) > 0:
         return int(chosen)
+    if chosen:
+        raise EngineError(f"GD_ATLAS_CORES: got {chosen!r}; give the number of cores that may be used, such as 4")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
@@ -82,9 +96,19 @@ def _processor_features() -> str:
     return next((line for line in lines if line.startswith(("flags", "Features"))), "")
 
 
+def accelerated() -> bool:
+    """Whether programs run on accelerators."""
+    return jax.default_backend() != "cpu"
+
+
+def memory() -> int:
+    """Bytes of an accelerator that JAX may use, of the smallest one here; a GiB where it does not say."""
+    return min((device.memory_stats() or {}).get("bytes_limit", 2**30) for device in jax.local_devices())
+
+
 def places() -> list[Device]:
     """Where calls run at once: the CPU device once a core, or every local accelerator."""
-    if jax.default_backend() == "cpu":
+    if not accelerated():
         return jax.local_devices()[:1] * granted_cores()
     return jax.local_devices()
 
@@ -103,14 +127,15 @@ def _pool() -> ThreadPoolExecutor:
 class Compiled:
     """A jitted function that is compiled once for every device and shape, also where threads call it at once."""
 
-    def __init__(self, function: Callable):
-        self._jitted = jax.jit(function)
+    def __init__(self, function: Callable, options: dict[str, Any] | None = None):
+        self._jitted = jax.jit(function, compiler_options=options)
         self._compiled: set[Hashable] = set()
         self._lock = threading.Lock()
 
     def __call__(self, device: Device, *arguments: Any) -> Any:
-        arguments = jax.device_put(arguments, device)
-        kind = (device, *(x.shape for x in jax.tree.leaves(arguments)))
+        if device.platform != "cpu":
+            arguments = jax.device_put(arguments, device)  # a CPU's program takes NumPy's arrays as they lie
+        kind = (device, *(np.shape(x) for x in jax.tree.leaves(arguments)))
         if kind in self._compiled:
             return self._jitted(*arguments)
         with self._lock:

@@ -12,8 +12,19 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..engine import EngineError, Flights, Watch, Work, Workload, choose, kernel_name, run_workloads
-from ..plan import Group, groups, workload
+from ..engine import (
+    EngineError,
+    Flights,
+    Watch,
+    Work,
+    Workload,
+    choose,
+    kernel_name,
+    missing,
+    run_workloads,
+    slow_float64,
+)
+from ..plan import Group, groups, refuse_many, workload
 from ..store import (
     STATUS,
     Box,
@@ -28,13 +39,15 @@ from ..store import (
     open_dataset,
     provenance,
 )
-from ..study import Study, StudyError
+from ..study import Study, StudyError, StudyWarning
 from .report import Report, Reporter
 from .session import Session, opened, session_facts
 from .signals import stop_on_signal
 
 SECONDS_BETWEEN_KEEPS = 300.0
 
+BYTES_A_MEMBER = 20
+"""What is held of every member beside its results, from the beginning to the end of a run: its number and its box."""
 _WRITES_BEHIND = 4
 """Shards that may wait to be written."""
 _OPEN_BYTES = 2**28
@@ -89,9 +102,12 @@ def run(
                 f"{name}: got a value without `out`; it is of a run directory: give `out`, or leave it out"
             )
     study = _study_of(study)
+    _see_the_accelerator(study)
     kernels = kernels_of(study, engine)
     if out is None:
+        refuse_many(study, BYTES_A_MEMBER + bytes_a_member(study), "the dataset without `out`")
         return _run_in_memory(study, on_progress, engine)
+    refuse_many(study, BYTES_A_MEMBER, "the list")
     with opened(Path(out), study, overwrite, say, boxes) as (directory, found):
         refuse_another_engine(directory, kernels)
         if len(found.stored) < len(directory.boxes):
@@ -100,6 +116,14 @@ def run(
             if stopped.is_set():
                 raise KeyboardInterrupt
     return open_dataset(Path(out))
+
+
+def _see_the_accelerator(study: Study) -> None:
+    """**Raises:** `EngineError` where a card is asked for and none is used; warns of one that is slow in float64."""
+    if reason := missing():
+        raise EngineError(reason)
+    if expectation := slow_float64(study.precision):
+        warnings.warn(expectation, StudyWarning, stacklevel=3)
 
 
 def _study_of(study: Any) -> Study:

@@ -12,7 +12,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..dynamics.updates import AbstractInstantUpdate, AbstractSteppedUpdate
-from ..engine import Compiled, Device, Drawn, Fixed, Lanes, Program, StageRow, kept, moving_like, side_by_side
+from ..engine import (
+    Compiled,
+    Device,
+    Drawn,
+    Fixed,
+    Lanes,
+    Program,
+    StageRow,
+    devices,
+    kept,
+    moving_like,
+    side_by_side,
+)
 from ..numerics import member_keys
 from ..probes import PROBES, Measured, Moment, prepared
 from ..problem.draws import Space
@@ -23,8 +35,11 @@ from ..problem.teachers import AbstractTeacher
 BATCH = 256
 """Members in a batch."""
 
-_CACHED = 16
+CACHED = 16
 """Members of a batch whose arrays stay in a core's cache together."""
+
+_BATCH_ACCELERATOR = 4096
+"""Members in a batch on an accelerator, which computes them at once."""
 
 
 class Drawing(NamedTuple):
@@ -49,21 +64,25 @@ class Drawing(NamedTuple):
 
 
 def batched(of_member: Callable) -> Compiled:
-    """The compiled program that maps `of_member` over a batch of `BATCH` rows."""
-    return Compiled(lambda *arrays: jax.lax.map(lambda member: of_member(*member), arrays, batch_size=_CACHED))
+    """The compiled program that maps `of_member` over a batch of rows."""
+    if devices.accelerated():
+        return Compiled(jax.vmap(of_member))
+    return Compiled(lambda *arrays: jax.lax.map(lambda member: of_member(*member), arrays, batch_size=CACHED))
 
 
 def in_batches(program: Compiled, count: int, gather: Callable[[np.ndarray], Any]) -> Any:
-    """`program` on batches of `BATCH` rows, the last one padded with copies of its first row.
+    """`program` on batches of one fixed size, the last one padded with copies of its first row.
 
     `gather(part)` gives the arguments of the rows `part`: they are copied a batch at a time.
     """
 
+    size = _BATCH_ACCELERATOR if devices.accelerated() else BATCH
+
     def of_batch(begin: int, device: Device):
-        rows = np.arange(begin, begin + BATCH)
+        rows = np.arange(begin, begin + size)
         return jax.tree.map(np.asarray, program(device, *gather(np.where(rows < count, rows, begin))))
 
-    parts = side_by_side(of_batch, range(0, count, BATCH))
+    parts = side_by_side(of_batch, range(0, count, size))
     return jax.tree.map(lambda *xs: np.concatenate(xs)[:count], *parts)
 
 
@@ -105,15 +124,23 @@ def lanes_like(program: Program, like: Drawn) -> Lanes:
         decay=real,
         decay_every=integer,
         decay_shape=integer,
-        moves=jax.tree.map(lambda _: boolean, like.model),
+        moves=moves_like(like.model) if program.by_neuron else jax.tree.map(lambda _: boolean, like.model),
         numbers={"update": of_part(program.update), "penalty": of_part(program.penalty)},
         grad_norm=real,
         loss=real,
         max_angle=real,
         check_every=integer,
+        target=jax.ShapeDtypeStruct(like.risk.teacher.a.shape, real.dtype) if program.targeted else (),
     )
     state = jax.eval_shape(_init(program.update), like.model, stage.numbers["update"])
     return Lanes(moving_like(like.model, state, program.dtype), stage, Fixed(like.risk, like.aids, real))
+
+
+def moves_like(model: Any) -> Any:
+    """Shapes of what moves neuron by neuron of a two-layer network: they broadcast with a and W."""
+    width = model.a.shape[-1]
+    of_leaf = {1: (width,), 2: (width, 1)}
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(of_leaf[x.ndim], np.dtype(bool)), model)
 
 
 def _init(update: AbstractSteppedUpdate) -> Callable:

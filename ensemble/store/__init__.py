@@ -9,6 +9,7 @@ from .files import adopt_file, is_alive, open_plain
 from .folders import OLD_FILE, clear, is_old_file, refuse_foreign
 from .lock import lock
 from .manifest import MANIFEST
+from .networks import network
 from .provenance import provenance
 from .reading import of_sessions, open_box, open_dataset, status_counts
 from .results import Results
@@ -37,6 +38,7 @@ __all__ = [
     "is_alive",
     "is_old_file",
     "lock",
+    "network",
     "of_sessions",
     "open_box",
     "open_dataset",
