@@ -26,8 +26,9 @@ from .plots import (
     survival_picture,
     trajectory_picture,
 )
+from .predictions import predictions
 from .rates import rates
-from .reference import optimality_gap, reference_optimum
+from .reference import Reference, ReferenceWarning, optimality_gap, reference_optimum
 from .refine import refine
 from .scaling import scaling
 from .statistics import quantiles, share, wilson
@@ -36,6 +37,8 @@ from .survival import log_rank, survival
 from .tables import table
 
 __all__ = [
+    "Reference",
+    "ReferenceWarning",
     "angle_picture",
     "below",
     "boundary",
@@ -62,6 +65,7 @@ __all__ = [
     "overlap_picture",
     "phase",
     "phase_picture",
+    "predictions",
     "profile",
     "profile_picture",
     "quantiles",

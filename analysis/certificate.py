@@ -5,6 +5,7 @@ with the probes `gap` and `certificate_max` has both in its dataset, without wei
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -16,7 +17,7 @@ from ensemble import ACTIVATIONS, TwoLayer, duality_gap
 from ensemble.probes.certificate import Certificate, correlation, residual
 from ensemble.problem.activations import AbstractActivation
 
-from .members import applied_decay, axes, cells, finished, shared_teacher, standard
+from .members import applied_decay, axes, cells, finished, require_penalty, shared_teacher, standard
 
 
 def certificates(ds: xr.Dataset, weight_decay: float | None = None) -> xr.Dataset:
@@ -30,7 +31,8 @@ def certificates(ds: xr.Dataset, weight_decay: float | None = None) -> xr.Datase
     without a result), and over axes the flag `contradiction`: where all seeds of a cell have one teacher and one λ,
     whether some member's risk is below another's bound by more than rounding, which would be an error of one of them.
 
-    **Raises:** `ValueError` where neither was stored, or the activation is not 1-homogeneous.
+    **Raises:** `ValueError` where neither was stored, the activation is not 1-homogeneous, or the penalty is
+    neither l2 nor path_norm.
     """
     ds = standard(ds)
     probed = {"gap", "certificate_max", "risk"} <= set(ds.data_vars)
@@ -41,7 +43,12 @@ def certificates(ds: xr.Dataset, weight_decay: float | None = None) -> xr.Datase
         )
     if probed and weight_decay is None:
         return _of_probes(ds)
-    names = {cell.teacher.activation for cell in cells(ds).flat}
+    found_cells = cells(ds)
+    require_penalty(found_cells, "certificates")
+    kinds = {stage.penalty.kind for cell in found_cells.flat for stage in cell.stages.stages}
+    if len(kinds) > 1:
+        raise ValueError(f"penalty: got {' and '.join(sorted(kinds))}; select the cells of one of them first")
+    names = {cell.teacher.activation for cell in found_cells.flat}
     if len(names) > 1:
         raise ValueError(f"activation: got an axis over {', '.join(sorted(names))}; select one value of it first")
     sigma = ACTIVATIONS[names.pop()]
@@ -53,7 +60,7 @@ def certificates(ds: xr.Dataset, weight_decay: float | None = None) -> xr.Datase
         for name in ("a", "W", "teacher_a", "teacher_W")
     ]
     used = decay.transpose(*dims).values
-    found = _many(sigma, *flat, used.reshape(-1)[done]) if done.any() else None
+    found = _many(sigma, kinds.pop(), *flat, used.reshape(-1)[done]) if done.any() else None
     data = {}
     for name, long_name in _SAYS.items():
         values = np.full(done.size, np.nan)
@@ -110,21 +117,22 @@ _BATCH = 64
 
 
 @eqx.filter_jit
-def _batch(sigma: AbstractActivation, a, W, teacher_a, teacher_W, decay) -> Certificate:
+def _batch(sigma: AbstractActivation, penalty: Any, a, W, teacher_a, teacher_W, decay) -> Certificate:
     def of_member(a, W, teacher_a, teacher_W, decay):
-        return duality_gap(TwoLayer(a, W, sigma), TwoLayer(teacher_a, teacher_W, sigma), weight_decay=decay)
+        student, teacher = TwoLayer(a, W, sigma), TwoLayer(teacher_a, teacher_W, sigma)
+        return duality_gap(student, teacher, weight_decay=decay, penalty=penalty)
 
     return jax.vmap(of_member)(a, W, teacher_a, teacher_W, decay)
 
 
-def _many(sigma: AbstractActivation, *arrays: np.ndarray) -> Certificate:
+def _many(sigma: AbstractActivation, penalty: str, *arrays: np.ndarray) -> Certificate:
     """Batches of one size, side by side on the cores, the last one padded with copies of its first row."""
     count = len(arrays[0])
 
     def of_batch(begin: int) -> Certificate:
         rows = np.arange(begin, begin + _BATCH)
         rows = np.where(rows < count, rows, begin)
-        return jax.tree.map(np.asarray, _batch(sigma, *(x[rows] for x in arrays)))
+        return jax.tree.map(np.asarray, _batch(sigma, penalty, *(x[rows] for x in arrays)))
 
     with ThreadPoolExecutor() as pool:
         parts = list(pool.map(of_batch, range(0, count, _BATCH)))

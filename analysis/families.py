@@ -8,7 +8,7 @@ and Σ|m_i|, the eigenvalues of Σ m_i ŵ_i ŵ_iᵀ, and for every teacher neuro
 nearest (rays alone have two ends).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from ensemble import STATUS, TwoLayer, population_gradient
 from ensemble.problem.activations import AbstractActivation
 
 from .hessian import Layers, hessian_eigenvalues
-from .members import applied_decay, axes, cells, finished, probe, standard
+from .members import applied_decay, axes, cells, finished, probe, require_penalty, standard
 from .statistics import wilson
 
 TOLERANCE = 1e-4
@@ -68,7 +68,7 @@ def families(
     whose teachers differ in more than that (in masses or angles) have no families in common.
 
     **Raises:** `ValueError` where weights were not stored, for a tolerance that is not positive, and where the teachers
-    of a cell's seeds differ.
+    of a cell's seeds differ; with `eigenvalues`, for penalties other than l2.
     """
     if "W" not in ds:
         raise ValueError("W: families need the weights; run the study with `store_weights = true`")
@@ -84,13 +84,15 @@ def families(
     decay = applied_decay(ds).transpose(*dims).values
     weights = {name: ds[name].transpose(*dims, ...) for name in ("a", "W", "teacher_a", "teacher_W")}
     found: dict[tuple[int, ...], list[dict]] = {}
-    for place, cell in np.ndenumerate(cells(ds)):
+    found_cells = cells(ds)
+    if eigenvalues:
+        require_penalty(found_cells, "eigenvalues of the Hessian of L + λP", ("l2",))
+    for place, cell in np.ndenumerate(found_cells):
         members = np.flatnonzero(counted[place])
         arrays = {name: values[place].values[members] for name, values in weights.items()}
         _require_one_teacher(arrays, {name: ds[name].values[i] for name, i in zip(names, place, strict=True)})
-        layers: Layers = cell.stages.stages[-1].layers
         groups = _groups(arrays, cell.teacher.sigma, loss[place][members], tolerance)
-        rows = []
+        rows = found.setdefault(place, [])
         for group in sorted(groups.members, key=lambda g: (-len(g), loss[place][members[g[0]]])):
             here, best = members[group], group[np.argmin(rank[place][members[group]])]
             losses = loss[place][here]
@@ -98,9 +100,8 @@ def families(
             row |= {"count": len(group), "loss": float(np.median(losses)), "spread": float(np.ptp(losses))}
             row |= {"seed": int(ds["seed"].values[members[best]]), "unconverged": int((~ended[place][here]).sum())}
             if eigenvalues and len(rows) < most:
-                row |= _kind(arrays, best, cell.teacher.sigma, float(decay[place][members[best]]), layers)
+                row |= _kind(arrays, best, cell, float(decay[place][members[best]]))
             rows.append(row)
-        found[place] = rows
     return _labelled(ds, found, finished(ds).sum("seed").transpose(*names).values, most)
 
 
@@ -201,7 +202,9 @@ def _described(seen: Pattern, member: int) -> dict:
 _gradient = eqx.filter_jit(population_gradient)
 
 
-def _kind(arrays: dict[str, np.ndarray], member: int, sigma: AbstractActivation, decay: float, layers: Layers) -> dict:
+def _kind(arrays: dict[str, np.ndarray], member: int, cell: Any, decay: float) -> dict:
+    sigma: AbstractActivation = cell.teacher.sigma
+    layers: Layers = cell.stages.stages[-1].layers
     a, W, teacher_a, teacher_W = (arrays[name][member] for name in ("a", "W", "teacher_a", "teacher_W"))
     # Vanished neurons have no second derivative, and neurons and inputs beyond the cell's own are zeros.
     exists = np.linalg.norm(W, axis=1) > 0

@@ -173,6 +173,16 @@ def cells(ds: xr.Dataset) -> np.ndarray:
     return found
 
 
+def require_penalty(found: np.ndarray, what: str, served: tuple[str, ...] = ("l2", "path_norm")) -> None:
+    """**Raises:** `ValueError` where cells were run under a penalty that `what` does not serve."""
+    for penalty in (stage.penalty for cell in found.flat for stage in cell.stages.stages):
+        if penalty.kind not in served:
+            reason = "" if penalty.total_variation else f" ({penalty.kind} {penalty.over_measures})"
+            raise ValueError(
+                f"penalty: got {penalty.kind!r}; {what} serve {' and '.join(served)} alone{reason}: select other cells"
+            )
+
+
 def shared_teacher(cell: Cell) -> TwoLayer | None:
     """The teacher that all seeds of a cell have; None where seeds draw their own."""
     if cell.teacher.known() is None or getattr(cell.teacher, "output_weights", None) == "random":

@@ -22,7 +22,7 @@ from ensemble.probes.certificate import correlation, residual
 from ensemble.problem.models import row_norms
 from ensemble.problem.risks import PopulationRisk
 
-from .members import applied_decay, axes, cells, history, shared_teacher, standard
+from .members import applied_decay, axes, cells, history, require_penalty, shared_teacher, standard
 
 _ATOMS = 16
 """Atoms that may be added to those of the teacher."""
@@ -190,8 +190,8 @@ def optimality_gap(ds: xr.Dataset, *, tolerance: float = 1e-10) -> xr.Dataset:
     **Returns:** `zeta`, `decay` (λ) over axes, seed and record; `reference` and `reference_bound`, the minimum from
     above and from below, over the same. ζ is known to their difference.
 
-    **Raises:** `ValueError` where the history is missing, a cell's seeds draw their own teachers, or the activation is
-    not 1-homogeneous.
+    **Raises:** `ValueError` where the history is missing, a cell's seeds draw their own teachers, the activation is
+    not 1-homogeneous, or the penalty is neither l2 nor path_norm.
     """
     ds = standard(ds)
     risk = history(ds, "risk")
@@ -199,7 +199,9 @@ def optimality_gap(ds: xr.Dataset, *, tolerance: float = 1e-10) -> xr.Dataset:
     decay = applied_decay(ds, history=True).transpose(*dims)
     least, bound = np.zeros(decay.shape), np.zeros(decay.shape)
     known: dict[tuple, Reference] = {}
-    for place, cell in np.ndenumerate(cells(ds)):
+    found = cells(ds)
+    require_penalty(found, "optimality gaps")
+    for place, cell in np.ndenumerate(found):
         teacher = shared_teacher(cell)
         if teacher is None:
             raise ValueError(

@@ -37,12 +37,15 @@ class Spec(BaseModel):
         return made
 
     def numbers(self) -> dict[str, Any]:
-        """The fields that are floats or nested tuples of them, by name; those of a part inside it as a table."""
+        """The fields that are floats or nested tuples of them, by name; those of parts inside it as a table."""
         found = {}
         for name in type(self).model_fields:
             value = getattr(self, name)
             if isinstance(value, Spec):
                 found |= {name: inner} if (inner := value.numbers()) else {}
+            elif _is_specs(value):
+                inner = {str(place): of for place, part in enumerate(value) if (of := part.numbers())}
+                found |= {name: inner} if inner else {}
             elif _is_number(value):
                 found[name] = value
         return found
@@ -52,7 +55,11 @@ class Spec(BaseModel):
         update = {}
         for name, value in numbers.items():
             own = getattr(self, name)
-            update[name] = own.with_numbers(value) if isinstance(own, Spec) else value
+            if isinstance(own, Spec):
+                value = own.with_numbers(value)
+            elif _is_specs(own):
+                value = tuple(part.with_numbers(value.get(str(place), {})) for place, part in enumerate(own))
+            update[name] = value
         return self.model_copy(update=update)
 
     def structure(self) -> Self:
@@ -68,6 +75,10 @@ class Spec(BaseModel):
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, float) or (isinstance(value, tuple) and bool(value) and all(map(_is_number, value)))
+
+
+def _is_specs(value: Any) -> bool:
+    return isinstance(value, tuple) and bool(value) and all(isinstance(part, Spec) for part in value)
 
 
 def _zeroed(value: Any) -> Any:

@@ -45,6 +45,8 @@ PROTOCOL_FIELDS: dict[str, dict[str, Any]] = {
     "fixed_decay": {"steps": 40, "grad_norm": 0.02},
     "plain": {"steps": 40, "grad_norm": 0.05},
     "fixed_first_layer": {"steps": 30, "first_step_size": 5.0},
+    "curriculum": {"order": [1, 0], "stage_steps": 12, "epochs": 2, "epoch_steps": 8},
+    "gradual_unfreezing": {"parts": 3, "stage_steps": 12, "epochs": 2, "epoch_steps": 8},
     "stages": {"stages": _STAGES},
 }
 

@@ -222,7 +222,7 @@ def test_probes_are_what_numpy_says(depths):
     for depth in (2, 3):
         one = depths.sel(start="gaussian", depth=depth, seed=1)
         sizes = (6, *(5,) * (depth - 1), 4)
-        W = [one["layers"].values[i, : sizes[i + 1], : sizes[i]] for i in range(depth)]
+        W = [one["layer_weights"].values[i, : sizes[i + 1], : sizes[i]] for i in range(depth)]
         ranks = [(s2 := np.linalg.svd(w, compute_uv=False) ** 2).sum() ** 2 / (s2**2).sum() for w in W]
         np.testing.assert_allclose(one["layer_norm"][:depth], [np.linalg.norm(w) for w in W], rtol=1e-12)
         np.testing.assert_allclose(one["layer_effective_rank"][:depth], ranks, rtol=1e-10)
@@ -256,6 +256,22 @@ def test_balancedness_is_conserved_to_the_order_of_the_step(depths):
     assert np.all((coarse / fine > 1.6) & (coarse / fine < 2.4)), (coarse.values, fine.values)
 
 
+def test_networks_of_a_dataset_are_functions(depths, rng):
+    x = jnp.asarray(rng.normal(size=6))
+    one = depths.sel(depth=2, start="gaussian", seed=1)
+    student, teacher = ens.network(one), ens.network(one, "teacher")
+    assert [W.shape for W in student.layers] == [(5, 6), (4, 5)]
+    loss = 0.5 * jnp.sum((student.matrix - teacher.matrix) ** 2)
+    assert float(loss) == pytest.approx(float(one["loss"]), rel=1e-12)
+    np.testing.assert_allclose(student(x), student.matrix @ x, rtol=1e-12)
+    batch = ens.network(depths.sel(depth=3))
+    assert [W.shape for W in batch.layers] == [(2, 3, 5, 6), (2, 3, 5, 5), (2, 3, 4, 5)]
+    with pytest.raises(ens.StudyError, match="different sizes of layers"):
+        ens.network(depths)
+    with pytest.raises(ens.StudyError, match="holds no layer_weights"):
+        ens.network(one.drop_vars("layer_weights"))
+
+
 # -- as any member -----------------------------------------------------------------------------------
 
 
@@ -276,7 +292,7 @@ def test_a_directory_is_opened_extended_and_made_again(tmp_path):
     ens.run(study(**small), out=tmp_path / "run")
     ens.run(study(**small, seeds=5), out=tmp_path / "run")
     ds = ens.open_dataset(tmp_path / "run").load()
-    assert ds.sizes["seed"] == 5 and ds["layers"].dims == ("seed", "layer", "layer_output", "layer_input")
+    assert ds.sizes["seed"] == 5 and ds["layer_weights"].dims == ("seed", "layer", "layer_output", "layer_input")
     assert_same_members(ens.run(study(**small)), ds)
 
 

@@ -1,4 +1,4 @@
-"""Every registered update, on every model that there is: a member's bits depend on nothing but the member."""
+"""Every registered update on every model that there is, and every penalty: bits depend on nothing but the member."""
 
 from pathlib import Path
 
@@ -18,17 +18,35 @@ from tests.helpers import assert_same_members
 
 UPDATES = [n for n, part in REGISTRY["update"].items() if issubclass(part, AbstractSteppedUpdate) and is_own(part)]
 MODELS = ["two_layer", "factors"]
+PENALISED = {
+    "path_norm": "descent",
+    "group_lasso": "proximal",
+    "l1": "fista",
+    "bottleneck": "momentum",
+    "sum": "proximal",
+}
+"""Every other penalty than l2, under one of the updates that it has."""
+FIELDS: dict[str, dict] = {
+    "optax": {"name": "lion"},
+    "sum": {"terms": [{"kind": "l1", "strength": 0.5}, {"kind": "l2"}]},
+}
+CASES = [(k, m, "l2") for k in UPDATES for m in MODELS] + [(k, "two_layer", p) for p, k in PENALISED.items()]
 BROKEN = {"two_layer": "student.start.scale", "factors": "student.scale"}
 """The number that makes a member's gradient infinite at its first step."""
 
 
-def study(kind: str, model: str, **changes) -> ens.Study:
+def test_every_penalty_is_tested():
+    assert {"l2", *PENALISED} == {name for name, part in REGISTRY["penalty"].items() if is_own(part)}
+
+
+def study(kind: str, model: str, penalty: str = "l2", **changes) -> ens.Study:
     """Members that end after different numbers of steps, beside some that diverge at once."""
-    update = {"kind": kind} | ({"name": "lion"} if kind == "optax" else {})
+    update = {"kind": kind} | FIELDS.get(kind, {})
+    common = {"update": update, "penalty": {"kind": penalty} | FIELDS.get(penalty, {}), "weight_decay": 0.01}
     # Sign and Lion move every weight by η in each step: they meet no rule, and end by their steps.
     stages = [
-        {"name": "first", "update": update, "step_size": 0.03, "steps": 13, "weight_decay": 0.01},
-        {"name": "then", "update": update, "step_size": 0.02, "steps": 40, "weight_decay": 0.01, "grad_norm": 0.05},
+        {"name": "first", "step_size": 0.03, "steps": 13, **common},
+        {"name": "then", "step_size": 0.02, "steps": 40, "grad_norm": 0.05, **common},
     ]
     if model == "two_layer":
         teacher = {"kind": "orthonormal", "activation": "relu", "neurons": 2, "inputs": 3}
@@ -40,20 +58,19 @@ def study(kind: str, model: str, **changes) -> ens.Study:
         }
         ens.Study.from_toml(Path(__file__).parent / "own" / "factorisation.toml")
     scale = {"field": BROKEN[model], "values": [0.3, 1e170]}
-    common = {"name": "registry", "seeds": 4, "records": [0, 5, 20], "store_weights": True}
+    fields = {"name": "registry", "seeds": 4, "records": [0, 5, 20], "store_weights": True}
     protocol = {"kind": "stages", "stages": stages}
-    made = ens.Study.model_validate(common | table | {"protocol": protocol, "axes": {"scale": scale}})
+    made = ens.Study.model_validate(fields | table | {"protocol": protocol, "axes": {"scale": scale}})
     return made.replace(**changes) if changes else made
 
 
-@pytest.fixture(scope="module", params=[(k, m) for k in UPDATES for m in MODELS], ids="-".join)
+@pytest.fixture(scope="module", params=CASES, ids="-".join)
 def case(request):
-    kind, model = request.param
-    return kind, model, ens.run(study(kind, model), engine="xla")
+    return request.param, ens.run(study(*request.param), engine="xla")
 
 
 def test_a_member_that_diverges_harms_no_other(case):
-    _, _, ds = case
+    _, ds = case
     assert np.all(ds["status"].sel(scale=1e170) == ens.STATUS["diverged"])
     assert np.all(ds["stop_step"].sel(scale=1e170) == 0)
     good = ds.sel(scale=0.3)
@@ -63,22 +80,22 @@ def test_a_member_that_diverges_harms_no_other(case):
 
 @pytest.mark.parametrize("budget", [3, 1000])
 def test_neighbours_refill_and_budget_change_nothing(case, budget, monkeypatch):
-    kind, model, ds = case
+    parts, ds = case
     monkeypatch.setattr(kernels, "_MOST_LANES", 16)  # fewer lanes than members
     monkeypatch.setattr(LanePool, "budget", lambda self, *_: budget)
-    assert_same_members(ds, ens.run(study(kind, model, seeds=60), engine="xla"))
+    assert_same_members(ds, ens.run(study(*parts, seeds=60), engine="xla"))
 
 
 def test_a_member_alone_has_the_same_bits(case):
-    kind, model, ds = case
-    alone = ens.run(study(kind, model, seeds=1).only(scale=[0.3]), engine="xla")
+    parts, ds = case
+    alone = ens.run(study(*parts, seeds=1).only(scale=[0.3]), engine="xla")
     assert_same_members(alone, ds)
 
 
 def test_stopped_and_gone_on_with(case):
     """State of the update included: paused in both stages, and gone on from what the engine says of those in flight."""
-    kind, model, ds = case
-    asked = study(kind, model)
+    parts, ds = case
+    asked = study(*parts)
     (group,) = groups(asked)
     results = Results(asked)
     collection = Collection(asked, {0: Box.whole(asked)}, lambda number, results: None)

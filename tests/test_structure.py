@@ -82,7 +82,7 @@ def test_analysis_knows_no_engine_store_or_launch(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("ensemble"):
             inner = node.module.removeprefix("ensemble").removeprefix(".")
-            mathematics = ("", "numerics", "problem", "probes", "study")
+            mathematics = ("", "numerics", "problem", "dynamics", "probes", "study")
             commands = ("console", "tables", "progress")  # what the commands of both sides have in common
             takes_in = inner == "__main__" and path == Path("analysis/__main__.py")
             assert inner.split(".")[0] in mathematics + commands or inner == "store.schema" or takes_in

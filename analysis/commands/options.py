@@ -23,6 +23,7 @@ Picture = Annotated[Path, typer.Option(help="picture to write (.png, .pdf, .svg)
 X = Annotated[str, typer.Option(help="axis to the right")]
 Y = Annotated[str | None, typer.Option(help="axis upwards; without it a curve over the axis to the right")]
 Width = Annotated[str | None, typer.Option(metavar="column|page|INCHES", help="width of the picture")]
+Theory = Annotated[bool, typer.Option("--theory", help="draw what theory says over it (analysis.predictions)")]
 Height = Annotated[float | None, typer.Option(help="height of the picture in inches; by default what it needs")]
 
 

@@ -18,7 +18,7 @@ from ..phase import boundaries
 from ..plots import save
 from ..plots.neurons import certificate_picture
 from ..writing import MARK, replace, require_free
-from .options import Analysis, Below, Directory, Height, Measure, Picture, Width, X, Y, app, look_of, opened
+from .options import Analysis, Below, Directory, Height, Measure, Picture, Theory, Width, X, Y, app, look_of, opened
 
 
 @app.command(cls=Analysis)
@@ -32,6 +32,7 @@ def phase(
     at: At = None,
     over: Annotated[str | None, typer.Option(help="third axis, for small multiples")] = None,
     panels: Annotated[int, typer.Option(min=1, max=2, help="1: the map alone, 2: half-widths beside it")] = 2,
+    theory: Theory = False,
     width: Width = None,
     height: Height = None,
     overwrite: Overwrite = False,
@@ -47,7 +48,9 @@ def phase(
         require_free(path, kind, overwrite)
     result = analysis.phase(ds, x, y, measure, below, over=over).load()
     boundary = _boundary(ds, x, y, measure, below, over)
-    save(analysis.phase_picture(result, boundary, panels=2 if panels == 2 else 1, **look), out, overwrite=overwrite)
+    found = analysis.predictions(ds) if theory else None
+    drawn = analysis.phase_picture(result, boundary, panels=2 if panels == 2 else 1, predictions=found, **look)
+    save(drawn, out, overwrite=overwrite)
     marked = result.assign_attrs(written_by=f"{MARK} numbers")
     replace(numbers, "numbers", lambda temporary: marked.to_netcdf(temporary, engine="netcdf4"), overwrite)
     if form is not Form.text:
@@ -161,6 +164,7 @@ def picture(
     along: Annotated[str | None, typer.Option(help="axis with a curve for each of its values")] = None,
     x: Annotated[str | None, typer.Option(help="axis to the right, of `order`")] = None,
     y: Annotated[str | None, typer.Option(help="axis upwards, of `order`")] = None,
+    theory: Theory = False,
     width: Width = None,
     height: Height = None,
     overwrite: Overwrite = False,
@@ -177,7 +181,8 @@ def picture(
         case Kind.order:
             if x is None:
                 raise ValueError(f"x: a map or curve needs one; the axes are {', '.join(axes(ds)) or 'none'}")
-            figure = analysis.order_picture(analysis.order_parameter(ds, x, y, measure), **look)
+            found = analysis.predictions(ds) if theory else None
+            figure = analysis.order_picture(analysis.order_parameter(ds, x, y, measure), predictions=found, **look)
         case Kind.overlaps:
             figure = analysis.overlap_picture(ds, **look)
         case Kind.neurons:

@@ -11,6 +11,7 @@ from matplotlib.text import Text
 
 from ..members import with_units
 from .layout import COLUMN, PAGE, Look, Sheet, sheet, width_of
+from .predicted import draw_predictions
 from .style import axis_label, axis_positions, said_at, units_label
 
 _ROW = 2.5
@@ -18,14 +19,20 @@ _ROW = 2.5
 
 
 def phase_picture(
-    result: xr.Dataset, boundary: xr.Dataset | None = None, *, panels: Literal[1, 2] = 2, **look: Unpack[Look]
+    result: xr.Dataset,
+    boundary: xr.Dataset | None = None,
+    *,
+    panels: Literal[1, 2] = 2,
+    predictions: xr.Dataset | None = None,
+    **look: Unpack[Look],
 ) -> Figure:
     """A phase diagram: the share with its boundary and, beside it, the half-width of its intervals.
 
     **Arguments:** the dataset of `analysis.phase`. With dimensions (y, x) two panels, or the map alone (`panels=1`);
     with a third dimension before them one map a value of it; with one dimension a curve with its interval. `boundary`:
     the dataset of `analysis.boundary`, drawn with its band; for small multiples with the third dimension, too; without
-    it the 50% contour of the shares. `look`: size in inches, axes to draw on, texts.
+    it the 50% contour of the shares. `predictions`: the dataset of `analysis.predictions`, whose places on an axis are
+    drawn, but for small multiples. `look`: size in inches, axes to draw on, texts.
 
     **Raises:** `ValueError` for a size that is none, and `ax` for several panels.
     """
@@ -36,7 +43,8 @@ def phase_picture(
     counted = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()}–{seeds.max()}"
     if y is None:
         shown = result.where(result["seeds"] > 0)
-        return _curve(shown, "share", x, f"{title}\n95% intervals, {counted} seeds", "share of seeds", look, (0.0, 1.0))
+        said = f"{title}\n95% intervals, {counted} seeds"
+        return _curve(shown, "share", x, said, "share of seeds", look, (0.0, 1.0), found=predictions)
     style = {"vmin": 0.0, "vmax": 1.0, "cmap": "cividis"}
     if over:
         line = "line: 50%, 95% band, " if boundary is not None else ""
@@ -60,6 +68,7 @@ def phase_picture(
         left.set_title(said)
         left.set_ylabel(axis_label(result[y]))
         page.colour_bar(mesh, left, "share of seeds")
+        draw_predictions(page, left, predictions, result, x, y, "")
         if panels == 2:
             right = page.panels[1]
             half = result["half_width"].where(result["seeds"] > 0)
@@ -73,10 +82,10 @@ def phase_picture(
     return page.figure
 
 
-def order_picture(result: xr.Dataset, **look: Unpack[Look]) -> Figure:
+def order_picture(result: xr.Dataset, *, predictions: xr.Dataset | None = None, **look: Unpack[Look]) -> Figure:
     """An order parameter over one, two or three axes, the dataset of `analysis.order_parameter`.
 
-    Logarithmic where it spans decades. `look` and errors as `phase_picture`.
+    Logarithmic where it spans decades. `predictions`: drawn over a curve. `look` and errors as `phase_picture`.
     """
     *over, y, x = _dims(result["value"])
     result = _sorted(result, x, y)
@@ -87,7 +96,8 @@ def order_picture(result: xr.Dataset, **look: Unpack[Look]) -> Figure:
     title = f"{'median' if quantile == 0.5 else f'{quantile:g} quantile'} over seeds of {result.attrs['measure']}"
     label = units_label(result.attrs["measure"], result.attrs["measure_units"])
     if y is None:
-        return _curve(result, "value", x, f"{title}\n95% intervals", label, look, logarithmic=wide)
+        of_seeds = "95% intervals" if int(result["seeds"].max()) > 1 else "one seed"
+        return _curve(result, "value", x, f"{title}\n{of_seeds}", label, look, logarithmic=wide, found=predictions)
     style: dict[str, Any] = {"norm": LogNorm(finite.min(), finite.max())} if wide else {}
     if over:
         return _multiples(values, x, y, over[0], title, label, look, cmap="viridis", **style)
@@ -146,6 +156,7 @@ def _curve(
     *,
     logarithmic: bool = False,
     zero: bool = False,
+    found: xr.Dataset | None = None,
 ) -> Figure:
     """A variable along one axis with its interval."""
     with sheet(1, look, width=COLUMN, height=2.4) as page:
@@ -159,9 +170,10 @@ def _curve(
         beyond = (ends[0] / 100, ends[1] * 100) if logarithmic else (ends[0] - 9 * spread, ends[1] + 9 * spread)
         below = middle - np.where(np.isfinite(low), low, beyond[0])
         above = np.where(np.isfinite(high), high, beyond[1]) - middle
-        bars = np.abs(np.stack([below, above]))
+        bounded = np.isfinite(low).any() or np.isfinite(high).any()
+        bars = np.nan_to_num(np.abs(np.stack([below, above])), nan=0.0) if bounded else None
         joined = "o-" if result[x].dtype.kind in "fiu" else "o"
-        ax.errorbar(centres, middle, np.nan_to_num(bars, nan=0.0), fmt=joined, color="black", markersize=3, capsize=2)
+        ax.errorbar(centres, middle, bars, fmt=joined, color="black", markersize=3, capsize=2)
         if logarithmic:
             ax.set_yscale("log")
         if zero:
@@ -173,6 +185,7 @@ def _curve(
         _ticks(ax, result[x], "x")
         ax.set_xlabel(axis_label(result[x]))
         ax.set_ylabel(label)
+        draw_predictions(page, ax, found, result, x, None, result.attrs["measure"])
         page.title(title)
     return page.figure
 

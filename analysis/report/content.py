@@ -17,6 +17,7 @@ from ..members import axes, cells, finished, history, probe, require_axis, stand
 from ..members import below as is_below
 from ..paths import in_view, neuron_paths, vanished
 from ..plots.style import axis_positions
+from ..predictions import places, predictions
 from ..statistics import quantiles, share
 from ..survival import survival
 
@@ -51,6 +52,7 @@ def content(ds: xr.Dataset, measure: str, below: float, x: str | None = None, y:
         "y": y,
         "axes": [_axis(ds[name]) for name in names],
         "boundary": _boundary(ds, x, y, measure, below),
+        "predictions": _predicted(ds, study, x, y),
         "cells": cells_said,
         "reached": "below" if _has_history(ds, measure) else "converged",
         "survivalSteps": survival_steps,
@@ -96,6 +98,20 @@ def _boundary(ds: xr.Dataset, x: str | None, y: str | None, measure: str, below:
         return None
     found = boundary(ds, x, y, measure, below)
     return [[_number(found[name][i]) for name in ("low", "boundary", "high")] for i in range(found.sizes[x])]
+
+
+def _predicted(ds: xr.Dataset, study: Study, x: str | None, y: str | None) -> list[dict[str, Any]]:
+    """Places on an axis of the map that theory gives: one for every value of the other axis, or one alone."""
+    if x is None or any(name not in (x, y) for name in axes(ds)):
+        return []
+    found = predictions(ds)
+    said = []
+    for axis in (x, y) if y is not None else (x,):
+        for name in places(found, study, axis):
+            values = np.atleast_1d(found[name].max(axis).values)
+            label = f"{found[name].attrs['long_name']} ({found[name].attrs['source']})"
+            said.append({"axis": axis, "at": [_number(value) for value in values], "label": label})
+    return said
 
 
 def _cells(ds: xr.Dataset, measure: str, below: float) -> tuple[list[dict[str, Any]], list[float], str]:
@@ -171,6 +187,9 @@ def _scalars(ds: xr.Dataset, measure: str) -> list[str]:
 def _certified(ds: xr.Dataset, detailed: bool) -> xr.Dataset | None:
     """The share of members that are certified; None where λ = 0 or it cannot be said."""
     sigmas = {cell.teacher.sigma for cell in cells(ds).flat}
+    penalties = {stage.penalty for cell in cells(ds).flat for stage in cell.stages.stages}
+    if len({penalty.kind for penalty in penalties}) > 1 or not all(penalty.total_variation for penalty in penalties):
+        return None
     if len(sigmas) > 1 or not all(sigma.homogeneous for sigma in sigmas) or not (detailed or "gap" in ds):
         return None
     found = certificates(ds)

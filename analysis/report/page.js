@@ -95,6 +95,18 @@ function drawMap() {
       },
     });
   }
+  said.predictions.forEach((line, i) => {
+    // A place on one axis for every cell of the other: a step across each of them.
+    const along = axisOf(line.axis), other = line.axis === said.x ? y : x, limits = edgesOf(along.positions);
+    const at = line.at.map((v) => (typeof v === "number" && onAxis(along, v) >= limits[0] && onAxis(along, v) <= limits[1] ? onAxis(along, v) : null));
+    const ends = other ? other.positions.map((_, k) => edges(other.positions, k)) : [[0, 1]];
+    const across = at.flatMap((v) => [v, v]), beside = ends.flat();
+    if (at.some((v) => v !== null)) traces.push({
+      type: "scatter", mode: "lines", x: line.axis === said.x ? across : beside, y: line.axis === said.x ? beside : across,
+      name: escaped(line.label), hovertemplate: `${escaped(line.label)}<extra></extra>`, showlegend: true,
+      line: {color: ["#e4572e", "#17907a", "#b03bb0"][i % 3], width: 2, dash: ["dash", "dot", "dashdot"][i % 3]},
+    });
+  });
   const shapes = [];
   if (selected && y) {
     const at = said.axes.map((axis, i) => [axis, selected.place[i]]);
@@ -107,7 +119,7 @@ function drawMap() {
   const map = byId("map");
   Plotly.react(map, traces, layout({
     shapes, xaxis: ticks(x), yaxis: y ? ticks(y) : {title: {text: "share"}, range: [-0.02, 1.02]},
-    margin: {l: 56, r: 8, t: 8, b: 48},
+    margin: {l: 56, r: 8, t: 8, b: 48}, legend: {orientation: "h", y: -0.3},
   }), options);
   if (!map.listens) {
     map.listens = true;
@@ -116,6 +128,10 @@ function drawMap() {
       if (point) select(cellAt.get(point.customdata));
     });
   }
+}
+function edgesOf(at) {
+  const all = at.flatMap((_, i) => edges(at, i));
+  return [Math.min(...all), Math.max(...all)];
 }
 function edges(at, i) {
   const sorted = [...at].sort((a, b) => a - b), k = sorted.indexOf(at[i]), n = sorted.length;

@@ -5,6 +5,8 @@ halving_decay       descent on both layers under a halving λ, from the start as
 fixed_decay         descent on both layers under one λ
 plain               descent without weight decay
 fixed_first_layer   the first two stages of zhou_ge, then the output layer alone
+curriculum          teacher neurons one after another, then halving_decay
+gradual_unfreezing  student neurons step by step, then halving_decay
 stages              any list of stages
 
 Each that descends on both layers takes an `update`, a `penalty` and `decay`, as a stage does; arguments that are fields
@@ -166,6 +168,73 @@ def fixed_first_layer(
     return Protocol(stages=(*opening, Stage(name="balance", update=Balance()), _local("output", **fields)))
 
 
+@_named
+def curriculum(
+    *,
+    order: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)],
+    cumulative: bool = True,
+    stage_steps: Count = 2000,
+    weight_decay: NonNegativeFloat = 0.05,
+    step_size: PositiveFloat = 0.2,
+    epochs: Count = 8,
+    epoch_steps: Count = 2000,
+    update: Update = _DESCENT,
+    penalty: Penalty = _L2,
+    decay: Decay = "coupled",
+) -> Protocol:
+    """Teacher neurons one after another, then all of them under a halving λ.
+
+    1. `learn_0`, `learn_1`, …: `stage_steps` steps each at λ = `weight_decay`, the target being the first, the first
+       two, … teacher neurons of `order` (with `cumulative = false`: each alone).
+    2. `local`: `halving_decay` on the whole teacher.
+    """
+    common: dict[str, Any] = {"step_size": step_size, "update": update, "penalty": penalty, "decay": decay}
+    learn = tuple(
+        Stage(
+            name=f"learn_{k}",
+            target=order[: k + 1] if cumulative else order[k : k + 1],
+            weight_decay=weight_decay,
+            steps=stage_steps,
+            **common,
+        )
+        for k in range(len(order))
+    )
+    return Protocol(stages=(*learn, _halved(weight_decay, epochs, epoch_steps, common)))
+
+
+@_named
+def gradual_unfreezing(
+    *,
+    parts: Annotated[int, Field(ge=2)] = 4,
+    stage_steps: Count = 2000,
+    weight_decay: NonNegativeFloat = 0.05,
+    step_size: PositiveFloat = 0.2,
+    epochs: Count = 8,
+    epoch_steps: Count = 2000,
+    update: Update = _DESCENT,
+    penalty: Penalty = _L2,
+    decay: Decay = "coupled",
+) -> Protocol:
+    """Student neurons unfrozen step by step, then all of them under a halving λ.
+
+    1. `unfreeze_1`, …, `unfreeze_(parts − 1)`: `stage_steps` steps each at λ = `weight_decay`; in the k-th the first
+       k/`parts` of the student's neurons move, the others stay as they started.
+    2. `local`: `halving_decay` on all neurons.
+    """
+    common: dict[str, Any] = {"step_size": step_size, "update": update, "penalty": penalty, "decay": decay}
+    unfreeze = tuple(
+        Stage(name=f"unfreeze_{k}", neurons=k / parts, weight_decay=weight_decay, steps=stage_steps, **common)
+        for k in range(1, parts)
+    )
+    return Protocol(stages=(*unfreeze, _halved(weight_decay, epochs, epoch_steps, common)))
+
+
+def _halved(weight_decay: float, epochs: int, epoch_steps: int, common: dict[str, Any]) -> Stage:
+    schedule = Halving(every=epoch_steps)
+    steps = epochs * epoch_steps
+    return _local(weight_decay=weight_decay, weight_decay_schedule=schedule, steps=steps, **common)
+
+
 def _local(layers: Layers = "both", **fields: Any) -> Stage:
     return Stage(name="local", layers=layers, **fields)
 
@@ -182,7 +251,8 @@ def stages(*, stages: Annotated[tuple[Stage, ...], Field(min_length=1)]) -> Prot
 
 
 PROTOCOLS: dict[str, Callable[..., Protocol]] = {
-    f.__name__: f for f in (zhou_ge, halving_decay, fixed_decay, plain, fixed_first_layer, stages)
+    f.__name__: f
+    for f in (zhou_ge, halving_decay, fixed_decay, plain, fixed_first_layer, curriculum, gradual_unfreezing, stages)
 }
 _PARTS = {"update": TypeAdapter(Update), "penalty": TypeAdapter(Penalty)}
 

@@ -82,6 +82,10 @@ Schedule = chosen(AbstractSchedule)
 
 
 def halving_factor(step: jax.Array, every: jax.Array, dtype: DTypeLike = jnp.float64) -> jax.Array:
-    """2^−⌊step/every⌋, exactly; 1 where every = 0."""
+    """2^−⌊step/every⌋, exactly; 1 where every = 0, and 0 under the smallest normal number."""
     epoch = jnp.where(every > 0, step // jnp.maximum(every, 1), 0)
-    return jnp.ldexp(jnp.ones(epoch.shape, dtype), -epoch)
+    # From the bits of its exponent: a power is a program of its own on an accelerator.
+    real = jnp.finfo(dtype)
+    exponent = jnp.maximum(1 - int(real.minexp) - epoch, 0)
+    bits = exponent.astype(jnp.int64 if real.bits == 64 else jnp.int32) << int(real.nmant)
+    return jax.lax.bitcast_convert_type(bits, dtype)

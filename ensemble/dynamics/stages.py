@@ -10,21 +10,25 @@ take no step of the member's clock. The classical combinations are in `protocols
 # pyright: reportInvalidTypeForm=false
 # `Update`, `Penalty` and `Schedule` are types that the registry makes.
 
+import math
 from typing import Annotated, Any, Literal, Self
 
+import numpy as np
 from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat, PrivateAttr
 
 from ..parts import UnknownPart, chosen
-from ..problem.penalties import L2, AbstractPenalty, AbstractProximalPenalty
+from ..problem.penalties import L2, Layers, Penalty, has_prox
 from ..spec import Spec, printable
 from .schedules import Schedule
-from .updates import AbstractSteppedUpdate, AbstractUpdate, Descent, Proximal
+from .updates import AbstractProximalUpdate, AbstractSteppedUpdate, AbstractUpdate, Descent
 
-Layers = Literal["both", "first", "output"]
 Decay = Literal["coupled", "decoupled"]
 SLOW_RULES = ("loss", "max_angle")
 Update = chosen(AbstractUpdate)
-Penalty = chosen(AbstractPenalty)
+Target = Literal["all"] | tuple[Annotated[int, Field(ge=0)], ...]
+"""Teacher neurons."""
+Neurons = Literal["all", "first half"] | Annotated[float, Field(gt=0, le=1)] | tuple[Annotated[int, Field(ge=0)], ...]
+"""Student neurons: all, the first half, the first share of them (rounded up), or these."""
 
 
 class Stage(Spec):
@@ -38,7 +42,11 @@ class Stage(Spec):
 
     `decay = "coupled"` lets the update act on ∇(L + λP), `"decoupled"` on ∇L alone, with ηλ∇P subtracted beside it. A
     stage begins with a fresh state of its update unless `keep_state` is true. `layers` are those of a two-layer
-    student; of other models all weights move.
+    student; of other models all weights move. `penalty` is a name, a table, or a list of tables with a `strength` each.
+
+    `neurons` are the student's neurons that move (all by default): the others stay as they are, and stay part of the
+    network. `target` are the teacher neurons that the stage is to fit (all by default): its gradient and its rules
+    `grad_norm` and `loss` are those of the loss against these alone. Probes measure against the whole teacher.
     """
 
     name: Annotated[str, Field(min_length=1), AfterValidator(printable)]
@@ -47,6 +55,8 @@ class Stage(Spec):
     decay: Decay = "coupled"
     keep_state: bool = False
     layers: Layers = "both"
+    neurons: Neurons | None = None
+    target: Target | None = None
     step_size: PositiveFloat = 0.1
     step_size_schedule: Schedule | None = None
     weight_decay: NonNegativeFloat = 0.0
@@ -71,20 +81,57 @@ class Stage(Spec):
         return isinstance(self.update, AbstractSteppedUpdate | UnknownPart)
 
     @property
+    def by_neuron(self) -> bool:
+        """Whether some neurons of the student may not move."""
+        return self.neurons not in (None, "all")
+
+    @property
+    def targeted(self) -> bool:
+        """Whether some neurons of the teacher may be no target."""
+        return self.target not in (None, "all")
+
+    def moving_neurons(self, width: int) -> np.ndarray:
+        """Which of so many student neurons move: booleans."""
+        if self.neurons in (None, "all"):
+            return np.ones(width, bool)
+        if isinstance(self.neurons, tuple):
+            return np.isin(np.arange(width), self.neurons)
+        share = 0.5 if self.neurons == "first half" else float(self.neurons)
+        # A share of 1/3 of 6 is 2, though 6 · (1/3) may round to above it.
+        return np.arange(width) < math.ceil(share * width - 1e-9)
+
+    @property
     def decoupled(self) -> bool:
         """Whether the penalty's gradient is left beside the update."""
         return self.decay == "decoupled" or getattr(self.update, "always_decoupled", False)
 
     def model_post_init(self, context: Any, /) -> None:
-        if isinstance(self.update, Proximal):
-            if not isinstance(self.penalty, AbstractProximalPenalty):
+        for name in ("neurons", "target"):
+            chosen_ones = getattr(self, name)
+            if isinstance(chosen_ones, tuple) and (not chosen_ones or len(set(chosen_ones)) < len(chosen_ones)):
+                raise ValueError(f'{name}: got {list(chosen_ones)}; name at least one, each once, or "all"')
+            if chosen_ones not in (None, "all") and not self.takes_steps:
                 raise ValueError(
-                    f"penalty: got {self.penalty.kind!r} under the update 'proximal', which needs a penalty with "
-                    "a proximal "
-                    "map; take another penalty, or another update"
+                    f"{name}: got {chosen_ones!r} under the update {self.update.kind!r}, which takes no step and is of "
+                    "the whole network; leave it out"
                 )
-            if self.decay == "decoupled":
-                raise ValueError("decay: got 'decoupled' under the update 'proximal', which has no gradient to act on")
+        if isinstance(self.update, AbstractProximalUpdate):
+            self._check_proximal()
+
+    def _check_proximal(self) -> None:
+        update, penalty = self.update.kind, self.penalty.kind
+        if not has_prox(self.penalty):
+            raise ValueError(
+                f"penalty: got {penalty!r} under the update {update!r}, which needs a penalty with a proximal map; "
+                "take another penalty, or another update"
+            )
+        if self.decay == "decoupled":
+            raise ValueError(f"decay: got 'decoupled' under the update {update!r}, which has no gradient to act on")
+        if self.layers != "both" and not getattr(self.penalty, "separable", False):
+            raise ValueError(
+                f"layers: got {self.layers!r} under the update {update!r} with the penalty {penalty!r}, whose proximal "
+                "map moves both layers together; move both, or take l1 or l2"
+            )
 
 
 class Protocol(Spec):

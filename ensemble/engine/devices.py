@@ -91,9 +91,19 @@ def _processor_features() -> str:
     return next((line for line in lines if line.startswith(("flags", "Features"))), "")
 
 
+def accelerated() -> bool:
+    """Whether programs run on accelerators."""
+    return jax.default_backend() != "cpu"
+
+
+def memory() -> int:
+    """Bytes of an accelerator that JAX may use, of the smallest one here; a GiB where it does not say."""
+    return min((device.memory_stats() or {}).get("bytes_limit", 2**30) for device in jax.local_devices())
+
+
 def places() -> list[Device]:
     """Where calls run at once: the CPU device once a core, or every local accelerator."""
-    if jax.default_backend() == "cpu":
+    if not accelerated():
         return jax.local_devices()[:1] * granted_cores()
     return jax.local_devices()
 

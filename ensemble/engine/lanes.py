@@ -53,7 +53,7 @@ class StageRow(NamedTuple):
     decay_every: Leaf
     decay_shape: Leaf
     moves: Tree
-    """Which leaves of the model move: booleans in its structure."""
+    """What of the model moves: booleans in its structure, one a leaf, or one a neuron."""
     numbers: dict[str, Tree]
     """Those of the update and of the penalty."""
     grad_norm: Leaf
@@ -61,6 +61,8 @@ class StageRow(NamedTuple):
     loss: Leaf
     max_angle: Leaf
     check_every: Leaf
+    target: Tree = ()
+    """A share for each teacher neuron, 0 where it is no target; () where no stage of the member has a target."""
 
 
 class Fixed(NamedTuple):

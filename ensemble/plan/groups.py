@@ -34,6 +34,8 @@ class StageShape(NamedTuple):
     keeps_state: bool
     rules: tuple[str, ...]
     schedules: tuple[Optax, ...]
+    by_neuron: bool
+    targeted: bool
 
     @property
     def takes_steps(self) -> bool:
@@ -53,6 +55,16 @@ class Structure(NamedTuple):
     space: Space | None
     """Its `inputs` are 0 in reduced coordinates, where they are an argument of the program."""
     stages: tuple[StageShape, ...]
+
+    @property
+    def by_neuron(self) -> bool:
+        """Whether rows say neuron by neuron what moves: in all stages, or in none."""
+        return any(stage.by_neuron for stage in self.stages)
+
+    @property
+    def targeted(self) -> bool:
+        """Whether rows have a target: in all stages, or in none."""
+        return any(stage.targeted for stage in self.stages)
 
     def drawing(self, study: Study) -> Drawing:
         """What a program that draws members has to know."""
@@ -105,6 +117,8 @@ def _stage_shape(stage: Stage) -> StageShape:
         keeps_state=stage.keep_state,
         rules=stage.slow_rules,
         schedules=optax_of(stage),
+        by_neuron=stage.by_neuron,
+        targeted=stage.targeted,
     )
 
 
@@ -124,7 +138,9 @@ def _group(study: Study, cells: tuple[int, ...], structure: Structure) -> Group:
         if stage.program not in programs:
             # Stages of one update share a pool, whose program knows the schedules and rules of all of them.
             alike = [s for s in structure.stages if s.program == stage.program]
-            programs[stage.program] = _program(study.precision, like, alike)
+            made = _program(study.precision, like, alike)
+            flags = {"by_neuron": structure.by_neuron, "targeted": structure.targeted}
+            programs[stage.program] = made._replace(**flags)
         pool_of_stage.append(list(programs).index(stage.program))
     pools = tuple(Pool(p, lanes_like(p, like)) for p in programs.values())
     return Group(cells, structure, pools, tuple(pool_of_stage))

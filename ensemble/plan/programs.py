@@ -105,15 +105,23 @@ def lanes_like(program: Program, like: Drawn) -> Lanes:
         decay=real,
         decay_every=integer,
         decay_shape=integer,
-        moves=jax.tree.map(lambda _: boolean, like.model),
+        moves=moves_like(like.model) if program.by_neuron else jax.tree.map(lambda _: boolean, like.model),
         numbers={"update": of_part(program.update), "penalty": of_part(program.penalty)},
         grad_norm=real,
         loss=real,
         max_angle=real,
         check_every=integer,
+        target=jax.ShapeDtypeStruct(like.risk.teacher.a.shape, real.dtype) if program.targeted else (),
     )
     state = jax.eval_shape(_init(program.update), like.model, stage.numbers["update"])
     return Lanes(moving_like(like.model, state, program.dtype), stage, Fixed(like.risk, like.aids, real))
+
+
+def moves_like(model: Any) -> Any:
+    """Shapes of what moves neuron by neuron of a two-layer network: they broadcast with a and W."""
+    width = model.a.shape[-1]
+    of_leaf = {1: (width,), 2: (width, 1)}
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(of_leaf[x.ndim], np.dtype(bool)), model)
 
 
 def _init(update: AbstractSteppedUpdate) -> Callable:

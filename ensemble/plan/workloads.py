@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..dynamics.schedules import Halving, Optax, Schedule
-from ..dynamics.stages import Layers, Stage
+from ..dynamics.stages import Stage
 from ..dynamics.updates import AbstractInstantUpdate, AbstractSteppedUpdate
 from ..engine import NEVER, Drawn, Flights, Sink, StagePlan, StageRow, Workload
 from ..study import MOST_SEEDS, Cell, Study, StudyError
-from .groups import Group, group_of
+from .groups import Group, Structure, group_of
 from .programs import (
     apply_program,
     draw_program,
@@ -103,7 +103,9 @@ def _stage_plan(study: Study, group: Group, cells: list[Cell], number: int) -> S
     )
     return StagePlan(
         pool=pool,
-        rows=_stage_rows(stages, drawn_like(group.structure.drawing(study)).model, schedules, study.precision),
+        rows=_stage_rows(
+            stages, drawn_like(group.structure.drawing(study)), schedules, study.precision, group.structure
+        ),
         steps=np.array([stage.steps for stage in stages], np.int64),
         ruled=np.array([stage.has_rule for stage in stages]),
         keeps_state=shape.keeps_state,
@@ -124,7 +126,9 @@ def _apply(update: AbstractInstantUpdate, models: Any, risks: Any, rows: StageRo
     return in_batches(apply_program(update), len(rows.decay), lambda part: jax.tree.map(lambda x: x[part], arrays))
 
 
-def _stage_rows(stages: list[Stage], model: Any, schedules: tuple[Callable, ...], precision: str) -> StageRow:
+def _stage_rows(
+    stages: list[Stage], like: Drawn, schedules: tuple[Callable, ...], precision: str, structure: Structure
+) -> StageRow:
     """A stage of every cell as numbers."""
     dtype = np.dtype(precision)
 
@@ -150,7 +154,7 @@ def _stage_rows(stages: list[Stage], model: Any, schedules: tuple[Callable, ...]
         decay=table(lambda s: s.weight_decay),
         decay_every=table(lambda s: every(s.weight_decay_schedule), np.int32),
         decay_shape=table(lambda s: index(s.weight_decay_schedule), np.int32),
-        moves=_moves([stage.layers for stage in stages], model),
+        moves=_moves(stages, like.model, structure.by_neuron),
         numbers={
             "update": _tables([stage.update.numbers() for stage in stages], dtype),
             "penalty": _tables([stage.penalty.numbers() for stage in stages], dtype),
@@ -159,6 +163,7 @@ def _stage_rows(stages: list[Stage], model: Any, schedules: tuple[Callable, ...]
         loss=table(lambda s: tolerance(s.loss)),
         max_angle=table(lambda s: tolerance(s.max_angle)),
         check_every=table(lambda s: s.check_every, np.int32),
+        target=_targets(stages, like.risk.teacher.a.shape[-1], dtype) if structure.targeted else (),
     )
 
 
@@ -166,14 +171,25 @@ _LEAVES_OF_LAYERS: dict[str, tuple[str, ...]] = {"first": ("W",), "output": ("a"
 """Leaves of a two-layer network that a stage moves, by what it calls its layers."""
 
 
-def _moves(layers: list[Layers], model: Any) -> Any:
-    """Which leaves of a model move in the stage of every cell: (cell,) booleans in the model's structure."""
+def _moves(stages: list[Stage], model: Any, by_neuron: bool) -> Any:
+    """What of a model moves in the stage of every cell, in the model's structure: (cell,) booleans a leaf, or, by
+    neuron, arrays that broadcast with the leaf."""
 
-    def moved(path: tuple, _: Any) -> np.ndarray:
+    def moved(path: tuple, leaf: Any) -> np.ndarray:
         name = getattr(path[-1], "name", "") if path else ""
-        return np.array([which == "both" or name in _LEAVES_OF_LAYERS[which] for which in layers])
+        of_leaf = np.array([s.layers == "both" or name in _LEAVES_OF_LAYERS[s.layers] for s in stages])
+        if not by_neuron:
+            return of_leaf
+        neurons = of_leaf[:, None] & np.stack([s.moving_neurons(leaf.shape[0]) for s in stages])
+        return neurons if leaf.ndim == 1 else neurons[:, :, None]
 
     return jax.tree_util.tree_map_with_path(moved, model)
+
+
+def _targets(stages: list[Stage], count: int, dtype: DTypeLike) -> np.ndarray:
+    """(cell, teacher neuron): 1 for those that the stage of a cell is to fit, else 0."""
+    every = range(count)
+    return np.array([[s.target in (None, "all") or j in s.target for j in every] for s in stages], dtype)
 
 
 def initial(study: Study, seed: int = 0, **labels: Any) -> tuple[Any, Any]:

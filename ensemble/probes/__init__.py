@@ -26,6 +26,7 @@ from .base import (
 from .certified import AbstractCertificateProbe, CertificateMax, Gap
 from .linear import Balancedness, LayerAlignment, LayerEffectiveRank, LayerNorm, ModeLeakage, ModeStrength
 from .objective import AppliedDecay, AppliedStepSize, GradNorm, Loss, Risk
+from .sparsity import EffectiveNeurons, PenaltyValue, Sparsity, TotalMass, Vanished
 
 for _part in (
     Loss,
@@ -52,6 +53,11 @@ for _part in (
     CertificateMax,
     AppliedDecay,
     AppliedStepSize,
+    PenaltyValue,
+    Sparsity,
+    Vanished,
+    EffectiveNeurons,
+    TotalMass,
 ):
     register(_part)
 

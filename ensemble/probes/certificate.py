@@ -12,14 +12,14 @@ their span, by ascent: M is found from below, so the gap is a lower estimate of 
 found is measured in tests/validation/test_certificate.py.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..numerics.keys import fixed_key
-from ..problem.models import TwoLayer, row_norms, unit_rows
+from ..problem.models import TwoLayer, masses, row_norms, unit_rows
 from ..problem.risks import PopulationRisk, kernel
 
 RANDOM_STARTS = 32
@@ -45,12 +45,18 @@ class Certificate(NamedTuple):
 
 
 def duality_gap(
-    student: TwoLayer, teacher: TwoLayer, *, weight_decay: float | Array, random_starts: int = RANDOM_STARTS
+    student: TwoLayer,
+    teacher: TwoLayer,
+    *,
+    weight_decay: float | Array,
+    random_starts: int = RANDOM_STARTS,
+    penalty: Literal["l2", "path_norm"] = "l2",
 ) -> Certificate:
     """The duality gap of a student at weight decay λ, and its dual certificate's maximum.
 
     **Arguments:** two `TwoLayer` networks of one 1-homogeneous activation; λ ≥ 0; how many random points of the span
-    the maximum is also sought from. Under `jax.vmap` map over networks and λ.
+    the maximum is also sought from; the penalty of R_λ, of which both have this one bound and, where the network is
+    balanced (|a_i| = ‖w_i‖), one value: Σ|a_i|‖w_i‖ ≤ ½(‖a‖² + ‖W‖²). Under `jax.vmap` map over networks and λ.
 
     **Returns:** a `Certificate`. With λ = 0 the bound is 0 and the gap the loss.
 
@@ -66,7 +72,10 @@ def duality_gap(
     difference = residual(student, teacher)
     largest, direction = largest_correlation(difference, random_starts)
     loss = PopulationRisk.of(teacher).value(student)
-    risk = loss + 0.5 * decay * (jnp.sum(student.a**2) + jnp.sum(student.W**2))
+    if penalty == "path_norm":
+        risk = loss + decay * jnp.sum(masses(student.a, student.W))
+    else:
+        risk = loss + 0.5 * decay * (jnp.sum(student.a**2) + jnp.sum(student.W**2))
     with_target = difference.a @ kernel(sigma, difference.W, teacher.W) @ teacher.a
     square = jnp.maximum(2.0 * loss, 0.0)
     best = jnp.where(square > 0.0, with_target / jnp.where(square > 0.0, square, 1.0), 0.0)

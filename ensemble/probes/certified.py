@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from ..problem.penalties import PathNorm
 from ..problem.students import AbstractStudent, TwoLayerStudent
 from .base import AbstractPlainProbe, Measured, When
 from .certificate import duality_gap
@@ -9,7 +10,10 @@ from .certificate import duality_gap
 
 def certified(at: Measured):
     """The certificate of a moment's model."""
-    return duality_gap(at.moment.model, at.moment.risk.teacher, weight_decay=at.moment.decay)
+    decay, path = at.moment.decay, isinstance(at.penalty, PathNorm)
+    return duality_gap(
+        at.moment.model, at.moment.risk.teacher, weight_decay=decay, penalty="path_norm" if path else "l2"
+    )
 
 
 class AbstractCertificateProbe(AbstractPlainProbe):

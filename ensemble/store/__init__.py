@@ -1,7 +1,7 @@
 """The store: results as labelled, checked, self-describing datasets in memory and on disk."""
 
 from .boxes import Box
-from .changes import in_order_of, same_study
+from .changes import in_order_of, same_study, scales, with_scales_of
 from .collecting import collect
 from .collection import Collection
 from .directory import PROGRESS, RunDirectory, bytes_a_member, write_shard
@@ -46,7 +46,9 @@ __all__ = [
     "provenance",
     "refuse_foreign",
     "same_study",
+    "scales",
     "status_counts",
     "status_line",
+    "with_scales_of",
     "write_shard",
 ]

@@ -7,7 +7,7 @@ field of its own name.
 import math
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -31,6 +31,8 @@ class Axis(Spec):
     """Paths to the values that each field takes at each point."""
     units: str = "1"
     long_name: str = ""
+    scale: Literal["linear", "log"] | None = None
+    """On which its positions are even; without it the values decide."""
 
     @model_validator(mode="after")
     def _check(self):
@@ -54,6 +56,13 @@ class Axis(Spec):
             raise ValueError("fields: got an empty table; name at least one field that the axis sets")
         if self.field is not None and self.fields is not None:
             raise ValueError("field: got both `field` and `fields`; give one of them")
+        if self.scale is not None and str in map(type, self.values):
+            raise ValueError(f"scale: got {self.scale!r} for texts, which have no positions; leave it out")
+        if self.scale == "log" and min(v for v in self.values if not isinstance(v, str)) <= 0:
+            raise ValueError(
+                f"scale: got 'log' for {list(self.values)}; a logarithm needs values above 0: take 'linear', or leave "
+                "it out"
+            )
         return self
 
     def settings(self, index: int) -> dict[str, Any]:
@@ -76,7 +85,16 @@ class Axis(Spec):
 # Dimensions and variables of the dataset, and arguments of xarray's own `sel`, which an axis could not be chosen by.
 _OF_SEL = {"method", "tolerance", "drop", "indexers"}
 _OF_DATASET = {"seed", "record", "stage", "neuron", "teacher_neuron", "input", "step", "quantile", "family", "outcome"}
-_OF_DATASET |= {"mode", "layer", "layer_pair", "layer_output", "layer_input"}
+_OF_DATASET |= {
+    "mode",
+    "layer",
+    "layer_pair",
+    "layer_output",
+    "layer_input",
+    "layer_weights",
+    "teacher_matrix",
+    "output",
+}
 _OF_MEMBERS = {"status", "stop_step", "stage_end_step", "a", "W", "teacher_a", "teacher_W", "coordinates"}
 # Variables and dimensions of results: a result over an axis of the same name could not be made.
 _OF_RESULTS = set(
@@ -85,7 +103,8 @@ _OF_RESULTS = set(
     band_width slope crossing crossings crossing_place fit fit_p_value by after below observed time censored
     status_share survival median median_after never mean mean_after events statistic degrees count spread is_global
     unconverged kind anti_aligned active overlap signed_mass lowest highest families others bound weight_decay_used
-    contradiction rate exponent evidence residual records exponential rate_median exponent_median zeta reference
+    contradiction rate exponent evidence residual records begin law
+    law_share verdict exponential rate_median exponent_median zeta reference
     reference_bound angle_exponent gradient_exponent gradient_decay_exponent angle_constant gradient_constant
     angle_holds gradient_holds circle second_angle certificate member exact learning_time
     """.split()

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError, model_validator
 
 from ..dynamics.protocols import resolve
-from ..dynamics.stages import Protocol
+from ..dynamics.stages import Protocol, Stage
 from ..dynamics.updates import AbstractInstantUpdate
 from ..parts import REGISTRY, chosen, is_lenient
 from ..probes import PROBES
-from ..problem.students import AbstractSizedStudent, AbstractStudent
-from ..problem.teachers import AbstractTeacher
+from ..problem.students import AbstractSizedStudent, AbstractStudent, TwoLayerStudent
+from ..problem.teachers import AbstractTeacher, AbstractTwoLayerTeacher
 from ..spec import Spec
 from .axes import DEFAULT_STUDENT, Scalar, as_table
 from .errors import messages
@@ -53,6 +53,10 @@ class Cell(Spec):
         for stage in self.stages.stages:
             if isinstance(stage.update, AbstractInstantUpdate):
                 stage.update.check(self.student, self.teacher)
+            if refusal := _penalty_refusal(stage, self.student, self.teacher):
+                raise ValueError(refusal)
+            if refusal := _choice_refusal(stage, self.student, self.teacher):
+                raise ValueError(refusal)
             for rule in stage.slow_rules:
                 if not isinstance(self.student, PROBES[rule].of):
                     raise ValueError(
@@ -66,6 +70,45 @@ class Cell(Spec):
                     "weights move; leave layers out"
                 )
         return self
+
+
+def _penalty_refusal(stage: Stage, student: AbstractStudent, teacher: AbstractTeacher) -> str | None:
+    """Why a stage's penalty means nothing for a student."""
+    penalty = stage.penalty
+    two_layers = isinstance(student, TwoLayerStudent)
+    if not two_layers and (penalty.of_neurons or getattr(penalty, "layers", None) is not None):
+        return (
+            f"protocol.penalty: got {penalty.kind!r} in the stage {stage.name!r} for a {student.kind} student, which "
+            "has no neurons of two layers; take l2, or l1 without layers"
+        )
+    sigma = getattr(teacher, "sigma", None)
+    if two_layers and penalty.needs_homogeneous and sigma is not None and not sigma.homogeneous:
+        return (
+            f"protocol.penalty: got {penalty.kind!r} in the stage {stage.name!r} with activation {sigma.name}, which "
+            "is not 1-homogeneous: there |a|‖w‖ is no size of the neuron's function; take l2, l1 or group_lasso"
+        )
+    return None
+
+
+def _choice_refusal(stage: Stage, student: AbstractStudent, teacher: AbstractTeacher) -> str | None:
+    """Why a stage's neurons or target are none of a student or a teacher."""
+    for name, is_chosen in (("neurons", stage.by_neuron), ("target", stage.targeted)):
+        chosen_ones = getattr(stage, name)
+        if not is_chosen:
+            continue
+        if not isinstance(student, TwoLayerStudent) or not isinstance(teacher, AbstractTwoLayerTeacher):
+            return (
+                f"protocol.{name}: got {chosen_ones!r} in the stage {stage.name!r} for a {student.kind} student, which "
+                "has no neurons of two layers; leave it out"
+            )
+        count, whose = (student.width, "student") if name == "neurons" else (teacher.shape()[0], "teacher")
+        beyond = [n for n in chosen_ones if n >= count] if isinstance(chosen_ones, tuple) else []
+        if beyond:
+            return (
+                f"protocol.{name}: got {beyond[0]} in the stage {stage.name!r}, which is no {whose} neuron: there are "
+                f"{count}, from 0 to {count - 1}"
+            )
+    return None
 
 
 class Point(NamedTuple):

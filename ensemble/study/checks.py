@@ -107,9 +107,12 @@ def _refusal(probe: AbstractProbe, cell: Cell) -> str | None:
                 "relu_even, "
                 "abs_centred or linear"
             )
-        other = [s.penalty.kind for s in cell.stages.stages if s.penalty.kind != "l2"]
-        if other:
-            return f"under the penalty {other[0]!r}: the convex problem behind the certificate is that of l2"
+        for stage in cell.stages.stages:
+            if not stage.penalty.total_variation:
+                return (
+                    f"under the penalty {stage.penalty.kind!r}, which {stage.penalty.over_measures}; the certificate "
+                    "serves l2 and path_norm"
+                )
     return None
 
 

@@ -4,7 +4,7 @@ descent               θ ← θ − ηg
 momentum, nesterov    heavy ball and its look-ahead
 adam, adamw, rmsprop, adagrad, sign     coordinate by coordinate: these know the axes of the input
 optax                 any other gradient transformation of optax, by name
-proximal              for penalties with a proximal map
+proximal, fista       for penalties with a proximal map: plain or with momentum, and accelerated
 ridge, balance        done once: the exact output layer; |a_i| = ‖w_i‖
 """
 
@@ -22,7 +22,7 @@ from .base import (
 from .descent import Descent
 from .instant import Balance, Ridge
 from .optax_updates import AdaGrad, Adam, AdamW, Momentum, Nesterov, OptaxUpdate, RMSProp, Sign
-from .proximal import Proximal
+from .proximal import FISTA, AbstractProximalUpdate, Proximal
 
 for _part in (
     Descent,
@@ -35,14 +35,17 @@ for _part in (
     Sign,
     OptaxUpdate,
     Proximal,
+    FISTA,
     Ridge,
     Balance,
 ):
     register(_part)
 
 __all__ = [
+    "FISTA",
     "AbstractGradientUpdate",
     "AbstractInstantUpdate",
+    "AbstractProximalUpdate",
     "AbstractSteppedUpdate",
     "AbstractUpdate",
     "AdaGrad",

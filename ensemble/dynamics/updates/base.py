@@ -41,7 +41,7 @@ class Objective(NamedTuple):
     step_size: Float[Array, ""]
     """η of the step."""
     moves: Any
-    """Which leaves of the model the stage moves: booleans in the model's structure."""
+    """What the stage moves: booleans in the model's structure, one a leaf, or as many as broadcast with it."""
     decoupled: bool
     """Whether the update acts on ∇L alone, and the penalty's gradient is subtracted beside it."""
 
@@ -53,9 +53,11 @@ class Objective(NamedTuple):
 
 
 def gradient_norm(gradient: Any, moves: Any) -> Float[Array, ""]:
-    """The norm of a gradient on the leaves that move."""
+    """The norm of a gradient on what moves: a boolean a leaf, or as many as broadcast with it."""
 
-    def square(moved: Bool[Array, ""], leaf: Array) -> Array:
+    def square(moved: Bool[Array, "..."], leaf: Array) -> Array:
+        if moved.ndim:
+            return jnp.sum(jnp.where(moved, leaf * leaf, 0.0))
         return jnp.where(moved, jnp.sum(leaf * leaf), 0.0)
 
     first, *others = map(square, jax.tree.leaves(moves), jax.tree.leaves(gradient))

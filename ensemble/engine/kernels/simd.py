@@ -53,8 +53,9 @@ class Simd(AbstractKernel):
             jax.default_backend() == "cpu"
             and program.dtype == "float64"
             and isinstance(program.update, Descent)
-            and type(program.penalty) is L2
+            and program.penalty == L2()
             and not (program.decoupled or program.schedules or program.rules)
+            and not (program.by_neuron or program.targeted)
             and isinstance(like.moving.model, TwoLayer)
             and type(like.fixed.risk) is PopulationRisk
             and like.moving.model.activation.name in DUALS

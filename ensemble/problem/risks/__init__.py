@@ -3,12 +3,14 @@
 from .base import AbstractDifferentiatedRisk, AbstractRisk
 from .linear import LinearRisk
 from .population import PopulationRisk, kernel, population_gradient, population_loss
+from .unit_rows import UnitRowsRisk
 
 __all__ = [
     "AbstractDifferentiatedRisk",
     "AbstractRisk",
     "LinearRisk",
     "PopulationRisk",
+    "UnitRowsRisk",
     "kernel",
     "population_gradient",
     "population_loss",

@@ -64,6 +64,10 @@ class PopulationRisk(AbstractRisk):
         """The population risk of a teacher."""
         return cls(teacher, 0.5 * (teacher.a @ kernel(teacher.activation, teacher.W, teacher.W) @ teacher.a))
 
+    def of_target(self, share: Float[Array, " neuron"]) -> "PopulationRisk":
+        """The risk whose teacher has each output weight times a share: 0 for neurons that are no target."""
+        return PopulationRisk.of(TwoLayer(self.teacher.a * share, self.teacher.W, self.teacher.activation))
+
     def value(self, model: TwoLayer) -> Float[Array, ""]:
         sigma = _common_activation(model, self.teacher)
         own = model.a @ kernel(sigma, model.W, model.W) @ model.a

@@ -18,7 +18,10 @@ class DeepLinearStudent(AbstractStudent):
 
     learns: ClassVar[type[AbstractTeacher]] = DeepLinearTeacher
     stored: ClassVar[Mapping[str, Stored]] = {
-        "layers": Stored("model.stacked", ("layer", "layer_output", "layer_input"), "final weights of every layer"),
+        "layer_weights": Stored(
+            "model.stacked", ("layer", "layer_output", "layer_input"), "final weights of every layer"
+        ),
+        "teacher_matrix": Stored("risk.teacher.matrix", ("output", "input"), "teacher's matrix T"),
     }
 
     kind: Literal["deep_linear"] = "deep_linear"
@@ -28,8 +31,11 @@ class DeepLinearStudent(AbstractStudent):
 
     def draw(self, teacher, keys, space):
         planted = teacher.draw(keys.teacher)
-        sizes = (teacher.inputs, *(self.width,) * (self.depth - 1), teacher.outputs)
-        return DeepLinear(self.start.draw(keys.start, planted, sizes)), LinearRisk(planted)
+        return DeepLinear(self.start.draw(keys.start, planted, self.sizes_of(teacher))), LinearRisk(planted)
+
+    def sizes_of(self, teacher: DeepLinearTeacher) -> tuple[int, ...]:
+        """Inputs, every hidden width, outputs."""
+        return (teacher.inputs, *(self.width,) * (self.depth - 1), teacher.outputs)
 
     @model_validator(mode="after")
     def _check(self):
