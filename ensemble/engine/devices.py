@@ -27,6 +27,10 @@ Result = TypeVar("Result")
 _WORTH_KEEPING = 0.05
 """Seconds of compilation from which a program is kept on disk."""
 
+OPTIONS_GPU = {"xla_gpu_autotune_level": "0"}
+"""Of programs whose bits must not depend on a race: XLA times several ways to multiply matrices, each with its own
+order of summation, and takes the fastest of the day. This takes the one that a program compiled without a card has."""
+
 kept = functools.lru_cache(maxsize=64)
 """Of functions that make a `Compiled`: a process keeps the last so many of each.
 
@@ -122,8 +126,8 @@ def _pool() -> ThreadPoolExecutor:
 class Compiled:
     """A jitted function that is compiled once for every device and shape, also where threads call it at once."""
 
-    def __init__(self, function: Callable):
-        self._jitted = jax.jit(function)
+    def __init__(self, function: Callable, options: dict[str, Any] | None = None):
+        self._jitted = jax.jit(function, compiler_options=options)
         self._compiled: set[Hashable] = set()
         self._lock = threading.Lock()
 

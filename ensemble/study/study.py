@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
 from ..dynamics.stages import Protocol
@@ -286,6 +285,8 @@ class Study(Spec):
 
     def to_toml(self) -> str:
         """The resolved study as a study file, which `from_toml` reads back as this very study."""
+        import tomli_w  # where a study is only run, it need not be installed
+
         return tomli_w.dumps(self.resolved())
 
     @cached_property
