@@ -35,8 +35,8 @@ def check_fields(study: "Study") -> None:
 
 
 def check_names(study: "Study") -> None:
-    """**Raises:** `ValueError` where an axis has the name of something in this study's own datasets: a measure, an array
-    of a student, or a dimension, a user's too.
+    """**Raises:** `ValueError` where an axis has the name of something in this study's own datasets: a measure, an
+    array of a student, or a dimension, a user's too.
     """
     held: set[str] = set()
     for probe in (PROBES[name] for name in study.stored_probes if name in PROBES):
