@@ -48,6 +48,7 @@ PROTOCOL = f"kind = {KIND}\n{DECAY}"
         (AXIS, "x = 3", r"axes.x: got no field"),
         (AXIS, "x = {values = [1], field = 'teacher.x.y'}", r"axes.x: got the field 'teacher.x.y', of which 'x' does"),
         (AXIS, "x = {values = [1], field = 'techer'}", r"axes.x: got .*did you mean 'teacher'\?"),
+        (AXIS, "x = {values = [1], field = 1}", r"axes.x.field: got 1; input should be a valid string"),
         (AXIS, "x = {value = [1]}", r"axes.x.value: unknown field; did you mean 'values'\?"),
     ],
 )
