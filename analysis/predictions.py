@@ -152,7 +152,7 @@ def _last_decay(stage: Stage) -> float | None:
     if stage.has_rule:
         return None
     factor: Callable[[Any], Any] = stage.weight_decay_schedule
-    return stage.weight_decay * float(factor(jnp.asarray(stage.steps - 1)))
+    return stage.weight_decay * float(factor(jnp.asarray(stage.length - 1)))
 
 
 def _decoupled(cell: Cell) -> np.ndarray | None:

@@ -138,6 +138,7 @@ def fixed_decay(
     step_size: PositiveFloat = 0.2,
     step_size_schedule: Schedule | None = None,
     steps: Steps = 16_000,
+    time: PositiveFloat | None = None,
     grad_norm: PositiveFloat | None = None,
     loss: PositiveFloat | None = None,
     max_angle: PositiveFloat | None = None,
@@ -145,13 +146,17 @@ def fixed_decay(
     penalty: Penalty = _L2,
     decay: Decay = "coupled",
 ) -> Protocol:
-    """Descent on both layers under one weight decay λ (times a schedule), for `steps` or until a rule holds."""
+    """Descent on both layers under one weight decay λ (times a schedule), for `steps` or until a rule holds.
+
+    `time`, of the update `flow`, is in place of `steps`.
+    """
     stage = _local(
         weight_decay=weight_decay,
         weight_decay_schedule=weight_decay_schedule,
         step_size=step_size,
         step_size_schedule=step_size_schedule,
-        steps=steps,
+        steps=steps if time is None else 0,
+        time=time,
         grad_norm=grad_norm,
         loss=loss,
         max_angle=max_angle,
@@ -168,18 +173,23 @@ def plain(
     step_size: PositiveFloat = 0.2,
     step_size_schedule: Schedule | None = None,
     steps: Steps = 16_000,
+    time: PositiveFloat | None = None,
     layers: Layers = "both",
     grad_norm: PositiveFloat | None = None,
     loss: PositiveFloat | None = None,
     max_angle: PositiveFloat | None = None,
     update: Update = _DESCENT,
 ) -> Protocol:
-    """Plain gradient descent on `layers`, without weight decay, for `steps` or until a rule holds."""
+    """Plain gradient descent on `layers`, without weight decay, for `steps` or until a rule holds.
+
+    `time`, of the update `flow`, is in place of `steps`.
+    """
     stage = _local(
         layers,
         step_size=step_size,
         step_size_schedule=step_size_schedule,
-        steps=steps,
+        steps=steps if time is None else 0,
+        time=time,
         grad_norm=grad_norm,
         loss=loss,
         max_angle=max_angle,

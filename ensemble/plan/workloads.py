@@ -106,8 +106,9 @@ def _stage_plan(study: Study, group: Group, cells: list[Cell], number: int) -> S
         rows=_stage_rows(
             stages, drawn_like(group.structure.drawing(study)), schedules, study.precision, group.structure
         ),
-        steps=np.array([stage.steps for stage in stages], np.int64),
-        ruled=np.array([stage.has_rule for stage in stages]),
+        steps=np.array([stage.length for stage in stages], np.int64),
+        # What takes several attempts a step ends as late as what waits for a rule.
+        ruled=np.array([stage.has_rule or getattr(stage.update, "attempts", False) for stage in stages]),
         keeps_state=shape.keeps_state,
         enter=enter,
         apply=apply,

@@ -101,7 +101,7 @@ def warn(study: "Study") -> None:
     for point in study.points:
         for stage in point.cell.stages.stages:
             key = (point.cell.teacher.model_dump_json(), stage.model_dump_json())
-            if not stage.takes_steps or stage.steps == 1 or key in seen:
+            if not stage.takes_steps or stage.length == 1 or key in seen:
                 continue
             seen.add(key)
             limit = largest_stable_step(point.cell.teacher, stage.update, stage.layers, stage.weight_decay)

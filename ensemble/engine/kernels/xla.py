@@ -181,8 +181,11 @@ def _step(program: Program, lanes: Lanes, goes: jax.Array, step_size: jax.Array,
     model, state, info = jax.vmap(of_lane)(moving, stage, lanes.fixed, step_size, decay)
     norm = info.gradient_norm
     met = norm <= stage.grad_norm
+    if info.begins is not None:
+        met &= info.begins
     if program.rules:
-        checked = goes & ((moving.step - stage.start_step) % stage.check_every == 0)
+        checked = goes & (True if info.begins is None else info.begins)
+        checked &= (moving.step - stage.start_step) % stage.check_every == 0
         checked &= functools.reduce(jnp.logical_or, [getattr(stage, rule) >= 0.0 for rule in program.rules])
         met |= checked & jax.lax.cond(
             jnp.any(checked),
@@ -195,13 +198,15 @@ def _step(program: Program, lanes: Lanes, goes: jax.Array, step_size: jax.Array,
     code = jnp.where(goes & met, RULE_MET, jnp.where(goes & ~finite, DIVERGED, moving.code))
     moves = goes & finite & ~met
 
+    over = moves if info.ends is None else moves & info.ends
+
     def where_moved(moved: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
         return jnp.where(_beside(_beside(moves, moved) & moved, old), new, old)
 
     return moving._replace(
         model=jax.tree.map(where_moved, stage.moves, model, moving.model),
         state=jax.tree.map(lambda new, old: jnp.where(_beside(moves, old), new, old), state, moving.state),
-        step=moving.step + moves.astype(jnp.int32),
+        step=moving.step + over.astype(jnp.int32),
         code=code.astype(jnp.int32),
     )
 

@@ -56,6 +56,10 @@ class WeightedSum(AbstractProximalPenalty):
         return any(part.of_neurons or getattr(part, "layers", None) is not None for part in self.parts)
 
     @property
+    def smooth(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return all(part.smooth for part in self.parts)
+
+    @property
     def needs_homogeneous(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         return any(part.needs_homogeneous for part in self.parts)
 
