@@ -10,6 +10,7 @@ import scipy.integrate
 from jax.flatten_util import ravel_pytree
 from pydantic import TypeAdapter
 
+import analysis
 import ensemble as ens
 from ensemble.problem.penalties import Penalty
 from tests.studies import small
@@ -152,6 +153,27 @@ def test_tolerances_are_numbers_and_solvers_are_programs():
 def test_flows_that_are_none_are_refused(update, protocol, message):
     with pytest.raises(ens.StudyError, match=message):
         study(update, protocol=protocol)
+
+
+def test_times_of_records():
+    """Flow and descent of one clock; a halving step size; a stage that a rule ended; the time stands still at the end."""
+    ds = ens.run(study(protocol={"time": 4.0}, records=[0, 1, 3, 9]))
+    np.testing.assert_allclose(analysis.record_times(ds).isel(seed=0), [0.0, 1.0, 3.0, 4.0])
+    halving = {"step_size_schedule": {"kind": "halving", "every": 5}}
+    stages = [
+        {"name": "a", "step_size": 0.2, "steps": 10, **halving},
+        {"name": "refit", "update": "balance"},
+        {"name": "b", "step_size": 0.05, "steps": 400, "grad_norm": 0.2},
+        {"name": "c", "step_size": 0.01, "steps": 7},
+    ]
+    ds = ens.run(study(records=[0, 5, 10, 12, 500], seeds=2).replace(protocol={"kind": "stages", "stages": stages}))
+    found = analysis.record_times(ds).isel(seed=0).values
+    ended = int(ds["stage_end_step"].isel(seed=0).sel(stage="b"))
+    taken = ended - 10
+    assert 2 < taken < 400
+    np.testing.assert_allclose(found, [0.0, 1.0, 1.5, 1.6, 1.5 + 0.05 * taken + 0.07], rtol=1e-14)
+    with pytest.raises(ValueError, match="step: got a dataset without records"):
+        analysis.record_times(ens.run(study(protocol={"time": 1.0}, records=0)))
 
 
 @pytest.mark.parametrize("layers", ["both", "first"])

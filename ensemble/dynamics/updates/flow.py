@@ -22,9 +22,10 @@ class Flow(AbstractSteppedUpdate):
 
     A step of the member's clock is `step_size` of time, as it is of descent, so that records at one step are at one
     time of both. One step of the engine is **one attempted step of the solver**, of a size of the member's own: it is
-    rejected where its error is above atol + rtol·|θ| (root mean square), and cut where it would pass the end of the
-    clock's step, at which the clock goes on. λ is that of the clock's step. `step_size` bounds steps from above and is
-    no accuracy: that is `rtol` and `atol`. A solver's step below 1e-9 of the clock's is none, and the member diverged.
+    rejected where the error of all weights is above atol + rtol·|θ| (root mean squares), and cut where it would pass
+    the end of the clock's step, at which the clock goes on. λ is that of the clock's step. `step_size` bounds steps
+    from above and is no accuracy: that is `rtol` and `atol`. A solver's step below 1e-9 of the clock's is none, and
+    the member diverged.
 
     `solver`: explicit `tsit5`, `dopri5`, `dopri8`; or implicit `kvaerno3`, `kvaerno4`, `kvaerno5`, which solve a dense
     linear system of all weights in each step, for stiff late stages of small networks. A stage's rules are looked at
@@ -33,11 +34,14 @@ class Flow(AbstractSteppedUpdate):
 
     kind: Literal["flow"] = "flow"
     attempts: ClassVar[bool] = True
-    # The flow itself; the errors that choose a solver's steps are a mean over as many coordinates as rows have.
-    rotation_equivariant: ClassVar[bool] = True
     solver: Literal["tsit5", "dopri5", "dopri8", "kvaerno3", "kvaerno4", "kvaerno5"] = "dopri8"
     rtol: Tolerance = 1e-10
     atol: Tolerance = 1e-12
+
+    @property
+    def rotation_equivariant(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The flow is; so are explicit steps, chosen by norms. Implicit ones are solved coordinate by coordinate."""
+        return self.solver in EXPLICIT
 
     def limit(self):
         return None
@@ -68,11 +72,14 @@ class Flow(AbstractSteppedUpdate):
         cut = within + share >= 1.0 - 1e-12
         end = jnp.where(cut, 1.0, within + share)
         t0, t1 = within * clock_step, end * clock_step
-        controller = diffrax.PIDController(rtol=self.rtol, atol=self.atol)
+        controller = diffrax.PIDController(rtol=0.0, atol=1.0)
         solver = self._solver()
         candidate, error, _, _, _ = solver.step(
             term, t0, t1, model, None, solver.init(term, t0, t1, model, None), jnp.zeros((), bool)
         )
+        # By norms of all weights: a scale for each coordinate would know the axes of the input.
+        scale = self.atol + self.rtol * jnp.maximum(_root_mean_square(model), _root_mean_square(candidate))
+        error = jax.tree.map(lambda e: e / scale, error)
         order = solver.error_order(term)
         keep, begin, following, _, (*errors, rejected), _ = controller.adapt_step_size(
             t0, t1, model, candidate, None, error, order, (*state["errors"], state["rejected"])
@@ -94,3 +101,9 @@ class Flow(AbstractSteppedUpdate):
         if self.solver in EXPLICIT:
             return EXPLICIT[self.solver]()
         return IMPLICIT[self.solver](root_finder=diffrax.VeryChord(rtol=self.rtol, atol=self.atol))
+
+
+def _root_mean_square(model: Any) -> Any:
+    leaves = jax.tree.leaves(model)
+    first, *others = (jnp.sum(x * x) for x in leaves)
+    return jnp.sqrt(sum(others, first) / sum(x.size for x in leaves))
