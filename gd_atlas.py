@@ -5,16 +5,17 @@ It stands above both, so that a run does not wait for the pictures' libraries to
 
 import sys
 
-from ensemble.__main__ import app as simulator
-
-_OF_THE_SIMULATOR = {
-    command.name or getattr(command.callback, "__name__", "") for command in simulator.registered_commands
-}
-
 
 def main() -> None:
     """The entry point; its help, and its answer to a name that is no command, know both sides."""
-    if sys.argv[1:2] and sys.argv[1] in _OF_THE_SIMULATOR:
+    try:
+        from ensemble.__main__ import app as simulator
+    except ImportError as error:
+        if not str(error).startswith("gd-atlas: "):
+            raise
+        sys.exit(f"error: {error}")
+    names = {command.name or getattr(command.callback, "__name__", "") for command in simulator.registered_commands}
+    if sys.argv[1:2] and sys.argv[1] in names:
         app = simulator
     else:
         from analysis.__main__ import app

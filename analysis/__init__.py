@@ -11,10 +11,12 @@ from .families import families
 from .hessian import hessian_eigenvalues
 from .members import below, finished
 from .minima import minima, spurious
+from .modes import learning_steps, learning_time, mode_curves, mode_strength
 from .phase import difference, marginal, order_parameter, phase
 from .plots import (
     angle_picture,
     difference_picture,
+    mode_picture,
     neuron_picture,
     order_picture,
     overlap_picture,
@@ -26,7 +28,7 @@ from .plots import (
 )
 from .predictions import predictions
 from .rates import rates
-from .reference import optimality_gap, reference_optimum
+from .reference import Reference, ReferenceWarning, optimality_gap, reference_optimum
 from .refine import refine
 from .scaling import scaling
 from .statistics import quantiles, share, wilson
@@ -36,6 +38,8 @@ from .tables import table
 from .times import record_times
 
 __all__ = [
+    "Reference",
+    "ReferenceWarning",
     "angle_picture",
     "below",
     "boundary",
@@ -47,9 +51,14 @@ __all__ = [
     "families",
     "finished",
     "hessian_eigenvalues",
+    "learning_steps",
+    "learning_time",
     "log_rank",
     "marginal",
     "minima",
+    "mode_curves",
+    "mode_picture",
+    "mode_strength",
     "neuron_picture",
     "optimality_gap",
     "order_parameter",

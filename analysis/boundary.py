@@ -8,6 +8,7 @@ or a late fall, curves are fitted to the neighbourhood of every place alone, and
 times.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -115,12 +116,15 @@ class Scale(NamedTuple):
         return None if name is None else cls(name == "log")
 
     @classmethod
-    def of_axis(cls, ds: xr.Dataset, name: str) -> Self:
-        """The scale of an axis of the dataset's study, whatever part of it the dataset holds."""
+    def of_axis(cls, ds: xr.Dataset, name: str, values: Sequence[float] | None = None) -> Self:
+        """The scale of an axis of the dataset's study, whatever part of it the dataset holds.
+
+        Where the study does not say it, its values decide, or those that are given.
+        """
         axis = Study.from_json(ds.attrs["study"]).axes.get(name)
         if axis is None or any(isinstance(value, str) for value in axis.values):
             return cls.of(ds[name].values)
-        return cls.named(getattr(axis, "scale", None)) or cls.of(np.array(axis.values, float))
+        return cls.named(axis.scale) or cls.of(np.array(axis.values if values is None else values, float))
 
     @property
     def name(self) -> str:

@@ -97,7 +97,7 @@ def _of_cell(cell: Cell) -> Iterator[tuple[str, float]]:
     if not stages or not hasattr(cell.teacher, "sigma"):
         return
     stage = stages[-1]
-    limit = largest_stable_step(cell.teacher, stage.update, stage.layers, stage.weight_decay)
+    limit, _ = largest_stable_step(cell.teacher, stage.update, stage.layers, stage.weight_decay)
     if limit is not None:
         yield "step_size_limit", limit
     decay, sigma = _last_decay(stage), cell.teacher.sigma

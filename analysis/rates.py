@@ -1,20 +1,24 @@
-"""How a probe decays along a run: exponentially or by a power law, chosen by likelihood, the alternative shown.
-
-    exponential   ln v(t) = α − rate · t         power law   ln v(t) = α − exponent · ln t
-
-Both are fitted to the logarithms of a member's records by least squares, with Gaussian residuals of unknown size, so
-that the log-likelihood is −(n/2) ln(RSS/n) up to a constant: both have as many parameters, and their difference is
-the evidence. Residuals of neighbouring records are alike, so the evidence ranks the two laws; it is no p-value.
-"""
+"""How a probe decays along a run: exponentially, by a power law, or by neither, with the evidence (laws.py)."""
 
 import numpy as np
 import xarray as xr
 
+from .laws import LAWS, laws
 from .members import finished, history, standard
 from .statistics import LEVEL, quantiles, share
 
-FEWEST = 4
-"""Records that a fit needs."""
+_ROWS = 4096
+"""Histories that are fitted at once: their temporary arrays stay in memory."""
+_SAYS = {
+    "rate": ("1/step", "rate of an exponential decay of {measure}"),
+    "exponent": ("1", "exponent of a power law of {measure}"),
+    "evidence": ("1", "log-likelihood of the exponential minus that of the power law"),
+    "residual": ("1", "rms residual of the logarithm around the likelier law"),
+    "begin": ("step", "step from which the likelier law is fitted"),
+    "records": ("1", "records fitted"),
+}
+_NONE = ""
+"""The law of a member that has no fit."""
 
 
 def rates(
@@ -26,15 +30,25 @@ def rates(
     floor: float = 1e-13,
     level: float = LEVEL,
 ) -> xr.Dataset:
-    """Fits of both laws to every member's history of a probe, and their statistics over seeds.
+    """The law by which every member's history of a probe decays, and the laws' shares and numbers over seeds.
+
+        exponential   ln v(t) = α − rate · (t − b)₊         power law   ln v(t) = α − exponent · (ln t − ln b)₊
+
+    with a plateau up to b where the records say so. A law is told of a member that decays, whose records after b show
+    no bend or twist beside the law that is more than chance and more than 3% of the decay, and which leave less than a
+    fifth of it: `neither` where both laws fail so or nothing decays, `undecided` where the law that is left has fewer
+    than eight records, leaves more, or is not twenty times as likely as its rival. How often these words are wrong is
+    in docs/analysis.md.
 
     **Arguments:** records with `after` < step ≤ `until`, up to the member's stop, whose value is > `floor` (rounding)
     are fitted; a member with fewer than four such records has no fit.
 
-    **Returns:** over axes and seed: `rate` (1/step), `exponent`, `evidence` = ℓ_exponential − ℓ_power, `residual`
-    (rms of ln v around the likelier law), `records`; over axes: `exponential`, `_low`, `_high`: the share of fitted
-    members of which the exponential is likelier (Wilson); `rate_median`, `exponent_median` with `_low`, `_high`
-    (order statistics over seeds); `seeds`: members fitted.
+    **Returns:** over axes and seed: `law` (one of these four words, "" without a fit); `rate` (1/step) and `exponent`,
+    each after its own plateau; `evidence` = ℓ_exponential − ℓ_power; `residual` (rms of ln v around the likelier law)
+    and `begin`, the step from which that is fitted; `records`. Over axes: `law_share`, `_low`, `_high` (Wilson), for
+    every `verdict` (the four words), of fitted members; `exponential`, `_low`, `_high`: the share of fitted members of
+    which the exponential is likelier, whatever their law; `rate_median`, `exponent_median` with `_low`, `_high` (order
+    statistics over fitted members); `seeds`: members fitted.
 
     **Raises:** `ValueError` for a probe without a history, and one of every teacher neuron or neuron.
     """
@@ -48,62 +62,55 @@ def rates(
     before = xr.concat([xr.zeros_like(steps[:1]), steps[:-1]], "record").drop_vars("step")
     kept = finished(ds) & (values > floor) & (steps > max(after, 0.0)) & (steps <= until)
     kept = kept & (before.assign_coords(step=steps) < ds["stop_step"])
-
-    def reduce(values, kept):
-        y = np.log(np.where(kept, values, 1.0))
-        t = np.broadcast_to(steps.values, y.shape)
-        slope, rss, n = _line(t, y, kept)
-        power, power_rss, _ = _line(np.log(np.maximum(t, 1.0)), y, kept)
-        enough = n >= FEWEST
-        tiny = np.finfo(float).tiny
-        evidence = 0.5 * n * (np.log(np.maximum(power_rss, tiny)) - np.log(np.maximum(rss, tiny)))
-        residual = np.sqrt(np.minimum(rss, power_rss) / np.maximum(n, 1))
-        return *(np.where(enough, x, np.nan) for x in (-slope, -power, evidence, residual)), n
-
-    found = xr.apply_ufunc(
-        reduce,
+    *found, code = xr.apply_ufunc(
+        lambda values, kept: _fitted(steps.values, values, kept),
         values,
         kept,
         input_core_dims=[["record"], ["record"]],
-        output_core_dims=[[]] * 5,
+        output_core_dims=[[]] * 7,
         dask="parallelized",
-        output_dtypes=[float] * 4 + [int],
+        output_dtypes=[float] * 5 + [int] * 2,
         dask_gufunc_kwargs={"allow_rechunk": True},
     )
-    says = {
-        "rate": ("1/step", f"rate of an exponential decay of {measure}"),
-        "exponent": ("1", f"exponent of a power law of {measure}"),
-        "evidence": ("1", "log-likelihood of the exponential minus that of the power law"),
-        "residual": ("1", "rms residual of the logarithm around the likelier law"),
-        "records": ("1", "records fitted"),
-    }
-    result = xr.Dataset(dict(zip(says, found, strict=True))).drop_vars("step", errors="ignore")
-    for name, (units, long_name) in says.items():
-        result[name].attrs = {"units": units, "long_name": long_name}
-    fitted = result["evidence"].notnull()
+    result = xr.Dataset(dict(zip(_SAYS, found, strict=True))).drop_vars("step", errors="ignore")
+    for name, (units, long_name) in _SAYS.items():
+        result[name].attrs = {"units": units, "long_name": long_name.format(measure=measure)}
+    return _over_seeds(result, code.drop_vars("step", errors="ignore"), measure, level).assign_attrs(
+        {"measure": measure, "after": after, "until": until, "floor": floor}
+    )
+
+
+def _fitted(steps: np.ndarray, values: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Rate, exponent, evidence, residual, begin, records and the number of the law of every history."""
+    y = np.log(np.where(kept, values, 1.0)).reshape(-1, len(steps))
+    kept = np.broadcast_to(kept, values.shape).reshape(y.shape)
+    t = np.broadcast_to(np.maximum(steps, 1.0), y.shape)
+    parts = [laws(*(one[i : i + _ROWS] for one in (t, y, kept))) for i in range(0, len(y), _ROWS)]
+    names = (*list(_SAYS)[:-1], "records", "law")
+    return tuple(
+        np.concatenate([getattr(part, name) for part in parts] or [np.zeros(0)]).reshape(values.shape[:-1])
+        for name in names
+    )
+
+
+def _over_seeds(result: xr.Dataset, code: xr.DataArray, measure: str, level: float) -> xr.Dataset:
+    """The result with what its members say together."""
+    words = np.array([*LAWS, _NONE])
+    result["law"] = xr.apply_ufunc(
+        lambda code: words[code.astype(int)], code, dask="parallelized", output_dtypes=[words.dtype]
+    ).assign_attrs({"units": "1", "long_name": f"law by which {measure} decays"})
+    fitted = code >= 0
     likelier = share(result["evidence"] > 0, among=fitted, level=level)
+    verdicts = xr.DataArray(np.arange(len(LAWS)), dims="verdict", coords={"verdict": list(LAWS)})
+    of_laws = share((code == verdicts).transpose(..., "seed", "verdict"), among=fitted, level=level)
     for suffix, part in (("", "share"), ("_low", "low"), ("_high", "high")):
         result[f"exponential{suffix}"] = likelier[part]
+        result[f"law_share{suffix}"] = of_laws[part]
     result["exponential"].attrs["long_name"] = "share of members that decay exponentially rather than by a power law"
+    result["law_share"].attrs["long_name"] = f"share of members by the law of {measure}"
     for name in ("rate", "exponent"):
         median = quantiles(result[name], (0.5,), fitted, level).isel(quantile=0, drop=True)
         for suffix, part in (("", "value"), ("_low", "low"), ("_high", "high")):
             result[f"{name}_median{suffix}"] = median[part]
     result["seeds"] = likelier["seeds"]
-    result.attrs = {"measure": measure, "after": after, "until": until, "floor": floor}
     return result
-
-
-def _line(x: np.ndarray, y: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(slope, residual sum of squares, points) of least squares along the last dimension."""
-    n = kept.sum(axis=-1)
-    some = np.maximum(n, 1)
-
-    def centred(values):
-        mean = np.where(kept, values, 0.0).sum(axis=-1) / some
-        return np.where(kept, values - mean[..., None], 0.0)
-
-    x, y = centred(x), centred(y)
-    square = (x * x).sum(axis=-1)
-    slope = (x * y).sum(axis=-1) / np.where(square > 0, square, 1.0)
-    return slope, ((y - slope[..., None] * x) ** 2).sum(axis=-1), n

@@ -9,7 +9,7 @@ import xarray as xr
 
 import ensemble as ens
 
-from .boundary import boundary
+from .boundary import Scale, boundary
 from .members import finished, like, require_threshold
 from .refinement import additions, first_additions
 
@@ -82,6 +82,14 @@ def refine(
     )
 
 
+def _scaled(study: ens.Study, reached: ens.Study | None, y: str) -> ens.Study:
+    """The study with the scale of its own y said: the values that a refinement adds may look even on another one."""
+    axis = study.axes[y]
+    known = axis.scale or (reached.axes[y].scale if reached is not None and y in reached.axes else None)
+    scale = known or Scale.of([float(v) for v in axis.values]).name
+    return study.replace(axes={**study.axes, y: axis.model_copy(update={"scale": scale})})
+
+
 def _bands_line(ds: xr.Dataset, x: str, y: str, measure: str, below: float) -> str:
     """How well the boundary is known."""
     widths = boundary(ds, x, y, measure, below)["band_width"]
@@ -116,6 +124,7 @@ def run_batches(
     if budget < begin:
         raise ens.StudyError(f"budget: got {budget}; this study begins with {begin} members: give as many or more")
     path = Path(out)
+    study = _scaled(study, _reached(path), y)
     asked: Sequence[Addition] = first
     while True:
         reached = _reached(path)

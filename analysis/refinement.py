@@ -69,7 +69,7 @@ def additions(
     ds = ds.isel({y: order})
     counted = finished(ds).transpose(x, y, "seed").values
     inside = is_below(ds, measure, below).transpose(x, y, "seed").values & counted
-    scale = Scale.of(grid)
+    scale = Scale.of_axis(ds, y, grid)
     lattice = scale.positions(np.sort(np.array(grid, float)))
     columns = known_columns(scale.positions(ds[y].values), inside, counted, lattice)
     generator = np.random.default_rng(int(counted.sum()))

@@ -69,7 +69,7 @@ def scaling(
     shape = [ds.sizes[name] for name in names]
     data = {name: np.full(shape, np.nan) for name in _SAYS}
     for place in np.ndindex(*shape):
-        for name, value in _of_cell(*(values[place] for values in safe), kept[place], level).items():
+        for name, value in _of_cell([values[place] for values in safe], kept[place], level).items():
             data[name][place] = value
     made = xr.Dataset(
         {name: (names, values, {"units": "1", "long_name": _SAYS[name]}) for name, values in data.items()},
@@ -83,8 +83,9 @@ def scaling(
     return made
 
 
-def _of_cell(log_theta, log_slope, log_zeta, log_decay, kept: np.ndarray, level: float) -> dict[str, float]:
-    """One cell's numbers, by the names of `_SAYS`; arrays (seed, record)."""
+def _of_cell(logarithms: list[np.ndarray], kept: np.ndarray, level: float) -> dict[str, float]:
+    """One cell's numbers, by the names of `_SAYS`; arrays (seed, record) of θ², ‖∇‖², ζ and λ."""
+    log_theta, log_slope, log_zeta, log_decay = logarithms
     row = {"records": kept.sum(), "seeds": kept.any(axis=1).sum()}
     if row["seeds"] < 2:
         return row

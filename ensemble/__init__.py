@@ -8,7 +8,13 @@
 Importing the package turns float64 on in JAX, and keeps compiled programs on disk between processes (docs/running.md).
 """
 
-from .engine.devices import configure as _configure
+from importlib import metadata as _metadata
+
+from .memory import require_room as _require_room
+
+_require_room()  # before anything is imported that needs it
+
+from .engine.devices import configure as _configure  # noqa: E402
 
 _configure()
 
@@ -48,8 +54,13 @@ from .problem.risks import (  # noqa: E402
 from .problem.starts import AbstractFreeStart, AbstractStart  # noqa: E402
 from .problem.students import AbstractStudent, Stored  # noqa: E402
 from .problem.teachers import AbstractTeacher, AbstractTwoLayerTeacher  # noqa: E402
-from .store import STATUS, Box, SchemaError, StoreError, collect, open_dataset  # noqa: E402
+from .store import STATUS, Box, SchemaError, StoreError, collect, network, open_dataset  # noqa: E402
 from .study import Axis, Study, StudyError, StudyWarning  # noqa: E402
+
+try:
+    __version__ = _metadata.version("gd-atlas")
+except _metadata.PackageNotFoundError:  # a checkout that was not installed
+    __version__ = "unknown"
 
 __all__ = [
     "ACTIVATIONS",
@@ -100,6 +111,7 @@ __all__ = [
     "collect",
     "duality_gap",
     "initial",
+    "network",
     "open_dataset",
     "places",
     "population_gradient",

@@ -5,8 +5,7 @@ The library names arguments, such as `at` or `overwrite=True`; here they become 
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -16,8 +15,10 @@ from typer.core import TyperCommand
 
 from .engine import EngineError
 from .launch import status
+from .spec import nearest
 from .store import FINISHED, STATUS, SchemaError, StoreError
 from .study import Study, StudyError, StudyWarning
+from .study.files import parsed
 
 console = Console()
 
@@ -51,7 +52,7 @@ class Command(TyperCommand):
         except typer.BadParameter as error:
             choice = re.search(r"'([^']*)' is not one of (.+)", error.message)
             if choice is not None:
-                error.message = error.message.rstrip(".") + like(choice[1], re.findall(r"'([^']*)'", choice[2]))
+                error.message = error.message.rstrip(".") + nearest(choice[1], re.findall(r"'([^']*)'", choice[2]))
             raise
 
     def invoke(self, ctx: Any) -> Any:
@@ -59,6 +60,8 @@ class Command(TyperCommand):
             return super().invoke(ctx)
         except BrokenPipeError:
             raise  # whoever reads the output has had enough of it
+        except MemoryError as error:
+            fail(f"memory: there is not enough of it{f': {error}' if str(error) else ''}; run a smaller study")
         except self.errors as error:
             options = {p.name: p.opts[0] for p in self.params if p.opts[0].startswith("--")}
             fail(in_options(str(error), options))
@@ -145,25 +148,19 @@ def study_at(study: Study, at: Sequence[str] | None) -> Study:
             raise StudyError("at: got seed; a study has seeds 0, 1, …: say with --seeds how many of them")
         if name not in study.axes:
             axes = ", ".join(study.axes) or "none"
-            raise StudyError(f"at: got the axis {name!r}; the study's axes are {axes}{like(name, study.axes)}")
+            raise StudyError(f"at: got the axis {name!r}; the study's axes are {axes}{nearest(name, study.axes)}")
         kept[name] = values_of(texts, study.axes[name].values)
     return study.only(**kept) if kept else study
 
 
-def like(name: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown name: the known one that is most like it, if any is."""
-    close = get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def load(path: Path, seeds: int | None, at: Sequence[str] | None) -> Study:
-    """The study of a file, at some values and with other seeds; its warnings are said.
+def load(path: Path, seeds: int | None, at: Sequence[str] | None, fields: Sequence[str] | None = None) -> Study:
+    """The study of a file with `fields` (`PATH=VALUE`), at some values and with other seeds; its warnings are said.
 
     **Raises:** `StudyError`.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", StudyWarning)
-        study = study_at(Study.from_toml(path), at)
+        study = study_at(Study.from_toml(path, dict(map(parsed, fields or ()))), at)
         if seeds is not None:
             study = study.replace(seeds=seeds)
     for text in dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, StudyWarning)):

@@ -8,7 +8,6 @@ axis over one compiles nothing. All else is its structure, which chooses the pro
 
 import abc
 import contextlib
-import difflib
 import functools
 import hashlib
 import inspect
@@ -16,65 +15,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializeAsAny
+from pydantic import BeforeValidator, ConfigDict, SerializeAsAny
 
-
-class Spec(BaseModel):
-    """A validated, immutable description of one part of a study."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
-
-    def numbers(self) -> dict[str, Any]:
-        """The fields that are floats or nested tuples of them, by name; those of parts inside it as a table."""
-        found = {}
-        for name in type(self).model_fields:
-            value = getattr(self, name)
-            if isinstance(value, Spec):
-                found |= {name: inner} if (inner := value.numbers()) else {}
-            elif _is_specs(value):
-                inner = {str(place): of for place, part in enumerate(value) if (of := part.numbers())}
-                found |= {name: inner} if inner else {}
-            elif _is_number(value):
-                found[name] = value
-        return found
-
-    def with_numbers(self, numbers: Mapping[str, Any]) -> Self:
-        """This spec with numbers replaced; nothing is validated, so that values may be tracers."""
-        update = {}
-        for name, value in numbers.items():
-            own = getattr(self, name)
-            if isinstance(own, Spec):
-                value = own.with_numbers(value)
-            elif _is_specs(own):
-                value = tuple(part.with_numbers(value.get(str(place), {})) for place, part in enumerate(own))
-            update[name] = value
-        return self.model_copy(update=update)
-
-    def structure(self) -> Self:
-        """This spec with every number 0: equal, and of equal hash, for two specs that one program serves."""
-        return self.with_numbers(_zeroed(self.numbers()))
-
-    def __hash__(self) -> int:
-        return hash((type(self), self.model_dump_json()))
-
-    def __eq__(self, other: object) -> bool:
-        return super().__eq__(other)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, float) or (isinstance(value, tuple) and bool(value) and all(map(_is_number, value)))
-
-
-def _is_specs(value: Any) -> bool:
-    return isinstance(value, tuple) and bool(value) and all(isinstance(part, Spec) for part in value)
-
-
-def _zeroed(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _zeroed(inner) for name, inner in value.items()}
-    return tuple(map(_zeroed, value)) if isinstance(value, tuple) else 0.0
+from .spec import Spec, nearest, shortened
 
 
 class Part(Spec, abc.ABC):
@@ -150,17 +95,16 @@ def lookup(role: str, name: Any) -> Any:
     """
     known = REGISTRY.get(role, {})
     if not isinstance(name, str) or name not in known:
-        raise ValueError(f"got {name!r}; known {_plural(role)} are {', '.join(known)}{_nearest(name, known)}")
+        raise ValueError(_unknown(role, name, known))
     return known[name]
+
+
+def _unknown(role: str, name: Any, known: Mapping[str, Any]) -> str:
+    return f"got {shortened(name)}; known {_plural(role)} are {', '.join(known)}{nearest(name, known)}"
 
 
 def _plural(role: str) -> str:
     return "penalties" if role == "penalty" else f"{role}s"
-
-
-def _nearest(name: Any, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(str(name), known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 P = TypeVar("P", bound=Part)
@@ -172,7 +116,7 @@ def chosen(base: type[P], default: str | None = None) -> Any:
     `default` is the kind of a table that says none.
     """
     held: Any = SerializeAsAny[base | UnknownPart]  # pyright: ignore[reportOperatorIssue]
-    return Annotated[held, BeforeValidator(functools.partial(_parsed, base.role, default))]
+    return Annotated[held, BeforeValidator(functools.partial(_parsed, base, default))]
 
 
 _lenient: ContextVar[bool] = ContextVar("lenient", default=False)
@@ -201,23 +145,25 @@ class UnknownPart(Part):
     kind: str
 
 
-def _parsed(role: str, default: str | None, value: Any) -> Any:
+def _parsed(base: type[Part], default: str | None, value: Any) -> Any:
     if isinstance(value, Part):
         return value
+    role = base.role
+    known = {name: part for name, part in REGISTRY.get(role, {}).items() if issubclass(part, base)}
     table = {"kind": value} if isinstance(value, str) else value
     if not isinstance(table, Mapping):
         article = "an" if role[0] in "aeiou" else "a"
-        raise ValueError(f"got {value!r}; give the name of {article} {role}, or a table with its `kind` and fields")
+        raise ValueError(
+            f"got {shortened(value)}; give the name of {article} {role}, or a table with its `kind` and fields"
+        )
     kind = table.get("kind", default)
     if kind is None:
-        raise ValueError(f"kind: is missing; {_plural(role)} are {', '.join(REGISTRY.get(role, {}))}")
-    try:
-        cls = lookup(role, kind)
-    except ValueError as error:
-        if is_lenient() and isinstance(kind, str):
-            return UnknownPart.model_validate(table)
-        raise ValueError(f"kind: {error}") from None
-    return cls.model_validate(table)
+        raise ValueError(f"kind: is missing; {_plural(role)} are {', '.join(known)}")
+    if isinstance(kind, str) and kind in known:
+        return known[kind].model_validate(table)
+    if is_lenient() and isinstance(kind, str):
+        return UnknownPart.model_validate(table)
+    raise ValueError(f"kind: {_unknown(role, kind, known)}")
 
 
 # -- where a part comes from -------------------------------------------------------------------------

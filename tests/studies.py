@@ -7,8 +7,13 @@ import numpy as np
 import ensemble as ens
 from ensemble.parts import is_own
 from ensemble.probes import ALWAYS, CERTIFICATE
+from ensemble.problem.students import TwoLayerStudent
 
-PROBES = tuple(n for n, probe in ens.PROBES.items() if is_own(probe) and n not in (*CERTIFICATE, *ALWAYS))
+PROBES = tuple(
+    name
+    for name, probe in ens.PROBES.items()
+    if is_own(probe) and issubclass(TwoLayerStudent, probe.of) and name not in (*CERTIFICATE, *ALWAYS)
+)
 
 
 def small(**changes) -> ens.Study:

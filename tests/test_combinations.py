@@ -14,6 +14,8 @@ import ensemble.engine.kernels.base as kernels
 from ensemble.dynamics.protocols import PROTOCOLS
 from ensemble.engine.pools import LanePool
 from ensemble.parts import REGISTRY, is_own
+from ensemble.problem.starts import AbstractStart
+from ensemble.problem.teachers import AbstractTwoLayerTeacher
 from tests.helpers import assert_same_members
 
 TEACHERS: dict[str, dict[str, Any]] = {
@@ -49,12 +51,18 @@ PROTOCOL_FIELDS: dict[str, dict[str, Any]] = {
 }
 
 
-def own(role: str) -> list[str]:
-    return [name for name, part in REGISTRY[role].items() if is_own(part)]
+def own(role: str, base: type = object) -> list[str]:
+    """What the package registers of a role, of two-layer problems."""
+    return [n for n, part in REGISTRY[role].items() if is_own(part) and (base is object or issubclass(part, base))]
 
 
 EXAMPLES = {"teacher": TEACHERS, "start": STARTS, "protocol": PROTOCOL_FIELDS}
-NAMES = {"teacher": own("teacher"), "start": own("start"), "activation": own("activation"), "protocol": [*PROTOCOLS]}
+NAMES = {
+    "teacher": own("teacher", AbstractTwoLayerTeacher),
+    "start": own("start", AbstractStart),
+    "activation": own("activation"),
+    "protocol": [*PROTOCOLS],
+}
 ROWS = islice(zip(*map(cycle, NAMES.values()), strict=True), max(map(len, NAMES.values())))
 # Balancing rescales neurons, which is refused where that changes the function.
 CASES = [

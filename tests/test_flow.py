@@ -156,7 +156,7 @@ def test_flows_that_are_none_are_refused(update, protocol, message):
 
 
 def test_times_of_records():
-    """Flow and descent of one clock; a halving step size; a stage that a rule ended; the time stands still at the end."""
+    """Flow and descent of one clock; a halving step size; a stage that a rule ended; time stands still at the end."""
     ds = ens.run(study(protocol={"time": 4.0}, records=[0, 1, 3, 9]))
     np.testing.assert_allclose(analysis.record_times(ds).isel(seed=0), [0.0, 1.0, 3.0, 4.0])
     halving = {"step_size_schedule": {"kind": "halving", "every": 5}}

@@ -44,12 +44,13 @@ def test_the_tolerance_is_reached_or_the_bracket_said(key, reached):
 
 def test_a_bracket_that_stays_open_is_said():
     with pytest.warns(
-        UserWarning, match=r"tolerance: got 1e-17, .* is known to lie in \[0\.0331907.*, 0\.0331907"
+        analysis.ReferenceWarning, match=r"tolerance: got 1e-17, .* is known to lie in \[0\.0331907.*, 0\.0331907"
     ) as said:
         found = analysis.reference_optimum(
             planar([0.0, 0.9, 1.9], [1.0, -1.0, 1.5]), weight_decay=0.01, tolerance=1e-17
         )
-    assert found.bound < found.risk and said[0].filename == __file__
+    assert isinstance(found, analysis.Reference) and found.bound < found.risk
+    assert len(said) == 1 and said[0].filename == __file__
 
 
 def test_atoms_are_added_where_the_teacher_s_own_are_not_enough():

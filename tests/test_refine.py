@@ -7,6 +7,8 @@ from typer.testing import CliRunner
 import analysis
 import ensemble as ens
 from analysis.__main__ import app
+from analysis.members import is_log_spaced
+from analysis.plots.style import axis_positions
 from analysis.refine import run_batches as refine
 from analysis.refinement import Addition, _rounded, additions, first_additions
 from tests.studies import small, written
@@ -90,6 +92,62 @@ def test_refinement_is_an_ordinary_dataset_of_the_same_members(tmp_path):
     ens.collect(tmp_path / "run", tmp_path / "x.nc")
     with ens.open_dataset(tmp_path / "x.nc") as collected:
         np.testing.assert_array_equal(collected["status"], ds["status"])
+
+
+def test_a_refined_axis_keeps_its_scale(tmp_path):
+    """The values that a refinement adds look even on the other scale."""
+    added = [0.05, 0.06, 0.07, 0.08, 0.09, 0.1]
+    mine = study(axes={"separation": [0.4, 0.8], "weight_decay": [0.01, 0.03, 0.1]})
+    assert mine.axes["weight_decay"].scale is None and mine.text.count('"scale"') == 1, "that of the start"
+    places = iter([[Addition(0.4, y, range(2, 4)) for y in added], []])
+    first = first_additions([0.4, 0.8], [0.01, 0.03, 0.1])
+
+    def run(which, **changes):
+        return refine(which, tmp_path / "run", "separation", "weight_decay", **changes)
+
+    def scale(ds):
+        return analysis.boundary(ds, "separation", "weight_decay", "loss", 0.02).attrs["scale"]
+
+    ds = run(mine, budget=40, first=first, propose=lambda ds, members: next(places))
+    assert ds["weight_decay"].values.tolist() == sorted({0.01, 0.03, 0.1, *added})
+    assert not is_log_spaced(ds["weight_decay"].values) and scale(ds) == "log"
+    assert ens.Study.from_json(ds.attrs["study"]).axes["weight_decay"].scale == "log"
+    assert axis_positions(ds["weight_decay"])[2], "pictures have the same scale"
+    # It goes on from the study file, which says no scale, and refuses another one.
+    assert scale(run(mine, budget=40, first=first, propose=lambda ds, members: [])) == "log"
+    linear = mine.replace(
+        axes=mine.axes | {"weight_decay": mine.axes["weight_decay"].model_copy(update={"scale": "linear"})}
+    )
+    with pytest.raises(ens.StudyError, match=r"weight_decay\.scale: log there, linear here"):
+        run(linear, budget=40, first=first, propose=lambda ds, members: [])
+
+
+def test_a_run_of_before_takes_a_scale(tmp_path):
+    mine = study(axes={"separation": [0.4, 0.8], "weight_decay": [0.01, 0.03, 0.1]}, seeds=1)
+    whole = ens.run(mine, tmp_path / "run")
+    axis = mine.axes["weight_decay"].model_copy(update={"scale": "linear"})
+    said = []
+    ds = ens.run(mine.replace(axes=mine.axes | {"weight_decay": axis}), tmp_path / "run", say=said.append)
+    assert any("the scales of its axes are kept" in line for line in said)
+    np.testing.assert_array_equal(ds["loss"], whole["loss"])
+    assert ds["weight_decay"].attrs["scale"] == "linear"
+    said.clear()
+    ens.run(mine, tmp_path / "run", say=said.append)
+    assert ens.open_dataset(tmp_path / "run")["weight_decay"].attrs["scale"] == "linear"
+    assert not any("extends" in line or "kept" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("values", "scale", "match"),
+    [
+        ([0.0, 0.1], "log", r"scale: got 'log' for \[0.0, 0.1\]; a logarithm needs values above 0"),
+        (["a", "b"], "linear", "scale: got 'linear' for texts"),
+        ([0.1, 0.2], "cubic", "scale: .*'linear' or 'log'"),
+    ],
+)
+def test_scales_that_an_axis_cannot_have(values, scale, match):
+    with pytest.raises(ens.StudyError, match=match):
+        study(axes={"weight_decay": {"values": values, "scale": scale}})
 
 
 def test_boxes_that_are_there_are_not_run_twice(tmp_path):

@@ -1,11 +1,16 @@
 """The vector kernel's own arithmetic: lane by lane, against 50-digit numbers."""
 
+from types import SimpleNamespace
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 import mpmath as mp
 import numpy as np
 from numba import njit
 
-from ensemble.engine.kernels.descent import DUALS, arcsin_and_sine
+from ensemble.engine.kernels import xla
+from ensemble.engine.kernels.descent import DUALS, _stage_values, arcsin_and_sine
 from ensemble.engine.kernels.vectors import LANES, choose_greater, fma, load, root, splat, store
 from ensemble.problem.activations import ACTIVATIONS
 
@@ -69,3 +74,37 @@ def test_four_numbers_give_each_activation_s_slopes():
         remainder, slope = ACTIVATIONS[name].kappa_slopes(jnp.asarray(rho))
         np.testing.assert_allclose(p0 + p1 * np.arcsin(rho), slope, atol=3e-16)
         np.testing.assert_allclose(q0 + q1 * np.sqrt((1 - rho) * (1 + rho)), remainder, atol=3e-16)
+
+
+@njit
+def _scheduled(step, start, sizes, size_every, decays, decay_every, out):
+    for at in range(len(step)):
+        _stage_values(at, at, step, start, sizes, size_every, decays, decay_every, out, 0, len(step))
+
+
+def test_both_kernels_have_the_same_schedules_to_the_bit():
+    """η and λ are written in XLA and for the vector kernel: steps × starts × halvings × values, up to 900 halvings."""
+    steps = np.array([0, 1, 6, 7, 8, 13, 14, 999, 6300, 10**6, 2**31 - 2], np.int32)
+    axes = (steps, [0, 1, 5], [0, 7, 10**4, 2**31 - 1], [0, 3, 10**5], [0.0, 0.05, 1 / 3, 1e-12])
+    step, start, size_every, decay_every, decays = (grid.ravel() for grid in np.meshgrid(*axes))
+    time = step - start
+    known = time >= 0
+    for every in (size_every, decay_every):
+        known &= time <= 900 * np.where(every > 0, every, 2**31)
+    step, start, size_every, decay_every = (x[known].astype(np.int32) for x in (step, start, size_every, decay_every))
+    decays, sizes = decays[known], np.full(known.sum(), 0.3)
+    out = np.zeros(2 * len(step))
+    _scheduled(step, start, sizes, size_every, decays, decay_every, out)
+    stage: Any = SimpleNamespace(
+        start_step=start, step_size=sizes, step_size_every=size_every, decay=decays, decay_every=decay_every
+    )
+    in_xla = jax.jit(lambda arrays: xla._stage_values(*_as_rows(arrays)))
+    expected = in_xla({"step": step, **vars(stage)})
+    np.testing.assert_array_equal(out.reshape(2, -1), expected)
+    assert len(step) > 500 and len(np.unique(out)) > 30
+
+
+def _as_rows(arrays) -> tuple[Any, Any, Any]:
+    """A program without optax schedules, and the fields of a lane and a stage that a schedule looks at."""
+    moving, stage = SimpleNamespace(step=arrays["step"]), SimpleNamespace(**arrays)
+    return SimpleNamespace(schedules=()), moving, stage

@@ -22,7 +22,8 @@ LAYERS = [
     {"dynamics"},
     {"problem"},
     {"parts"},
-    {"numerics"},
+    {"spec"},
+    {"numerics", "memory"},
 ]
 DEPTH = {name: depth for depth, names in enumerate(LAYERS) for name in names}
 SOURCES = sorted(p for folder in ("ensemble", "analysis") for p in Path(folder).rglob("*.py"))

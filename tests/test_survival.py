@@ -8,7 +8,7 @@ from scipy import stats
 import analysis
 import ensemble as ens
 from analysis.kaplan_meier import Curve
-from analysis.rates import _line
+from analysis.laws import laws
 from analysis.survival import _log_rank
 from tests.studies import heavy_tailed, small
 
@@ -188,6 +188,10 @@ def test_rates_find_the_law(ds):
     changed["loss_history"].values[1] = (np.maximum(steps, 1.0) ** -1.5) * noise[1]
     result = analysis.rates(changed, "loss")
     np.testing.assert_array_equal(result["exponential"].values, [[1.0] * 3, [0.0] * 3])
+    told = result["law_share"].sel(verdict=["exponential", "power law"]).transpose("verdict", ...).values
+    np.testing.assert_array_equal(told, [[[1.0] * 3, [0.0] * 3], [[0.0] * 3, [1.0] * 3]])
+    assert set(np.unique(result["law"])) == {"exponential", "power law"}
+    assert (result["begin"] == 1).all() and float(result["law_share_low"].sel(verdict="neither").max()) == 0.0
     np.testing.assert_allclose(result["rate"].values[0], 0.07, rtol=0.02)
     np.testing.assert_allclose(result["exponent"].values[1], 1.5, rtol=0.02)
     assert np.all(np.abs(result["evidence"]) > 5)
@@ -199,10 +203,10 @@ def test_exponents_cover():
     # Independent noise on the logarithm, 25 seeds a run: the order-statistic interval of the median exponent.
     generator = np.random.default_rng(3)
     steps = np.unique(np.geomspace(1, 1e4, 20).round())
-    own = 0.8 + 0.05 * generator.standard_normal((2000, 25))
-    y = -own[..., None] * np.log(steps) + 0.1 * generator.standard_normal((2000, 25, len(steps)))
-    slope, _, _ = _line(np.broadcast_to(np.log(steps), y.shape), y, np.ones(y.shape, bool))
-    found = analysis.quantiles(xr.DataArray(-slope, dims=("run", "seed")), (0.5,)).isel(quantile=0)
+    own = 0.8 + 0.05 * generator.standard_normal(2000 * 25)
+    y = -own[:, None] * np.log(steps) + 0.1 * generator.standard_normal((2000 * 25, len(steps)))
+    found = laws(np.broadcast_to(steps, y.shape), y, np.ones(y.shape, bool)).exponent.reshape(2000, 25)
+    found = analysis.quantiles(xr.DataArray(found, dims=("run", "seed")), (0.5,)).isel(quantile=0)
     # With 25 seeds the order statistics 8 and 18 cover with 95.7%.
     assert 0.945 <= float(((found["low"] <= 0.8) & (0.8 <= found["high"])).mean()) <= 0.97
 

@@ -151,6 +151,7 @@ class Kind(StrEnum):
     overlaps = "overlaps"
     neurons = "neurons"
     certificate = "certificate"
+    modes = "modes"
 
 
 @app.command(cls=Analysis)
@@ -168,7 +169,7 @@ def picture(
     height: Height = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Trajectories, angles, order parameters of cells; overlaps, neurons, certificate of one member (--at seed=n)."""
+    """Trajectories, angles, modes, order parameters of cells; overlaps, neurons, certificate of one (--at seed=n)."""
     look = look_of(width, height)
     require_free(out, "picture", overwrite)
     ds = opened(directory, at)
@@ -188,6 +189,8 @@ def picture(
             figure = analysis.neuron_picture(ds, **look)
         case Kind.certificate:
             figure = certificate_picture(ds, **look)
+        case Kind.modes:
+            figure = analysis.mode_picture(ds, along, **look)
     save(figure, out, overwrite=overwrite)
     say(f"picture: {out}")
 

@@ -1,4 +1,4 @@
-"""Commands that end in a table: summary, minima, families, survival, certificate, scaling."""
+"""Commands that end in a table: summary, minima, families, survival, certificate, scaling, rates."""
 
 import json
 from pathlib import Path
@@ -14,6 +14,7 @@ from ensemble.console import At, Csv, Json, Overwrite
 
 from ..certificate import CERTIFIED, certified
 from ..console import Column, Form, console, facts_of, say, say_log_rank, say_status, tell
+from ..laws import LAWS
 from ..members import finished
 from ..minima import ABSOLUTE, RELATIVE, listed
 from ..plots import save
@@ -232,3 +233,29 @@ def scaling(
     ]
     if tell(frame, columns, form, facts_of(ds, under=under, ratio=ratio), console):
         say("the bounds θ² = O(ζ/λ) and ‖∇‖² = Ω(ζ⁴/λ²) hold as ζ → 0 where the first p ≥ 1 and the second ≤ 4")
+
+
+@app.command(cls=Analysis)
+def rates(
+    directory: Directory,
+    measure: Measure = "loss",
+    after: Annotated[float, typer.Option(help="records after this step are fitted")] = 0.0,
+    until: Annotated[float, typer.Option(help="and up to this one")] = np.inf,
+    at: At = None,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """By which law MEASURE decays: shares of members by their law, median rate and exponent; 95% intervals."""
+    form = Form.of(as_json, as_csv)
+    ds = opened(directory, at)
+    result = analysis.rates(ds, measure, after=after, until=until).load()
+    result = result.drop_vars([name for name, values in result.data_vars.items() if "seed" in values.dims])
+    columns = [
+        Column("members fitted", "seeds"),
+        *(Column(law, f"law_share[{law}]", "{:.2f}", True) for law in LAWS),
+        Column("median rate", "rate_median", "{:.3g}", True),
+        Column("median exponent", "exponent_median", "{:.3g}", True),
+    ]
+    if tell(analysis.table(result), columns, form, facts_of(ds, **result.attrs), console):
+        say_status(ds)
+        say(f"law: of ln {measure}; rate (1/step) and exponent: of all members fitted, whatever their law")

@@ -7,6 +7,7 @@ picture has one panel), `title`, `xlabel` and `ylabel`; see `layout.Look`.
 from .curves import angle_picture, profile_picture, survival_picture, trajectory_picture
 from .layout import Look
 from .maps import difference_picture, order_picture, phase_picture
+from .modes import mode_picture
 from .neurons import neuron_picture, overlap_picture
 from .style import STYLE, save
 
@@ -15,6 +16,7 @@ __all__ = [
     "Look",
     "angle_picture",
     "difference_picture",
+    "mode_picture",
     "neuron_picture",
     "order_picture",
     "overlap_picture",

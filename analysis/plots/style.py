@@ -35,14 +35,15 @@ def axis_positions(coordinate: xr.DataArray) -> tuple[np.ndarray, np.ndarray, bo
     """(centres, edges, logarithmic) of an axis's cells in plot coordinates.
 
     Texts are placed one apart; log-spaced values at their log10, with a zero among them one and a half steps to
-    the left of the smallest (it has no place on a logarithmic axis).
+    the left of the smallest (it has no place on a logarithmic axis). The scale is the axis's own, attribute `scale`,
+    where its study says one.
     """
     values = coordinate.values
     if values.dtype.kind not in "fiu":
         centres = np.arange(len(values), dtype=float)
         return centres, _edges(centres), False
     values = values.astype(float)
-    if not is_log_spaced(values):
+    if not (coordinate.attrs["scale"] == "log" if "scale" in coordinate.attrs else is_log_spaced(values)):
         return values, _edges(values), False
     positive = values[values > 0]
     logs = np.log10(positive)

@@ -20,21 +20,23 @@ import inspect
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeVar, cast
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, TypeAdapter, validate_call
+from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat, TypeAdapter, validate_call
 
 from ..problem.penalties import L2
+from ..spec import in_path, nearest, no_number, refusal_of, shortened
 from .schedules import Halving, Schedule
 from .stages import Decay, Layers, Penalty, Protocol, Stage, Update
 from .updates import Balance, Descent, Ridge
 
-Steps = Annotated[int, Field(ge=1)]
+Steps = Annotated[int, Field(ge=1, le=2**62)]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
 _DESCENT, _L2 = Descent(), L2()
 Build = TypeVar("Build", bound=Callable[..., Protocol])
 
 
 def _named(build: Build) -> Build:
     """Validates the arguments of a protocol's function, and has the protocol remember them by name."""
-    checked = validate_call(build)
+    checked = validate_call(config=ConfigDict(allow_inf_nan=False))(build)
 
     @functools.wraps(build)
     def named(**arguments: Any) -> Protocol:
@@ -64,12 +66,12 @@ def zhou_ge(
     *,
     weight_decay: NonNegativeFloat = 0.05,
     step_size: PositiveFloat = 0.2,
-    epochs: PositiveInt = 8,
-    epoch_steps: PositiveInt = 2000,
+    epochs: Count = 8,
+    epoch_steps: Count = 2000,
     first_step_size: PositiveFloat = 30.0,
     fit: Literal["ridge", "descent"] = "ridge",
     fit_decay: NonNegativeFloat = 1e-3,
-    fit_steps: PositiveInt = 1000,
+    fit_steps: Count = 1000,
     fit_step_size: PositiveFloat = 0.2,
     loss: PositiveFloat | None = None,
     max_angle: PositiveFloat | None = None,
@@ -105,8 +107,8 @@ def halving_decay(
     *,
     weight_decay: NonNegativeFloat = 0.05,
     step_size: PositiveFloat = 0.2,
-    epochs: PositiveInt = 8,
-    epoch_steps: PositiveInt = 2000,
+    epochs: Count = 8,
+    epoch_steps: Count = 2000,
     grad_norm: PositiveFloat | None = None,
     loss: PositiveFloat | None = None,
     max_angle: PositiveFloat | None = None,
@@ -207,7 +209,7 @@ def fixed_first_layer(
     first_step_size: PositiveFloat = 30.0,
     fit: Literal["ridge", "descent"] = "ridge",
     fit_decay: NonNegativeFloat = 1e-3,
-    fit_steps: PositiveInt = 1000,
+    fit_steps: Count = 1000,
     fit_step_size: PositiveFloat = 0.2,
     update: Update = _DESCENT,
     penalty: Penalty = _L2,
@@ -232,11 +234,11 @@ def curriculum(
     *,
     order: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)],
     cumulative: bool = True,
-    stage_steps: PositiveInt = 2000,
+    stage_steps: Count = 2000,
     weight_decay: NonNegativeFloat = 0.05,
     step_size: PositiveFloat = 0.2,
-    epochs: PositiveInt = 8,
-    epoch_steps: PositiveInt = 2000,
+    epochs: Count = 8,
+    epoch_steps: Count = 2000,
     update: Update = _DESCENT,
     penalty: Penalty = _L2,
     decay: Decay = "coupled",
@@ -265,11 +267,11 @@ def curriculum(
 def gradual_unfreezing(
     *,
     parts: Annotated[int, Field(ge=2)] = 4,
-    stage_steps: PositiveInt = 2000,
+    stage_steps: Count = 2000,
     weight_decay: NonNegativeFloat = 0.05,
     step_size: PositiveFloat = 0.2,
-    epochs: PositiveInt = 8,
-    epoch_steps: PositiveInt = 2000,
+    epochs: Count = 8,
+    epoch_steps: Count = 2000,
     update: Update = _DESCENT,
     penalty: Penalty = _L2,
     decay: Decay = "coupled",
@@ -318,13 +320,21 @@ def resolve(table: dict[str, Any]) -> tuple[Protocol, dict[str, Any]]:
     """
     arguments = dict(table)
     kind = arguments.pop("kind", None)
-    if kind not in PROTOCOLS:
-        raise ValueError(f"kind: got {kind!r}; known protocols are {', '.join(PROTOCOLS)}")
+    if not isinstance(kind, str) or kind not in PROTOCOLS:
+        raise ValueError(
+            f"kind: got {shortened(kind)}; known protocols are {', '.join(PROTOCOLS)}{nearest(kind, PROTOCOLS)}"
+        )
     build = PROTOCOLS[kind]
-    defaults = {p.name: p.default for p in inspect.signature(build).parameters.values()}
-    for name in arguments:
+    parameters = inspect.signature(build).parameters
+    defaults = {name: parameter.default for name, parameter in parameters.items()}
+    for name, value in arguments.items():
         if name not in defaults:
-            raise ValueError(f"{name}: unknown field; the protocol {kind} has {', '.join(defaults)}")
+            there = ", ".join(defaults)
+            raise ValueError(
+                f"{in_path(name)}: unknown field; the protocol {kind} has {there}{nearest(name, defaults)}"
+            )
+        if (other := no_number(parameters[name].annotation, value)) is not None:
+            raise ValueError(f"{name}: {refusal_of(other)}")
     protocol = build(**arguments)
     filled = {"kind": kind} | {k: v for k, v in (defaults | arguments).items() if v is not None}
     # A part by its name alone is written out, so that its fields have paths that an axis can set.

@@ -9,13 +9,13 @@ stage. The value stays a traced number (an axis over it compiles nothing new).
 
 import abc
 import math
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.typing import DTypeLike
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from ..parts import Part, chosen, register
 
@@ -37,7 +37,7 @@ class Halving(AbstractSchedule):
     """1/2^k in epoch k = ⌊t / every⌋."""
 
     kind: Literal["halving"] = "halving"
-    every: PositiveInt
+    every: Annotated[int, Field(ge=1, lt=2**31)]
 
     def __call__(self, step: jax.Array) -> jax.Array:
         return halving_factor(step, jnp.asarray(self.every))
@@ -82,6 +82,10 @@ Schedule = chosen(AbstractSchedule)
 
 
 def halving_factor(step: jax.Array, every: jax.Array, dtype: DTypeLike = jnp.float64) -> jax.Array:
-    """2^−⌊step/every⌋, exactly; 1 where every = 0."""
+    """2^−⌊step/every⌋, exactly; 1 where every = 0, and 0 under the smallest normal number."""
     epoch = jnp.where(every > 0, step // jnp.maximum(every, 1), 0)
-    return jnp.ldexp(jnp.ones(epoch.shape, dtype), -epoch)
+    # From the bits of its exponent: a power is a program of its own on an accelerator.
+    real = jnp.finfo(dtype)
+    exponent = jnp.maximum(1 - int(real.minexp) - epoch, 0)
+    bits = exponent.astype(jnp.int64 if real.bits == 64 else jnp.int32) << int(real.nmant)
+    return jax.lax.bitcast_convert_type(bits, dtype)

@@ -9,39 +9,93 @@ second by s⁻²: where both layers move, the larger of the two is at least thei
 """
 
 import functools
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..numerics import member_key
 from ..problem.activations import AbstractHomogeneous
 from ..problem.teachers import AbstractTeacher, AbstractTwoLayerTeacher
 from .stages import Layers
 from .updates import AbstractSteppedUpdate, AbstractUpdate
 
+_MOST_NEURONS = 1024
+
 
 def largest_stable_step(
-    teacher: AbstractTeacher, update: AbstractUpdate, layers: Layers, weight_decay: float
-) -> float | None:
-    """The update's limit / (lower bound of the sharpness at the teacher); None where there is no such bound.
+    teacher: AbstractTeacher,
+    update: AbstractUpdate,
+    layers: Layers,
+    weight_decay: float,
+    step_size: float = np.inf,
+    root_seed: int = 0,
+    seeds: Sequence[int] = (),
+) -> tuple[float | None, int | None]:
+    """The update's limit / (lower bound of the sharpness at the teacher), and whose teacher it is.
 
-    There is none for the output layer alone (its curvature is the student's own), for activations that are
-    not 1-homogeneous, for teachers that differ from seed to seed or are no two-layer networks, and for updates whose
-    stability depends on more than the sharpness.
+    **Arguments:** `step_size`: what is to be judged; `root_seed`, `seeds`: whose teachers are drawn where seeds have
+    their own. They are drawn only where some teacher of such rows could be too sharp for `step_size`.
+
+    **Returns:** the least limit, or None where there is none; the seed of that teacher, or None where all have the
+    same. There is no limit for the output layer alone (its curvature is the student's own), for activations that are
+    not 1-homogeneous, for teachers that are no two-layer networks or have more than 1024 neurons (whose eigenvalues
+    take seconds), and for updates whose stability depends on more than the sharpness.
     """
     limit = update.limit() if isinstance(update, AbstractSteppedUpdate) else None
-    if limit is None or not isinstance(teacher, AbstractTwoLayerTeacher):
-        return None
-    known, sigma = teacher.known(), teacher.sigma
-    if known is None or layers == "output" or not isinstance(sigma, AbstractHomogeneous):
-        return None
-    a, gram = known
+    if limit is None or layers == "output" or not isinstance(teacher, AbstractTwoLayerTeacher):
+        return None, None
+    sigma = teacher.sigma
+    if not isinstance(sigma, AbstractHomogeneous) or teacher.shape()[0] > _MOST_NEURONS:
+        return None, None
+    known = teacher.known()
+    if known is not None:
+        return _quotient(limit, _sharpness(*known, sigma, layers) + weight_decay), None
+    drawn = _drawn(teacher, root_seed, seeds) if len(seeds) and step_size > limit / _most(teacher, sigma) else []
+    sharp = [_sharpness(np.abs(a), W @ W.T, sigma, layers) for a, W in drawn]
+    if not sharp:
+        return None, None
+    worst = int(np.argmax(sharp))
+    return _quotient(limit, sharp[worst] + weight_decay), seeds[worst]
+
+
+def _quotient(limit: float, sharpness: float) -> float:
+    """A teacher that is 0 is flat."""
+    return limit / sharpness if sharpness > 0 else np.inf
+
+
+def _sharpness(a: np.ndarray, gram: np.ndarray, sigma: AbstractHomogeneous, layers: Layers) -> float:
+    """The lower bound of the sharpness at a teacher of output weights of sizes `a` and a Gram matrix."""
     norms = np.sqrt(np.diag(gram))
     kappa, slope = _dual(sigma, gram / np.outer(norms, norms))
-    first = _largest_eigenvalue(np.outer(a, a) * slope)
-    if layers == "first":
-        return limit / (first + weight_decay)
-    return limit / (np.sqrt(first * _largest_eigenvalue(np.outer(norms, norms) * kappa)) + weight_decay)
+    with np.errstate(over="ignore"):
+        sizes = np.outer(a, a)
+    if not np.isfinite(sizes).all():
+        return np.inf
+    first = _largest_eigenvalue(sizes * slope)
+    return first if layers == "first" else float(np.sqrt(first * _largest_eigenvalue(np.outer(norms, norms) * kappa)))
+
+
+def _most(teacher: AbstractTwoLayerTeacher, sigma: AbstractHomogeneous) -> float:
+    """What no sharpness bound of unit rows exceeds: largest eigenvalues are at most traces."""
+    kappa, slope = _dual(sigma, np.ones((1, 1)))
+    weights = getattr(teacher, "output_weights", None)
+    squares = float(np.sum(np.square(weights))) if isinstance(weights, tuple) else teacher.shape()[0]
+    both = np.sqrt(squares * abs(slope.item()) * teacher.shape()[0] * abs(kappa.item()))
+    return max(squares * abs(slope.item()), float(both), np.finfo(float).tiny)
+
+
+def _drawn(teacher: AbstractTwoLayerTeacher, root_seed: int, seeds: Sequence[int]) -> list[tuple[Any, Any]]:
+    """The teachers of some seeds, in coordinates of their own plane: (a*, W*)."""
+
+    def draw(seed: jax.Array) -> tuple[jax.Array, jax.Array]:
+        found = teacher.draw(member_key(root_seed, seed, "teacher"), teacher.plane())
+        return found.a, found.W
+
+    a, W = jax.jit(jax.vmap(draw))(jnp.asarray(seeds))
+    return list(zip(np.asarray(a), np.asarray(W), strict=True))
 
 
 def _dual(sigma: AbstractHomogeneous, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -14,10 +14,11 @@ import math
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, PrivateAttr
+from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat, PrivateAttr
 
-from ..parts import Spec, UnknownPart, chosen
+from ..parts import UnknownPart, chosen
 from ..problem.penalties import L2, Layers, Penalty, has_prox
+from ..spec import Spec, printable
 from .schedules import Schedule
 from .updates import AbstractProximalUpdate, AbstractSteppedUpdate, AbstractUpdate, Descent, Flow
 
@@ -50,7 +51,7 @@ class Stage(Spec):
     `grad_norm` and `loss` are those of the loss against these alone. Probes measure against the whole teacher.
     """
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, Field(min_length=1), AfterValidator(printable)]
     update: Update = Descent()
     penalty: Penalty = L2()
     decay: Decay = "coupled"
@@ -62,12 +63,12 @@ class Stage(Spec):
     step_size_schedule: Schedule | None = None
     weight_decay: NonNegativeFloat = 0.0
     weight_decay_schedule: Schedule | None = None
-    steps: Annotated[int, Field(ge=0)] = 0
+    steps: Annotated[int, Field(ge=0, le=2**62)] = 0
     time: PositiveFloat | None = None
     grad_norm: PositiveFloat | None = None
     loss: PositiveFloat | None = None
     max_angle: PositiveFloat | None = None
-    check_every: PositiveInt = 100
+    check_every: Annotated[int, Field(ge=1, lt=2**31)] = 100
 
     @property
     def has_rule(self) -> bool:

@@ -1,7 +1,7 @@
 """The engine: advances members as lanes on devices. Knows pytrees and programs, not studies or files."""
 
-from .devices import Compiled, Device, configure, granted_cores, kept, places, side_by_side
-from .kernels import ENGINES, EngineError, choose, kernel_name
+from .devices import Compiled, Device, EngineError, configure, granted_cores, kept, places, side_by_side
+from .kernels import ENGINES, choose, kernel_name
 from .lanes import ACTIVE, DIVERGED, NEVER, RULE_MET, Fixed, Lanes, StageRow, row_like
 from .program import TRACES, Pool, Program, moving_like, tile_size
 from .run import Watch, run_workloads

@@ -35,11 +35,20 @@ thousand structures would crash. A program that is asked for again comes from di
 """
 
 
+class EngineError(ValueError):
+    """The engine cannot do what it is asked for."""
+
+
 def granted_cores() -> int:
-    """The cores this process may use: GD_ATLAS_CORES, else its affinity mask, cut by a cgroup's CPU quota."""
+    """The cores this process may use: GD_ATLAS_CORES, else its affinity mask, cut by a cgroup's CPU quota.
+
+    **Raises:** `EngineError` where GD_ATLAS_CORES is no positive number.
+    """
     chosen = os.environ.get("GD_ATLAS_CORES", "")
-    if chosen.isdigit() and int(chosen) > 0:
+    if chosen.isdecimal() and int(chosen) > 0:
         return int(chosen)
+    if chosen:
+        raise EngineError(f"GD_ATLAS_CORES: got {chosen!r}; give the number of cores that may be used, such as 4")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
@@ -82,9 +91,19 @@ def _processor_features() -> str:
     return next((line for line in lines if line.startswith(("flags", "Features"))), "")
 
 
+def accelerated() -> bool:
+    """Whether programs run on accelerators."""
+    return jax.default_backend() != "cpu"
+
+
+def memory() -> int:
+    """Bytes of an accelerator that JAX may use, of the smallest one here; a GiB where it does not say."""
+    return min((device.memory_stats() or {}).get("bytes_limit", 2**30) for device in jax.local_devices())
+
+
 def places() -> list[Device]:
     """Where calls run at once: the CPU device once a core, or every local accelerator."""
-    if jax.default_backend() == "cpu":
+    if not accelerated():
         return jax.local_devices()[:1] * granted_cores()
     return jax.local_devices()
 

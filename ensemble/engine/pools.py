@@ -33,6 +33,9 @@ class LanePool:
     def __init__(self, pool: Pool, kernel: AbstractKernel):
         self.kernel, self.count = kernel, kernel.count
         self.lanes = empty_lanes(self.count, pool.like)
+        # Lanes in the order in which they are filled: every accelerator alike.
+        order = np.arange(self.count)
+        self.order = order if kernel.resident is None else order.reshape(kernel.devices, -1).T.ravel()
         self.occupant = np.full(self.count, -1)  # position in the workload's members
         self.stage = np.zeros(self.count, int)
         self.waiting: list[Travellers] = []
@@ -56,7 +59,7 @@ class LanePool:
 
     def seat(self) -> None:
         """Gives lanes to as many of those who wait as there are lanes free."""
-        free = np.flatnonzero(self.occupant < 0)
+        free = self.order[self.occupant[self.order] < 0]
         while len(free) and self.waiting:
             first = self.waiting.pop(0)
             if len(first.position) > len(free):
@@ -64,10 +67,12 @@ class LanePool:
                 first = take(first, slice(0, len(free)))
             rows, free = free[: len(first.position)], free[len(first.position) :]
             put(self.lanes, rows, first.lanes)
+            self._changed(rows)
             self.occupant[rows], self.stage[rows] = first.position, first.stage
 
     def leave(self, rows: np.ndarray) -> Travellers:
         """Takes members out of their lanes."""
+        self._bring(rows)
         out = Travellers(self.occupant[rows], self.stage[rows], take(self.lanes, rows))
         self.occupant[rows], self.lanes.moving.code[rows] = -1, IDLE
         return out
@@ -75,6 +80,7 @@ class LanePool:
     def everyone(self) -> Travellers:
         """Copies of all who are in lanes or wait."""
         rows = self.busy
+        self._bring(rows)
         seated = Travellers(self.occupant[rows], self.stage[rows], take(self.lanes, rows))
         return joined([seated, *self.waiting])
 
@@ -86,11 +92,23 @@ class LanePool:
         target = rows[:, : -(-each // tile) * tile]
         if not len(busy) or len(np.unique(busy // tile)) <= target.size // tile:
             return
+        self._bring(busy)
         order = np.full(self.count, -1)
         order[np.concatenate([row[:each] for row in target])[: len(busy)]] = busy
         order[order < 0] = np.flatnonzero(self.occupant < 0)
         self.lanes = take(self.lanes, order)
         self.occupant, self.stage = self.occupant[order], self.stage[order]
+        self._changed(slice(None))
+
+    # -- the host's lanes and those on accelerators ------------------------------------------------
+
+    def _changed(self, rows: np.ndarray | slice) -> None:
+        if self.kernel.resident is not None:
+            self.kernel.resident.changed(rows)
+
+    def _bring(self, rows: np.ndarray) -> None:
+        if self.kernel.resident is not None:
+            self.kernel.resident.bring(self.lanes, rows)
 
     # -- the compiled program ----------------------------------------------------------------------
 

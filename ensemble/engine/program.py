@@ -54,14 +54,17 @@ def divergence_limit(dtype: np.dtype) -> float:
     return 1e30 if dtype == np.float64 else 1e6
 
 
-def tile_size(model: Any, teacher_neurons: int) -> int:
-    """Lanes in a tile, from the static shape alone: few enough for what a step computes of them to stay in cache."""
+def step_numbers(model: Any, teacher_neurons: int) -> int:
+    """What a step computes of a lane: pairs of neurons of a two-layer network, weights of any other model."""
     if isinstance(model, TwoLayer):
         width = model.a.shape[-1]
-        numbers = width * (width + teacher_neurons)
-    else:
-        numbers = sum(int(np.prod(x.shape)) for x in jax.tree.leaves(model))
-    return max(8, min(32, 2 ** int(np.log2(max(1, 40_000 // max(1, numbers))))))
+        return max(1, width * (width + teacher_neurons))
+    return max(1, sum(int(np.prod(x.shape)) for x in jax.tree.leaves(model)))
+
+
+def tile_size(model: Any, teacher_neurons: int) -> int:
+    """Lanes in a tile, from the static shape alone: few enough for what a step computes of them to stay in cache."""
+    return max(8, min(32, 2 ** int(np.log2(max(1, 40_000 // step_numbers(model, teacher_neurons))))))
 
 
 def moving_like(model: Any, state: Any, dtype: str) -> Moving:

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from ..engine import EngineError, Flights, Watch, Work, Workload, choose, kernel_name, run_workloads
-from ..plan import Group, groups, workload
+from ..plan import Group, groups, refuse_many, workload
 from ..store import (
     STATUS,
     Box,
@@ -35,6 +35,8 @@ from .signals import stop_on_signal
 
 SECONDS_BETWEEN_KEEPS = 300.0
 
+BYTES_A_MEMBER = 20
+"""What is held of every member beside its results, from the beginning to the end of a run: its number and its box."""
 _WRITES_BEHIND = 4
 """Shards that may wait to be written."""
 _OPEN_BYTES = 2**28
@@ -91,7 +93,9 @@ def run(
     study = _study_of(study)
     kernels = kernels_of(study, engine)
     if out is None:
+        refuse_many(study, BYTES_A_MEMBER + bytes_a_member(study), "the dataset without `out`")
         return _run_in_memory(study, on_progress, engine)
+    refuse_many(study, BYTES_A_MEMBER, "the list")
     with opened(Path(out), study, overwrite, say, boxes) as (directory, found):
         refuse_another_engine(directory, kernels)
         if len(found.stored) < len(directory.boxes):

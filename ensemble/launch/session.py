@@ -25,7 +25,9 @@ from ..store import (
     lock,
     refuse_foreign,
     same_study,
+    scales,
     status_counts,
+    with_scales_of,
 )
 from ..study import Study, StudyError
 from .report import Report, Reporter
@@ -86,15 +88,18 @@ def _prepare(
     if directory.damaged_manifest:
         say(f"{directory.damaged_manifest}; its copy is taken")
     directory.mend_manifest()
-    study = in_order_of(directory.study, study)
-    if same_study(directory.study, study) and not wanted:
+    study = with_scales_of(directory.study, in_order_of(directory.study, study))
+    scaled = scales(study) != scales(directory.study)
+    if same_study(directory.study, study) and not wanted and not scaled:
         return directory.renamed(study)
     before = directory.study.members
     directory = directory.extended(study, wanted)
-    if study.members == before and not wanted:
-        say(f"{path}: has these {before:,} members with the values of its axes in another order")
-    else:
+    if study.members > before or wanted:
         say(f"{path}: extends a run of {before:,} members to {study.members:,}; computes only what is new")
+    elif scaled:
+        say(f"{path}: has these {before:,} members; the scales of its axes are kept with them from now on")
+    else:
+        say(f"{path}: has these {before:,} members with the values of its axes in another order")
     return directory
 
 

@@ -2,6 +2,7 @@
 
 from .groups import Group, groups
 from .shapes import member_sizes, stored_arrays
+from .sizes import refuse_many
 from .workloads import initial, workload
 
-__all__ = ["Group", "groups", "initial", "member_sizes", "stored_arrays", "workload"]
+__all__ = ["Group", "groups", "initial", "member_sizes", "refuse_many", "stored_arrays", "workload"]

@@ -18,6 +18,7 @@ from ..problem.students import AbstractSizedStudent, AbstractStudent
 from ..problem.teachers import AbstractTeacher
 from ..study import Cell, Study
 from .programs import Drawing, drawn_like, lanes_like
+from .sizes import refuse_wide
 
 SLOTS = 8
 """Snapshots that a lane can put aside in one call of an advance program."""
@@ -81,7 +82,11 @@ class Group(NamedTuple):
 
 
 def groups(study: Study) -> list[Group]:
-    """The study's cells by structure, in order of first appearance."""
+    """The study's cells by structure, in order of first appearance.
+
+    **Raises:** `StudyError` where members are too wide for this process.
+    """
+    refuse_wide(study)
     found: dict[Structure, list[int]] = {}
     for number, point in enumerate(study.points):
         found.setdefault(_structure(study, point.cell), []).append(number)

@@ -23,7 +23,7 @@ from ..problem.teachers import AbstractTeacher
 BATCH = 256
 """Members in a batch."""
 
-_CACHED = 16
+CACHED = 16
 """Members of a batch whose arrays stay in a core's cache together."""
 
 
@@ -50,7 +50,7 @@ class Drawing(NamedTuple):
 
 def batched(of_member: Callable) -> Compiled:
     """The compiled program that maps `of_member` over a batch of `BATCH` rows."""
-    return Compiled(lambda *arrays: jax.lax.map(lambda member: of_member(*member), arrays, batch_size=_CACHED))
+    return Compiled(lambda *arrays: jax.lax.map(lambda member: of_member(*member), arrays, batch_size=CACHED))
 
 
 def in_batches(program: Compiled, count: int, gather: Callable[[np.ndarray], Any]) -> Any:

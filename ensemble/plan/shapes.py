@@ -60,7 +60,7 @@ def _traced(study: Study, group: Group) -> dict[str, int]:
         _grow(sizes, dict(zip(PROBES[name].dims, shapes[name].shape, strict=True)))
     for stored in stored_arrays(study).values() if study.store_weights else ():
         tree = like.model if stored.path.startswith("model") else like.risk
-        _grow(sizes, dict(zip(stored.dims, stored.of(tree).shape, strict=True)))
+        _grow(sizes, dict(zip(stored.dims, jax.eval_shape(stored.of, tree).shape, strict=True)))
     return sizes
 
 

@@ -15,7 +15,7 @@ from ..dynamics.schedules import Halving, Optax, Schedule
 from ..dynamics.stages import Stage
 from ..dynamics.updates import AbstractInstantUpdate, AbstractSteppedUpdate
 from ..engine import NEVER, Drawn, Flights, Sink, StagePlan, StageRow, Workload
-from ..study import Cell, Study, StudyError
+from ..study import MOST_SEEDS, Cell, Study, StudyError
 from .groups import Group, Structure, group_of
 from .programs import (
     apply_program,
@@ -200,10 +200,10 @@ def initial(study: Study, seed: int = 0, **labels: Any) -> tuple[Any, Any]:
 
     **Arguments:** the member's seed, and the value of every axis of the study.
 
-    **Raises:** `StudyError` for labels that are no grid point of the study, and for a negative seed.
+    **Raises:** `StudyError` for labels that are no grid point of the study, and for a seed that is none.
     """
-    if seed < 0:
-        raise StudyError(f"seed: got {seed}; seeds are 0, 1, …")
+    if not 0 <= seed < MOST_SEEDS:
+        raise StudyError(f"seed: got {seed}; seeds are 0, 1, … {MOST_SEEDS - 1}")
     found = [i for i, point in enumerate(study.points) if point.labels == labels]
     if not found:
         axes = {name: list(axis.values) for name, axis in study.axes.items()}

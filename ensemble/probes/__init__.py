@@ -24,6 +24,7 @@ from .base import (
     prepared,
 )
 from .certified import AbstractCertificateProbe, CertificateMax, Gap
+from .linear import Balancedness, LayerAlignment, LayerEffectiveRank, LayerNorm, ModeLeakage, ModeStrength
 from .objective import AppliedDecay, AppliedStepSize, GradNorm, Loss, Risk
 from .sparsity import EffectiveNeurons, PenaltyValue, Sparsity, TotalMass, Vanished
 
@@ -42,6 +43,12 @@ for _part in (
     Angle,
     Owner,
     MeanSquareAngle,
+    ModeStrength,
+    ModeLeakage,
+    Balancedness,
+    LayerNorm,
+    LayerEffectiveRank,
+    LayerAlignment,
     Gap,
     CertificateMax,
     AppliedDecay,

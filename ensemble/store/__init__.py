@@ -1,7 +1,7 @@
 """The store: results as labelled, checked, self-describing datasets in memory and on disk."""
 
 from .boxes import Box
-from .changes import in_order_of, same_study
+from .changes import in_order_of, same_study, scales, with_scales_of
 from .collecting import collect
 from .collection import Collection
 from .directory import PROGRESS, RunDirectory, bytes_a_member, write_shard
@@ -9,6 +9,7 @@ from .files import adopt_file, is_alive, open_plain
 from .folders import OLD_FILE, clear, is_old_file, refuse_foreign
 from .lock import lock
 from .manifest import MANIFEST
+from .networks import network
 from .provenance import provenance
 from .reading import of_sessions, open_box, open_dataset, status_counts
 from .results import Results
@@ -37,6 +38,7 @@ __all__ = [
     "is_alive",
     "is_old_file",
     "lock",
+    "network",
     "of_sessions",
     "open_box",
     "open_dataset",
@@ -44,7 +46,9 @@ __all__ = [
     "provenance",
     "refuse_foreign",
     "same_study",
+    "scales",
     "status_counts",
     "status_line",
+    "with_scales_of",
     "write_shard",
 ]

@@ -14,12 +14,38 @@ from ..study.identity import WORDS, digests
 
 def same_study(old: Study, new: Study) -> bool:
     """Whether two studies have the same members at the same places, whatever their words."""
-    return list(old.axes) == list(new.axes) and _meaning(old) == _meaning(new)
+    before, after = _meanings(old, new)
+    return list(old.axes) == list(new.axes) and before == after
 
 
 def _meaning(study: Study) -> dict[str, Any]:
     told = {name: value for name, value in study.resolved().items() if name not in WORDS}
     return told | {"parts": digests(told.get("parts", ()))}
+
+
+def _meanings(old: Study, new: Study) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What two studies mean; a scale that only one says of an axis is no difference of members."""
+    before, after = _meaning(old), _meaning(new)
+    for name in before["axes"].keys() & after["axes"].keys():
+        one, other = before["axes"][name], after["axes"][name]
+        if ("scale" in one) != ("scale" in other):
+            one.pop("scale", None)
+            other.pop("scale", None)
+    return before, after
+
+
+def scales(study: Study) -> dict[str, str]:
+    """The scales that a study says of its axes."""
+    return {name: axis.scale for name, axis in study.axes.items() if axis.scale is not None}
+
+
+def with_scales_of(old: Study, new: Study) -> Study:
+    """A study with the scales of another's axes where it says none."""
+    missing = {name: scale for name, scale in scales(old).items() if name in new.axes and new.axes[name].scale is None}
+    if not missing:
+        return new
+    axes = {name: axis.model_copy(update={"scale": missing.get(name, axis.scale)}) for name, axis in new.axes.items()}
+    return new.replace(axes=axes)
 
 
 def in_order_of(old: Study, new: Study) -> Study:
@@ -63,7 +89,7 @@ def difference(old: Study, new: Study) -> list[str]:
         else:
             yield prefix, value
 
-    before, after = dict(flat("", _meaning(old))), dict(flat("", _meaning(new)))
+    before, after = (dict(flat("", meaning)) for meaning in _meanings(old, new))
     names = [*before, *(n for n in after if n not in before)]
     return [
         f"{n}: {before.get(n, 'absent')} there, {after.get(n, 'absent')} here"

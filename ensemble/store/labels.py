@@ -60,7 +60,11 @@ def _cell_sizes(study: Study, box: Box) -> dict[str, tuple[np.ndarray, str]]:
 
 def _coordinates(study: Study, box: Box) -> dict[str, tuple]:
     coords: dict[str, tuple] = {
-        name: (name, np.array(axis.values)[indices], _said(axis.units, axis.long_name or name.replace("_", " ")))
+        name: (
+            name,
+            np.array(axis.values)[indices],
+            _said(axis.units, axis.long_name or name.replace("_", " ")) | ({"scale": axis.scale} if axis.scale else {}),
+        )
         for (name, axis), indices in zip(study.axes.items(), box.indices, strict=False)
     }
     coords["seed"] = ("seed", box.indices[-1], _said("1", "seed of the member's draws"))

@@ -7,6 +7,7 @@ Nothing else is NaN.
 """
 
 import json
+import numbers
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +42,15 @@ _SAYS = {
 }
 
 NEVER_ENDED = -1
+
+_ATTRIBUTES: dict[str, type] = {
+    "schema_version": numbers.Integral,
+    "study": str,
+    "study_hash": str,
+    "complete": numbers.Integral,
+    "box": str,
+}
+"""What the tool itself reads of a file's attributes; `box` is that of a part of a study."""
 
 
 class SchemaError(ValueError):
@@ -152,8 +162,9 @@ def add_counts(counts: np.ndarray, cells: np.ndarray, status: np.ndarray) -> Non
 
 def check(ds: xr.Dataset, values: bool = True) -> None:
     """Raises `SchemaError` where a dataset breaks the schema; with `values=False` without reading any data."""
-    for name in ("schema_version", "study", "study_hash", "complete"):
-        _require(name in ds.attrs, f"attribute {name!r} is missing; this is no dataset of gd-atlas")
+    for name, kind in _ATTRIBUTES.items():
+        _require(name in ds.attrs or name == "box", f"attribute {name!r} is missing; this is no dataset of gd-atlas")
+        _require_kind(name, ds.attrs.get(name, ""), kind)
     version = int(ds.attrs["schema_version"])
     _require(
         version <= SCHEMA_VERSION,
@@ -174,6 +185,7 @@ def check(ds: xr.Dataset, values: bool = True) -> None:
     for name, array in ds.variables.items():
         for attribute in ("units", "long_name"):
             _require(attribute in array.attrs, f"{name}: attribute {attribute!r} is missing")
+            _require_kind(f"{name}.{attribute}", array.attrs[attribute], str)
     for (name, axis), indices in zip(study.axes.items(), box.indices, strict=False):
         expects = [axis.values[i] for i in indices]
         _require(ds[name].values.tolist() == expects, f"{name}: is not the axis of the stored study")
@@ -207,6 +219,11 @@ def _check_values(ds: xr.Dataset, study: Study, version: int) -> None:
         if np.isnan(ds[name].values).any():
             bad = ds[name].isnull() & known
             _require(not bool(bad.any()), f"{name}: is NaN for {int(bad.sum())} values of finished members")
+
+
+def _require_kind(name: str, value: object, kind: type) -> None:
+    wanted = "text" if kind is str else "whole number"
+    _require(isinstance(value, kind), f"attribute {name!r}: got {value!r:.60}, which is no {wanted}; it was changed")
 
 
 def _require(condition: bool, message: str) -> None:

@@ -4,6 +4,17 @@ from .axes import Axis, Scalar
 from .cells import Cell, Point
 from .errors import StudyError, StudyWarning
 from .sources import provided, texts_of
-from .study import Study
+from .study import MOST_SEEDS, Study
 
-__all__ = ["Axis", "Cell", "Point", "Scalar", "Study", "StudyError", "StudyWarning", "provided", "texts_of"]
+__all__ = [
+    "MOST_SEEDS",
+    "Axis",
+    "Cell",
+    "Point",
+    "Scalar",
+    "Study",
+    "StudyError",
+    "StudyWarning",
+    "provided",
+    "texts_of",
+]

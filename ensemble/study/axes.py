@@ -5,15 +5,17 @@ field of its own name.
 """
 
 import math
+import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from ..dynamics.stages import Protocol
-from ..parts import REGISTRY, Spec
+from ..parts import REGISTRY
 from ..probes import PROBES
+from ..spec import Spec, in_path, nearest, printable, shortened, unknown_field
 from .errors import StudyError
 
 Scalar = bool | int | float | str
@@ -29,16 +31,22 @@ class Axis(Spec):
     """Paths to the values that each field takes at each point."""
     units: str = "1"
     long_name: str = ""
+    scale: Literal["linear", "log"] | None = None
+    """On which its positions are even; without it the values decide."""
 
     @model_validator(mode="after")
     def _check(self):
         if len(set(self.values)) != len(self.values):
-            raise ValueError(f"values: got {list(self.values)}; every point of an axis must differ")
+            raise ValueError(f"values: got {shortened(list(self.values))}; every point of an axis must differ")
         if any(isinstance(v, float) and not math.isfinite(v) for v in self.values):
-            raise ValueError(f"values: got {list(self.values)}; every value must be finite")
+            raise ValueError(f"values: got {shortened(list(self.values))}; every value must be finite")
+        if any(isinstance(v, int) and not -(2**63) <= v < 2**63 for v in self.values):
+            raise ValueError(f"values: got {shortened(list(self.values))}; every integer must fit into 64 bits")
+        for text in (v for v in self.values if isinstance(v, str)):
+            printable(text)
         kinds = {isinstance(v, str) for v in self.values}
         if len(kinds) > 1:
-            raise ValueError(f"values: got {list(self.values)}; give only numbers or only texts")
+            raise ValueError(f"values: got {shortened(list(self.values))}; give only numbers or only texts")
         for path, settings in (self.fields or {}).items():
             if len(settings) != len(self.values):
                 raise ValueError(
@@ -48,6 +56,13 @@ class Axis(Spec):
             raise ValueError("fields: got an empty table; name at least one field that the axis sets")
         if self.field is not None and self.fields is not None:
             raise ValueError("field: got both `field` and `fields`; give one of them")
+        if self.scale is not None and str in map(type, self.values):
+            raise ValueError(f"scale: got {self.scale!r} for texts, which have no positions; leave it out")
+        if self.scale == "log" and min(v for v in self.values if not isinstance(v, str)) <= 0:
+            raise ValueError(
+                f"scale: got 'log' for {list(self.values)}; a logarithm needs values above 0: take 'linear', or leave "
+                "it out"
+            )
         return self
 
     def settings(self, index: int) -> dict[str, Any]:
@@ -61,7 +76,7 @@ class Axis(Spec):
         """This axis at some of its values, in the order given."""
         unknown = [v for v in values if v not in self.values]
         if unknown:
-            raise StudyError(f"axes.{name}: got {unknown[0]!r}; its values are {list(self.values)}")
+            raise StudyError(f"axes.{name}: got {shortened(unknown[0])}; its values are {list(self.values)}")
         keep = [self.values.index(v) for v in values]
         fields = self.fields and {p: tuple(s[i] for i in keep) for p, s in self.fields.items()}
         return self.model_copy(update={"values": tuple(self.values[i] for i in keep), "fields": fields})
@@ -70,6 +85,16 @@ class Axis(Spec):
 # Dimensions and variables of the dataset, and arguments of xarray's own `sel`, which an axis could not be chosen by.
 _OF_SEL = {"method", "tolerance", "drop", "indexers"}
 _OF_DATASET = {"seed", "record", "stage", "neuron", "teacher_neuron", "input", "step", "quantile", "family", "outcome"}
+_OF_DATASET |= {
+    "mode",
+    "layer",
+    "layer_pair",
+    "layer_output",
+    "layer_input",
+    "layer_weights",
+    "teacher_matrix",
+    "output",
+}
 _OF_MEMBERS = {"status", "stop_step", "stage_end_step", "a", "W", "teacher_a", "teacher_W", "coordinates"}
 # Variables and dimensions of results: a result over an axis of the same name could not be made.
 _OF_RESULTS = set(
@@ -78,9 +103,10 @@ _OF_RESULTS = set(
     band_width slope crossing crossings crossing_place fit fit_p_value by after below observed time censored
     status_share survival median median_after never mean mean_after events statistic degrees count spread is_global
     unconverged kind anti_aligned active overlap signed_mass lowest highest families others bound weight_decay_used
-    contradiction rate exponent evidence residual records exponential rate_median exponent_median zeta reference
+    contradiction rate exponent evidence residual records begin law
+    law_share verdict exponential rate_median exponent_median zeta reference
     reference_bound angle_exponent gradient_exponent gradient_decay_exponent angle_constant gradient_constant
-    angle_holds gradient_holds circle second_angle certificate member
+    angle_holds gradient_holds circle second_angle certificate member exact learning_time
     """.split()
 )
 DEFAULT_STUDENT = "two_layer"
@@ -94,21 +120,45 @@ def reserved(name: str) -> bool:
     return measured or name in RESERVED or name.removesuffix("_low").removesuffix("_high") in RESERVED
 
 
+def check_name(name: str, reading: bool) -> None:
+    """**Raises:** `ValueError` for a name that no axis may have; a stored study may have one that is reserved since."""
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ValueError(
+            f"axes.{in_path(name)}: an axis needs a name of letters, digits and _, no digit first; rename it"
+        )
+    if reserved(name) and not reading:
+        raise ValueError(taken(name))
+
+
+def taken(name: str) -> str:
+    """What is said of an axis whose name something else has."""
+    return (
+        f"axes.{name}: an axis needs a name that is no dimension or variable of the dataset or of a result and no "
+        "argument of xarray's `sel`; rename it and say its "
+        f'`field`: axes.{name}_axis = {{field = "…", values = […]}}'
+    )
+
+
 _UNITS = {"separation": "rad", "distance": "rad", "max_angle": "rad", "steps": "step", "epoch_steps": "step"}
 
 
 def axis_table(name: str, axis: Any, data: dict[str, Any]) -> Any:
     """An axis with its field found by name where it does not say one."""
+    if isinstance(axis, dict) and (unknown := [key for key in axis if key not in Axis.model_fields]):
+        raise ValueError(f"axes.{name}.{unknown_field(unknown[0], Axis.model_fields)}")
     table = dict(as_table(axis)) if isinstance(axis, Axis | dict) else {"values": axis}
     if isinstance(table.get("values"), np.ndarray):
         table["values"] = table["values"].tolist()
     if table.get("field") is None and table.get("fields") is None:
         known = paths(data)
         matches = [path for path in known if path.split(".")[-1] == name]
+        if len(matches) != 1 and not all(_is_table(data.get(part)) for part in ("teacher", "student", "protocol")):
+            return table  # these are refused for what they are, and no axis for it
         if len(matches) != 1:
             reason = f"fits {' and '.join(matches)}" if matches else "is the name of no field"
             raise ValueError(
                 f'axes.{name}: got no field, and {name!r} {reason}; say `field = "…"`, one of {", ".join(known)}'
+                + nearest(name, {path.split(".")[-1] for path in known} if not matches else ())
             )
         table["field"] = matches[0]
     if "units" not in table and table.get("field"):
@@ -133,7 +183,7 @@ def paths(data: dict[str, Any]) -> list[str]:
 
     def with_fields(table: Any, role: str, default: str | None = None) -> dict[str, Any]:
         """The table with the other fields of its kind: an axis may set a field that the table leaves out."""
-        table = {"kind": table} if isinstance(table, str) else dict(as_table(table)) if table else {}
+        table = {"kind": table} if isinstance(table, str) else _table_or_none(table) or {}
         kind = table.get("kind", default)
         spec = REGISTRY[role].get(kind) if isinstance(kind, str) else None
         return {name: None for name in (spec.model_fields if spec else ())} | table
@@ -141,7 +191,7 @@ def paths(data: dict[str, Any]) -> list[str]:
     student = with_fields(data.get("student"), "student", DEFAULT_STUDENT)
     if "start" in student:
         student["start"] = with_fields(student["start"], "start")
-    protocol = dict(as_table(data.get("protocol", {})))
+    protocol = _table_or_none(data.get("protocol")) or {}
     for role in ("update", "penalty"):
         if role in protocol:
             protocol[role] = with_fields(protocol[role], role)
@@ -151,22 +201,40 @@ def paths(data: dict[str, Any]) -> list[str]:
     return found
 
 
-def set_field(table: dict[str, Any], path: str, value: Any) -> None:
+def _is_table(value: Any) -> bool:
+    return isinstance(value, str) or _table_or_none(value) is not None
+
+
+def _table_or_none(value: Any) -> dict[str, Any] | None:
+    """What is no table has no fields: it is refused where it stands, and not for an axis."""
+    table = as_table(value)
+    return dict(table) if isinstance(table, dict) else None
+
+
+def set_field(table: dict[str, Any], axis: str, path: str, value: Any) -> None:
+    """Sets the field at a path, for an axis.
+
+    **Raises:** `StudyError` where the path leads nowhere.
+    """
     *parents, last = path.split(".")
     place: Any = table
+    said = f"axes.{axis}: got the field {shortened(path)}"
     for key in parents:
         try:
             place = place[int(key)] if isinstance(place, list) else place[key]
         except (KeyError, IndexError, ValueError, TypeError):
-            raise StudyError(f"axes: got the field {path!r}, of which {key!r} does not exist") from None
+            close = nearest(key, place) if isinstance(place, dict) else ""
+            raise StudyError(f"{said}, of which {key!r} does not exist{close}") from None
     if not parents and last not in table:
-        raise StudyError(f"axes: got the field {path!r}; it must start with one of {', '.join(table)}")
+        raise StudyError(f"{said}; it must start with one of {', '.join(table)}{nearest(last, table)}")
     if isinstance(place, list):
+        if not last.isdecimal() or int(last) >= len(place):
+            raise StudyError(f"{said}, of which {last!r} does not exist; there are 0 to {len(place) - 1}")
         place[int(last)] = value
     elif isinstance(place, dict):
         place[last] = value
     else:
-        raise StudyError(f"axes: got the field {path!r}; {'.'.join(parents)} is a single value")
+        raise StudyError(f"{said}; {'.'.join(parents)} is a single value")
 
 
 def as_table(value: Any) -> Any:

@@ -8,10 +8,11 @@ from pydantic import ValidationError, model_validator
 from ..dynamics.protocols import resolve
 from ..dynamics.stages import Protocol, Stage
 from ..dynamics.updates import AbstractInstantUpdate
-from ..parts import Spec, chosen, is_lenient
+from ..parts import REGISTRY, chosen, is_lenient
 from ..probes import PROBES
 from ..problem.students import AbstractSizedStudent, AbstractStudent, TwoLayerStudent
 from ..problem.teachers import AbstractTeacher, AbstractTwoLayerTeacher
+from ..spec import Spec
 from .axes import DEFAULT_STUDENT, Scalar, as_table
 from .errors import messages
 
@@ -41,6 +42,12 @@ class Cell(Spec):
     def _check(self):
         if is_lenient():  # it was checked when it was made, with all its parts
             return self
+        if not isinstance(self.teacher, self.student.learns):
+            known = [name for name, part in REGISTRY["teacher"].items() if issubclass(part, self.student.learns)]
+            raise ValueError(
+                f"teacher.kind: got {self.teacher.kind!r}, which a {self.student.kind} student cannot learn from; it "
+                f"learns from {', '.join(known)}: take one of these, or a student of another kind"
+            )
         if isinstance(self.student, AbstractSizedStudent):
             self.student.check(self.teacher)
         for stage in self.stages.stages:

@@ -1,16 +1,23 @@
 """What a study is refused for beyond its fields one by one."""
 
+import math
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..dynamics.stability import largest_stable_step
+from ..memory import in_words, memory
 from ..parts import REGISTRY
 from ..probes import PROBES, AbstractCertificateProbe, AbstractProbe
 from ..problem.students import AbstractSizedStudent, AbstractStudent
-from .axes import DEFAULT_STUDENT
+from .axes import DEFAULT_STUDENT, taken
 from .cells import Cell
 from .errors import StudyWarning, suggestion
+
+MOST_DRAWN = 64
+"""Teachers that are drawn to know whether a step size is too large for one of them."""
+BYTES_A_CELL = 11_000
+"""What a cell takes, resolved to its parts (measured)."""
 
 if TYPE_CHECKING:
     from .study import Study
@@ -25,6 +32,26 @@ def check_fields(study: "Study") -> None:
             before = setters.setdefault(str(path), name)
             if before != name:
                 raise ValueError(f"axes.{name}: sets {path}, which the axis {before!r} sets, too; drop one of them")
+
+
+def check_names(study: "Study") -> None:
+    """**Raises:** `ValueError` where an axis has the name of a measure of the user's own, or of its dimension."""
+    for probe in (PROBES[name] for name in study.stored_probes if name in PROBES):
+        for name in (probe.name, f"{probe.name}_stage", f"{probe.name}_history", *probe.dims):
+            if name in study.axes:
+                raise ValueError(taken(name))
+
+
+def check_grid(study: "Study") -> None:
+    """**Raises:** `ValueError` where the grid's cells alone are more than this process may have."""
+    shape = [len(axis.values) for axis in study.axes.values()]
+    need, room = math.prod(shape) * BYTES_A_CELL, memory()
+    if need > room:
+        said = " × ".join(f"{size:,}" for size in shape)
+        raise ValueError(
+            f"axes: got {math.prod(shape):,} cells ({said}), which take {in_words(need)} before anything runs, and "
+            f"this process may have {in_words(room)}; take fewer values, or several studies"
+        )
 
 
 def check_probes(study: "Study") -> None:
@@ -100,20 +127,24 @@ def warn(study: "Study") -> None:
     seen = set()
     for point in study.points:
         for stage in point.cell.stages.stages:
-            key = (point.cell.teacher.model_dump_json(), stage.model_dump_json())
+            teacher, update = point.cell.teacher, stage.update
+            key = (teacher.model_dump_json(), stage.model_dump_json())
             if not stage.takes_steps or stage.length == 1 or key in seen:
                 continue
             seen.add(key)
-            limit = largest_stable_step(point.cell.teacher, stage.update, stage.layers, stage.weight_decay)
-            if limit is not None and stage.step_size > limit:
-                at = ", ".join(f"{n} = {v}" for n, v in point.labels.items())
-                warnings.warn(
-                    f"protocol: got step_size = {stage.step_size:g} in stage {stage.name!r}"
-                    f"{f' (at {at})' if at else ''}; above {limit:.3g} {stage.update.kind} cannot rest at the "
-                    "teacher "
-                    f"(step size × sharpness > {stage.update.limit():g}): expect oscillation or divergence, "
-                    "or lower it",
-                    StudyWarning,
-                    stacklevel=5,
-                )
-                return
+            seeds = range(min(study.seeds, MOST_DRAWN))
+            limit, seed = largest_stable_step(
+                teacher, update, stage.layers, stage.weight_decay, stage.step_size, study.root_seed, seeds
+            )
+            if limit is None or stage.step_size <= limit:
+                continue
+            at = ", ".join(f"{n} = {v}" for n, v in point.labels.items())
+            whose = "the teacher" if seed is None else f"the teacher of seed {seed}"
+            warnings.warn(
+                f"protocol: got step_size = {stage.step_size:g} in stage {stage.name!r}{f' (at {at})' if at else ''}; "
+                f"above {limit:.3g} {update.kind} cannot rest at {whose} (step size × sharpness > "
+                f"{update.limit():g}): expect oscillation or divergence, or lower it",
+                StudyWarning,
+                stacklevel=5,
+            )
+            return

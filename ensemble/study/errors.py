@@ -1,12 +1,11 @@
 """What is said of a study that cannot be run: one line an error, with field, value received and way out."""
 
-import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from pydantic import ValidationError
 
-from ..dynamics.protocols import PROTOCOLS
-from ..parts import REGISTRY, Part, Spec
+from ..spec import nearest, shortened
 
 
 class StudyError(ValueError):
@@ -17,26 +16,47 @@ class StudyWarning(UserWarning):
     """A study that can be run, but hardly means what it says."""
 
 
+_SCALARS = ("str", "int", "float", "bool")
+_WORDS = {"a valid tuple": "a list", "a valid dictionary": "a table", " or instance of Stage": ""}
+"""pydantic's words, and those of a study file."""
+
+
 def messages(error: ValidationError) -> list[str]:
     """One line an error: the field's path, the value received, what would be right."""
     lines: list[str] = []
+    ways: dict[tuple[str, str], list[str]] = {}
     for item in error.errors():
-        # The names of union members (`tuple[…]`, `literal[…]`) are no part of the path that a user wrote.
-        where = ".".join(str(p) for p in item["loc"] if str(p).isidentifier() or str(p).isdigit())
+        where = _path(item["loc"])
         if item["type"] == "value_error":
             own = str(item["ctx"]["error"]).split("\n") if "ctx" in item else [item["msg"]]
             lines += [_placed(where, line) for line in own]
-            continue
-        message = item["msg"][0].lower() + item["msg"][1:]
-        if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            lines.append(f"{where}: unknown field{suggestion(str(item['loc'][-1]), _field_names())}")
         elif item["type"] in ("missing", "missing_keyword_only_argument"):
             lines.append(f"{where}: is missing; this field is required")
         else:
-            received = repr(item["input"])
-            received = received if len(received) <= 80 else received[:77] + "..."
-            lines.append(f"{where}: got {received}; {message}")
-    return lines
+            # A field that may be one of several types has an error of each.
+            ways.setdefault((where, shortened(item["input"])), []).append(_way(item))
+    lines += [f"{where}: got {received}; {_joined(way)}" for (where, received), way in ways.items()]
+    return list(dict.fromkeys(lines))  # a study is validated by its `__init__` inside `model_validate`: said twice
+
+
+def _path(places: Iterable[int | str]) -> str:
+    """The path that a user wrote: the names of union members (`tuple[…]`, `literal[…]`, `int`) are no part of it."""
+    found = [str(place) for place in places]
+    if len(found) > 1 and found[-1] in _SCALARS:
+        found.pop()
+    return ".".join(place for place in found if place.isidentifier() or place.isdigit())
+
+
+def _way(item: Mapping[str, Any]) -> str:
+    message = item["msg"][0].lower() + item["msg"][1:]
+    for theirs, ours in _WORDS.items():
+        message = message.replace(theirs, ours)
+    return message
+
+
+def _joined(ways: list[str]) -> str:
+    first, *others = dict.fromkeys(ways)
+    return ", or ".join([first, *(way.removeprefix("input should ") for way in others)])
 
 
 def _placed(where: str, line: str) -> str:
@@ -47,23 +67,5 @@ def _placed(where: str, line: str) -> str:
 
 
 def suggestion(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(set(known)))}"
-
-
-def _field_names() -> list[str]:
-    def leaves(spec: type[Spec]) -> Iterator[str]:
-        yield from spec.model_fields
-        for inner in spec.__subclasses__():
-            if not issubclass(inner, Part):
-                yield from leaves(inner)
-
-    parts = (
-        n
-        for of_role in REGISTRY.values()
-        for p in of_role.values()
-        if hasattr(p, "model_fields")
-        for n in p.model_fields
-    )
-    arguments = (n for f in PROTOCOLS.values() for n in f.__annotations__ if n != "return")
-    return sorted({*leaves(Spec), *parts, *arguments})
+    """The nearest known name; where none is near, all there are."""
+    return nearest(name, known) or f"; known are {', '.join(sorted(set(known)))}"

@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from ..parts import PROMPT, REGISTRY, Part, Spec, digest, is_own, register, registering, source_file, source_text
+from ..parts import PROMPT, REGISTRY, Part, digest, is_own, register, registering, source_file, source_text
+from ..spec import Spec
 from .errors import StudyError
 
 

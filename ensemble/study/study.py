@@ -14,9 +14,7 @@ A cell is one point of the product of all axes; a member is a cell with a seed.
 import itertools
 import json
 import math
-import re
-import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from functools import cached_property
 from pathlib import Path
@@ -24,24 +22,29 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import tomli_w
-from pydantic import Field, PositiveInt, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from ..dynamics.stages import Protocol
-from ..parts import Spec, is_lenient, lenient
+from ..parts import is_lenient, lenient
 from ..probes import ALWAYS, PROBES
 from ..problem.draws import Space
 from ..problem.students import AbstractSizedStudent
+from ..spec import Spec, nearest
 from . import identity
-from .axes import Axis, Scalar, as_table, axis_table, reserved, set_field
+from .axes import Axis, Scalar, as_table, axis_table, check_name, set_field
 from .cells import Cell, Point, Student, Teacher, resolved_protocol
-from .checks import check_coordinates, check_fields, check_probes, parts_of, usual_probes, warn
+from .checks import check_coordinates, check_fields, check_grid, check_names, check_probes, parts_of, usual_probes, warn
 from .errors import StudyError, messages, suggestion
+from .files import table_of
 from .sources import PartSource, load, used
 
 _reading: ContextVar[bool] = ContextVar("reading", default=False)
 """Whether a stored study is read: names that were reserved since then stay axes of it."""
+MOST_SEEDS = 2**32
+"""A generator takes 32 bits of a seed: beyond them seeds would be drawn twice."""
 NO_STEP = 2**31 - 1
 """A step that no member's clock reaches."""
+RecordSteps = Annotated[tuple[Annotated[int, Field(ge=0, lt=NO_STEP)], ...], Field(max_length=100_000)]
 
 
 class Study(Spec):
@@ -52,13 +55,13 @@ class Study(Spec):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     question: str = ""
-    seeds: PositiveInt = 1
+    seeds: Annotated[int, Field(gt=0, le=MOST_SEEDS)] = 1
     """How many seeds a cell has: 0, 1, …, seeds − 1."""
     root_seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     precision: Literal["float64", "float32"] = "float64"
     max_steps: Annotated[int, Field(ge=1, lt=2**31 - 1)] | None = None
     """A cap on the descent steps of every member."""
-    records: Annotated[int, Field(ge=0, le=100_000)] | tuple[Annotated[int, Field(ge=0)], ...] = 40
+    records: Annotated[int, Field(ge=0, le=100_000)] | RecordSteps = 40
     """How many log-spaced steps are recorded (0: none), or the steps themselves."""
     probes: tuple[str, ...]
     """What is measured; a study that does not say it has the usual probes of its student."""
@@ -80,7 +83,7 @@ class Study(Spec):
 
     # -- making ------------------------------------------------------------------------------------
 
-    def __init__(self, **fields: Any):
+    def __init__(self, /, **fields: Any):
         """**Raises:** `StudyError`, a line an error."""
         try:
             super().__init__(**fields)
@@ -88,22 +91,14 @@ class Study(Spec):
             raise StudyError("\n".join(messages(error))) from None
 
     @classmethod
-    def from_toml(cls, path: str | Path) -> Self:
-        """Reads and validates a study file.
+    def from_toml(cls, path: str | Path, fields: Mapping[str, Any] | None = None) -> Self:
+        """Reads and validates a study file, with `fields` (`{"protocol.weight_decay": 0.1}`) in place of the file's.
 
         **Raises:** `StudyError` that names the file, the field's path, the value received and what would be
         right. **Warns:** `StudyWarning` for a step size beyond the stability bound.
         """
         path = Path(path)
-        try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise StudyError(f"{path}: no such study file; the studies that ship are in studies/") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise StudyError(f"{path}: cannot be read: {error}") from None
-        except tomllib.TOMLDecodeError as error:
-            raise StudyError(f"{path}: is not valid TOML: {error}") from None
-        data.setdefault("name", path.stem)
+        data = table_of(path, fields or {})
         try:
             data["parts"] = load(data.get("parts", ()), path.parent)
         except StudyError as error:
@@ -189,7 +184,8 @@ class Study(Spec):
         axes = dict(self.axes)
         for name, kept in values.items():
             if name not in axes:
-                raise StudyError(f"axes.{name}: no such axis; this study's axes are {', '.join(axes) or 'none'}")
+                there = ", ".join(axes) or "none"
+                raise StudyError(f"axes.{name}: no such axis; this study's axes are {there}{nearest(name, axes)}")
             axes[name] = axes[name].restrict(tuple(kept), name)
         return self.replace(axes=axes)
 
@@ -219,9 +215,9 @@ class Study(Spec):
         for index in itertools.product(*sizes):
             labels = {name: axis.values[i] for (name, axis), i in zip(self.axes.items(), index, strict=True)}
             table = json.loads(json.dumps(base))
-            for axis, i in zip(self.axes.values(), index, strict=True):
+            for (name, axis), i in zip(self.axes.items(), index, strict=True):
                 for path, value in axis.settings(i).items():
-                    set_field(table, path, value)
+                    set_field(table, name, path, value)
             try:
                 cell = Cell.model_validate(table)
             except ValidationError as error:
@@ -315,19 +311,17 @@ class Study(Spec):
         if data.get("probes") is None:
             data["probes"] = usual_probes(data.get("student"))
         if isinstance(data.get("axes"), dict):
+            for name in data["axes"]:
+                check_name(name, _reading.get())
             data["axes"] = {name: axis_table(name, axis, data) for name, axis in data["axes"].items()}
         return data
 
     @model_validator(mode="after")
     def _check(self):
-        for name in self.axes:
-            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or (reserved(name) and not _reading.get()):
-                raise ValueError(
-                    f"axes.{name}: an axis needs a name of letters, digits and _ that is no dimension or "
-                    "variable of the dataset or of a result and no argument of xarray's `sel`; rename it and say its "
-                    f'`field`: axes.{name}_axis = {{field = "…", values = […]}}'
-                )
         check_fields(self)
+        check_grid(self)
+        if not _reading.get():
+            check_names(self)
         for point in self.points:
             if not isinstance(self.records, tuple) and self.member_cap(point.cell) < 1:
                 raise ValueError("protocol: got no descent stage; a member needs at least one step")

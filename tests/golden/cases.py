@@ -15,10 +15,15 @@ import xarray as xr
 import ensemble as ens
 from ensemble.parts import is_own
 from ensemble.probes import ALWAYS, CERTIFICATE
+from ensemble.problem.students import TwoLayerStudent
 
 SHIPPED = Path(__file__).parents[2] / "studies"
 
-PROBES = tuple(n for n, probe in ens.PROBES.items() if is_own(probe) and n not in (*CERTIFICATE, *ALWAYS))
+PROBES = tuple(
+    name
+    for name, probe in ens.PROBES.items()
+    if is_own(probe) and issubclass(TwoLayerStudent, probe.of) and name not in (*CERTIFICATE, *ALWAYS)
+)
 
 
 class Case(NamedTuple):

@@ -29,7 +29,7 @@ CURVES["late fall"] = lambda y: _logistic(12 * (y - 0.35)) - 0.35 * _logistic(20
 def crossings(curve) -> list[float]:
     """Where a curve passes one half between the first and the last level."""
     fine = np.linspace(0.0, 1.0, 2001)
-    turns = np.flatnonzero(np.diff(np.sign(curve(fine) - 0.5)) != 0)
+    turns = np.flatnonzero(np.diff((curve(fine) >= 0.5).astype(int)))
     return [float(brentq(lambda y: curve(y) - 0.5, fine[k], fine[k + 1])) for k in turns]
 
 

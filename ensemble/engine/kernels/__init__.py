@@ -8,6 +8,7 @@ A member's bits are the same on one kernel whatever else happens; between two th
 serves a program depends on the program and the platform alone, unless the caller asks for one.
 """
 
+from ..devices import EngineError
 from ..program import Pool
 from .base import AbstractKernel
 from .fused import Fused
@@ -18,10 +19,6 @@ KERNELS: dict[str, type[AbstractKernel]] = {kernel.name: kernel for kernel in (S
 """Every kernel by name."""
 ENGINES = ("auto", *KERNELS)
 """What may be asked for."""
-
-
-class EngineError(ValueError):
-    """The engine cannot do what it is asked for."""
 
 
 def kernel_name(name: str) -> str:

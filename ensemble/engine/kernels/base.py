@@ -6,8 +6,10 @@ from typing import ClassVar
 import jax
 import numpy as np
 
+from .. import devices
 from ..lanes import Lanes, Snapshots
 from ..program import Pool
+from .resident import Resident
 
 Advanced = tuple[Snapshots, np.ndarray]
 
@@ -31,6 +33,8 @@ class AbstractKernel(abc.ABC):
     """Lanes in all, a multiple of devices × tile."""
     parallel: int
     """Tiles that advance at once."""
+    resident: Resident | None = None
+    """What holds the lanes on accelerators; None where the host's are all there are."""
 
     @staticmethod
     @abc.abstractmethod
@@ -55,8 +59,7 @@ def lane_count(pool: Pool, members: int, unit: int) -> int:
     like = pool.like
     a_lane = (1 + pool.program.slots) * size(like.moving.model) + size(like.moving.state) + size(like.fixed)
     most, memory = _MOST_LANES, _LANE_BYTES
-    if jax.default_backend() != "cpu":
+    if devices.accelerated():
         # An accelerator wants many lanes; a call holds them twice, beside XLA's own arrays.
-        limits = [(device.memory_stats() or {}).get("bytes_limit", 8 * _LANE_BYTES) for device in jax.local_devices()]
-        most, memory = _MOST_LANES_ACCELERATOR, sum(limits) // 8
+        most, memory = _MOST_LANES_ACCELERATOR, len(devices.places()) * devices.memory() // 8
     return unit * max(1, min(-(-members // unit), most // unit, memory // a_lane // unit))

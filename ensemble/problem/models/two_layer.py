@@ -20,10 +20,11 @@ class TwoLayer(eqx.Module):
     - `W`: first-layer weights, one row a neuron, shape `(neuron, input)`.
     - `activation`: a name out of `ensemble.ACTIVATIONS` or an `AbstractActivation`.
 
-    Call it on one `x` of shape `(input,)`; it returns a scalar. Use `jax.vmap` for many inputs or many
-    networks: every leaf may carry a leading axis.
+    Call it on inputs `x` of shape `(…, input)`: it returns one value each, of shape `(…)`. Every leaf may carry leading
+    axes: such a batch of networks returns the values of each on all inputs, of shape (networks…, inputs…).
 
-    **Raises:** `ValueError` for an unknown activation, and where `a` and `W` disagree on the neurons.
+    **Raises:** `ValueError` for an unknown activation, where `a` and `W` disagree on the neurons, and for inputs that
+    have another number of coordinates than the rows.
     """
 
     a: Float[Array, "*batch neuron"]
@@ -41,8 +42,21 @@ class TwoLayer(eqx.Module):
         self.W = W
         self.activation = _lookup(activation)
 
-    def __call__(self, x: Float[Array, " input"]) -> Float[Array, ""]:
-        return jnp.dot(self.a, self.activation(self.W @ x, row_norms(self.W)))
+    def __call__(self, x: ArrayLike | Sequence) -> Float[Array, "..."]:
+        x = _as_float(x)
+        if x.ndim < 1 or x.shape[-1] != self.W.shape[-1]:
+            inputs = self.W.shape[-1]
+            raise ValueError(
+                f"x: got shape {x.shape} for rows of {inputs} coordinates; give (…, {inputs}). Rows "
+                'in reduced coordinates take no d-dimensional input: run the study with coordinates = "full"'
+            )
+        if self.a.ndim == x.ndim == 1:
+            return jnp.dot(self.a, self.activation(self.W @ x, row_norms(self.W)))
+        points = x.reshape(-1, x.shape[-1])
+        preactivations = jnp.einsum("...ni,pi->...pn", self.W, points)
+        values = self.activation(preactivations, row_norms(self.W)[..., None, :])
+        outputs = jnp.einsum("...n,...pn->...p", self.a, values)
+        return outputs.reshape(*self.a.shape[:-1], *x.shape[:-1])
 
 
 _lookup = activation

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from pydantic import BeforeValidator, Field, NonNegativeFloat, model_validator
 
-from ...parts import Spec, chosen
+from ...parts import chosen
+from ...spec import Spec
 from .base import AbstractPenalty, AbstractProximalPenalty
 
 Single: Any = chosen(AbstractPenalty)

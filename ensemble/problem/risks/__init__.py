@@ -1,12 +1,16 @@
-"""Risks: what a model is trained on. So far the exact population risk, and a user's own."""
+"""Risks: what a model is trained on. Exact population risks, and a user's own."""
 
 from .base import AbstractDifferentiatedRisk, AbstractRisk
+from .linear import LinearRisk
 from .population import PopulationRisk, kernel, population_gradient, population_loss
+from .unit_rows import UnitRowsRisk
 
 __all__ = [
     "AbstractDifferentiatedRisk",
     "AbstractRisk",
+    "LinearRisk",
     "PopulationRisk",
+    "UnitRowsRisk",
     "kernel",
     "population_gradient",
     "population_loss",

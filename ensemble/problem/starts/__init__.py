@@ -6,6 +6,12 @@
     near_teacher   every teacher neuron's copies at a stated angle from it, with its mass shared among them
     given          arrays as they are
 
+and of a deep linear student:
+
+    aligned_balanced   every layer an equal share of every mode, between the teacher's singular vectors
+    lambda_balanced    two layers whose shares differ by a stated imbalance
+    gaussian orthogonal identity   independent of the teacher, with a gain
+
 `scale` leads from the feature-learning (small) to the lazy regime (large); with `symmetric` the large
 scale is the lazy regime proper, since f = 0 at the start (Chizat, Oyallon & Bach 2019).
 """
@@ -14,18 +20,27 @@ from ...parts import register
 from .balanced import Balanced, Symmetric
 from .base import AbstractFreeStart, AbstractStart
 from .given import GivenStart
+from .linear import AbstractLinearStart, AlignedBalanced, Gaussian, Identity, LambdaBalanced, Orthogonal
 from .near_teacher import NearTeacher
 from .xavier import Xavier
 
 for _part in (Symmetric, Balanced, Xavier, NearTeacher, GivenStart):
     register(_part)
+for _part in (AlignedBalanced, LambdaBalanced, Gaussian, Orthogonal, Identity):
+    register(_part)
 
 __all__ = [
     "AbstractFreeStart",
+    "AbstractLinearStart",
     "AbstractStart",
+    "AlignedBalanced",
     "Balanced",
+    "Gaussian",
     "GivenStart",
+    "Identity",
+    "LambdaBalanced",
     "NearTeacher",
+    "Orthogonal",
     "Symmetric",
     "Xavier",
 ]

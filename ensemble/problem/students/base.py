@@ -36,6 +36,8 @@ class AbstractStudent(Part):
     """
 
     role: ClassVar[str] = "student"
+    learns: ClassVar[type[AbstractTeacher]] = AbstractTeacher
+    """The teachers that it can learn from."""
     stored: ClassVar[Mapping[str, Stored]] = {}
     """The arrays that a dataset holds where weights are stored, by variable; a student that names none stores its
     model's leaves under their own names."""

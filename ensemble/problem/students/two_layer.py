@@ -10,7 +10,7 @@ from ..draws import Space, full_space
 from ..models import reduce_pair
 from ..risks import PopulationRisk
 from ..starts import AbstractStart, Balanced, GivenStart
-from ..teachers import AbstractTwoLayerTeacher
+from ..teachers import AbstractTeacher, AbstractTwoLayerTeacher
 from .base import AbstractSizedStudent, Stored
 
 
@@ -20,6 +20,7 @@ class TwoLayerStudent(AbstractSizedStudent):
     `inputs` may be left out: it is the teacher's.
     """
 
+    learns: ClassVar[type[AbstractTeacher]] = AbstractTwoLayerTeacher
     stored: ClassVar[Mapping[str, Stored]] = {
         "a": Stored("model.a", ("neuron",), "final output weights"),
         "W": Stored("model.W", ("neuron", "input"), "final first-layer weights"),
@@ -43,11 +44,6 @@ class TwoLayerStudent(AbstractSizedStudent):
         return self
 
     def check(self, teacher):
-        if not isinstance(teacher, AbstractTwoLayerTeacher):
-            raise ValueError(
-                f"teacher.kind: got {teacher.kind!r}, which a two_layer student cannot learn from; take a planted "
-                "two-layer teacher, or a student of another kind"
-            )
         _, inputs = teacher.shape()
         own = len(self.start.W[0]) if isinstance(self.start, GivenStart) else self.inputs
         if own is not None and own != inputs:

@@ -1,10 +1,16 @@
-"""Teachers: the planted two-layer networks, with unit rows w*_j and output weights a*_j.
+"""Teachers: the planted two-layer networks, and linear maps.
+
+Two-layer networks with unit rows w*_j and output weights a*_j.
 
     orthonormal         m* orthonormal rows
     separated_pairs     two rows at angle Δ in each of m*/2 orthogonal planes
     equiangular         every two rows at angle Δ
     random_separated    uniform rows of an r-dimensional subspace, every two at an angle ≥ Δ
     given               arrays as they are
+
+and one of linear maps:
+
+    deep_linear         a matrix with given singular values
 
 Angles are between *lines* for even activations and between *rays* for the others. All but
 `random_separated` lie on the coordinate axes: the population problem is invariant under rotations of the
@@ -14,18 +20,20 @@ input, and the starts are isotropic.
 
 from ...parts import register
 from .base import AbstractTeacher, AbstractTwoLayerTeacher, Row, check_given
+from .deep_linear import DeepLinearTeacher
 from .equiangular import Equiangular
 from .given import GivenTeacher
 from .orthonormal import Orthonormal
 from .random_separated import RandomSeparated
 from .separated_pairs import SeparatedPairs
 
-for _part in (Orthonormal, SeparatedPairs, Equiangular, RandomSeparated, GivenTeacher):
+for _part in (Orthonormal, SeparatedPairs, Equiangular, RandomSeparated, GivenTeacher, DeepLinearTeacher):
     register(_part)
 
 __all__ = [
     "AbstractTeacher",
     "AbstractTwoLayerTeacher",
+    "DeepLinearTeacher",
     "Equiangular",
     "GivenTeacher",
     "Orthonormal",

@@ -25,7 +25,8 @@ class AbstractPlantedTeacher(AbstractTwoLayerTeacher):
     """A teacher given by its sizes and, maybe, an angle."""
 
     neurons: PositiveInt
-    inputs: PositiveInt
+    inputs: Annotated[int, Field(gt=0, le=2**53)]
+    """d; a float does not count beyond the bound."""
     output_weights: Literal["positive", "alternating", "random"] | Row = "positive"
     """a*_j: all 1; 1, −1, 1, …; fair signs, drawn for each seed; or the values themselves."""
     rotation: Literal["axes", "random"] = "axes"

@@ -1,0 +1,43 @@
+"""The deep linear student of a linear teacher."""
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from ...parts import chosen
+from ..models import DeepLinear
+from ..risks import LinearRisk
+from ..starts import AbstractLinearStart, AlignedBalanced
+from ..teachers import AbstractTeacher, DeepLinearTeacher
+from .base import AbstractStudent, Stored
+
+
+class DeepLinearStudent(AbstractStudent):
+    """`depth` layers, `width` hidden units in each but the last, from `start`, on the exact population risk."""
+
+    learns: ClassVar[type[AbstractTeacher]] = DeepLinearTeacher
+    stored: ClassVar[Mapping[str, Stored]] = {
+        "layer_weights": Stored(
+            "model.stacked", ("layer", "layer_output", "layer_input"), "final weights of every layer"
+        ),
+        "teacher_matrix": Stored("risk.teacher.matrix", ("output", "input"), "teacher's matrix T"),
+    }
+
+    kind: Literal["deep_linear"] = "deep_linear"
+    depth: Annotated[int, Field(ge=2, le=64)] = 2
+    width: PositiveInt
+    start: chosen(AbstractLinearStart) = AlignedBalanced()  # pyright: ignore[reportInvalidTypeForm]
+
+    def draw(self, teacher, keys, space):
+        planted = teacher.draw(keys.teacher)
+        return DeepLinear(self.start.draw(keys.start, planted, self.sizes_of(teacher))), LinearRisk(planted)
+
+    def sizes_of(self, teacher: DeepLinearTeacher) -> tuple[int, ...]:
+        """Inputs, every hidden width, outputs."""
+        return (teacher.inputs, *(self.width,) * (self.depth - 1), teacher.outputs)
+
+    @model_validator(mode="after")
+    def _check(self):
+        self.start.check_depth(self.depth)
+        return self

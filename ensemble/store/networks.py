@@ -1,0 +1,128 @@
+"""Networks of a dataset: stored weights as functions that can be called."""
+
+from itertools import pairwise
+from typing import Any, Literal
+
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from ..numerics import member_keys
+from ..problem.draws import full_space
+from ..problem.models import DeepLinear, TwoLayer
+from ..problem.starts import GivenStart
+from ..problem.students import DeepLinearStudent, TwoLayerStudent
+from ..study import Cell, Study, StudyError
+from .schema import FINISHED
+
+_VARIABLES = {"student": ("a", "W", "neuron"), "teacher": ("teacher_a", "teacher_W", "teacher_neuron")}
+_SIZES = {"neuron": "student_neurons", "teacher_neuron": "teacher_neurons", "input": "coordinates"}
+
+
+def network(
+    ds: xr.Dataset,
+    which: Literal["student", "teacher"] = "student",
+    *,
+    coordinates: Literal["stored", "full"] = "stored",
+) -> TwoLayer | DeepLinear:
+    """The networks of a dataset's members, as they were at their ends.
+
+    **Arguments:**
+
+    - `ds`: a dataset with stored weights, or what `sel` or `isel` left of one (without `drop=True`).
+    - `which`: `"student"` or `"teacher"`.
+    - `coordinates`: `"stored"`: rows as the dataset has them, d of them or those of reduced coordinates
+      (docs/dataset.md); `"full"`: all d.
+
+    **Returns:** one network f(x) = Σ_i a_i σ(w_iᵀx), or W_L ⋯ W_1 x of deep linear students (the teacher: of one
+    layer); where axes or seeds are left, a batch of them, whose leaves begin with these dimensions in the dataset's
+    order. Neurons, layers and coordinates that only other cells have are left out: no row is padding.
+
+    **Raises:** `StudyError` where weights were not stored, a member has no result, the members that are left differ in
+    size or activation, or full coordinates are asked of rows that never had them.
+    """
+    if which not in _VARIABLES:
+        raise StudyError(f"which: got {which!r}; give 'student' or 'teacher'")
+    if coordinates not in ("stored", "full"):
+        raise StudyError(f"coordinates: got {coordinates!r}; give 'stored' or 'full'")
+    if unfinished := int((ds["status"] < FINISHED).sum()):
+        raise StudyError(f"ds: {unfinished:,} of its members have no result; finish the run, or select others")
+    study = Study.from_json(ds.attrs["study"])
+    cells = _cells(ds, study)
+    if all(isinstance(cell.student, DeepLinearStudent) for cell in cells):
+        return _deep_linear(ds, which, cells)
+    if not all(isinstance(cell.student, TwoLayerStudent) for cell in cells):
+        raise StudyError("ds: its students are no two-layer networks; their weights are the variables of the dataset")
+    a, W, neuron = _VARIABLES[which]
+    _require_stored(ds, a, W)
+    sigma = _one({cell.teacher.activation: cell.teacher.sigma for cell in cells}, "activations")
+    count = _size(ds, neuron)
+    rows = np.asarray(ds[W].transpose(..., neuron, "input").values)[..., :count, : _size(ds, "input")]
+    weights = np.asarray(ds[a].transpose(..., neuron).values)[..., :count]
+    inputs = int(_one({d: d for d in np.unique(ds["inputs"].values).tolist()}, "numbers of inputs"))
+    if coordinates == "full" and rows.shape[-1] < inputs:
+        rows = _in_full(rows, ds, cells, study)
+    return TwoLayer(weights, rows, sigma)
+
+
+def _deep_linear(ds: xr.Dataset, which: str, cells: list[Cell]) -> DeepLinear:
+    """Layers without the zeros that fill them up to those of other cells."""
+    name = {"student": "layer_weights", "teacher": "teacher_matrix"}[which]
+    _require_stored(ds, name)
+    found = {cell.student.sizes_of(cell.teacher): cell.student.sizes_of(cell.teacher) for cell in cells}
+    sizes = _one(found, "sizes of layers")
+    if which == "teacher":
+        return DeepLinear([ds[name].transpose(..., "output", "input").values[..., : sizes[-1], : sizes[0]]])
+    values = ds[name].transpose(..., "layer", "layer_output", "layer_input").values
+    pairs = enumerate(pairwise(sizes))
+    return DeepLinear([values[..., layer, :rows, :columns] for layer, (columns, rows) in pairs])
+
+
+def _require_stored(ds: xr.Dataset, *names: str) -> None:
+    for name in names:
+        if name not in ds:
+            raise StudyError(f"ds: holds no {name}; run the study with store_weights = true")
+
+
+def _cells(ds: xr.Dataset, study: Study) -> list[Cell]:
+    """The cells of the members that are left."""
+    for name in study.axes:
+        if name not in ds.coords:
+            raise StudyError(f"ds: has no coordinate {name!r}; select it with sel or isel, and without drop=True")
+    kept = {name: set(np.atleast_1d(ds[name].values).tolist()) for name in study.axes}
+    return [p.cell for p in study.points if all(value in kept[name] for name, value in p.labels.items())]
+
+
+def _size(ds: xr.Dataset, dim: str) -> int:
+    sizes = np.unique(ds[_SIZES[dim]].values).tolist()
+    return int(_one({size: size for size in sizes}, _SIZES[dim].replace("_", " ")))
+
+
+def _one(found: dict[Any, Any], what: str) -> Any:
+    if len(found) > 1:
+        raise StudyError(f"ds: its members have different {what} ({', '.join(map(str, found))}); select one of them")
+    return next(iter(found.values()))
+
+
+def _in_full(rows: np.ndarray, ds: xr.Dataset, cells: list[Cell], study: Study) -> np.ndarray:
+    """Rows in reduced coordinates as rows of all d inputs, in the basis that they were reduced by.
+
+    Given rows were reduced by QR of teacher and student, [W*; W]ᵀ = QR, which the study still knows. Drawn ones were
+    drawn in coordinates of a basis that never was: any rotation that keeps the teacher's plane is as good as any other.
+    """
+    if not all(isinstance(cell.student.start, GivenStart) for cell in cells):
+        raise StudyError(
+            "coordinates: got 'full', but these members were drawn in reduced coordinates (theory.md §3): the basis "
+            'behind them was never chosen, so that no row has d entries; run the study with coordinates = "full"'
+        )
+    dims = ds["W"].dims[:-2]
+    found = np.empty((*rows.shape[:-1], cells[0].teacher.shape()[1]), rows.dtype)
+    for place in np.ndindex(*rows.shape[:-2]):
+        member = ds.isel(dict(zip(dims, place, strict=True)))
+        labels = {name: member[name].item() for name in study.axes}
+        (cell,) = (p.cell for p in study.points if p.labels == labels)
+        keys = member_keys(study.root_seed, int(member["seed"].item()))
+        model, risk = cell.student.draw(cell.teacher, keys, full_space(cell.teacher.shape()[1]))
+        basis = jnp.linalg.qr(jnp.concatenate([risk.teacher.W, model.W]).T)[0]
+        found[place] = rows[place] @ np.asarray(basis).T[: rows.shape[-1]]
+    return found

@@ -1,0 +1,8 @@
+"""Two thousand study files at random, through the command: refused by a field's name, or run."""
+
+from tests.fuzz import fuzz
+
+
+def test_a_study_file_is_refused_in_a_line_or_run(tmp_path):
+    found = fuzz(tmp_path, examples=2000, most_structures=1000)
+    assert found["error:"] > 800 and found["run"] > 300
