@@ -189,8 +189,8 @@ def _moves(stages: list[Stage], model: Any, by_neuron: bool) -> Any:
 
 def _targets(stages: list[Stage], count: int, dtype: DTypeLike) -> np.ndarray:
     """(cell, teacher neuron): 1 for those that the stage of a cell is to fit, else 0."""
-    every = range(count)
-    return np.array([[s.target in (None, "all") or j in s.target for j in every] for s in stages], dtype)
+    chosen = [s.target if isinstance(s.target, tuple) else range(count) for s in stages]
+    return np.array([[j in those for j in range(count)] for those in chosen], dtype)
 
 
 def initial(study: Study, seed: int = 0, **labels: Any) -> tuple[Any, Any]:
