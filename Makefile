@@ -9,6 +9,10 @@ STAMP := $(VENV)/.installed$(if $(ACCEL),-$(ACCEL))
 JAX = $(shell sed -n 's/^jax==\([0-9.]*\).*/\1/p' requirements.lock | head -1)
 EXTRA = $(if $(filter cuda,$(ACCEL)),cuda12,$(ACCEL))
 
+VENV_GPU := .venv-gpu
+GPU_PY := $(VENV_GPU)/bin/python
+GPU_STAMP := $(VENV_GPU)/.installed
+
 STUDY ?= studies/recovery.toml
 NAME = $(basename $(notdir $(STUDY)))
 OUT ?= data/$(NAME)
@@ -22,13 +26,16 @@ FILE ?= $(OUT).nc
 PAGE ?= $(DATA)/report.html
 BUDGET ?= 300
 
+# A run that asks for a card says why it has none, instead of computing on the CPU.
+export ACCEL
+
 .DEFAULT_GOAL := help
 .PHONY: help setup run ensemble refine status collect phase summary survival minima families certificate report tutorial \
-	test validate browser lint types bench lock clean
+	test validate browser lint types bench gpu gpu-compile lock clean
 
 help: ## list the targets
 	@echo "gd-atlas: make TARGET [NAME=value …]"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 setup: $(STAMP) ## create .venv from requirements.lock (ACCEL=cuda: with the CUDA build of jax)
 
@@ -101,6 +108,20 @@ lint: setup ## ruff: style and formatting
 
 types: setup ## pyright (as basedpyright) on both packages
 	@$(PY) -m basedpyright
+
+gpu: setup ## measure kernels on this machine's card once (minutes; small sizes on a CPU), into data/gpu.json and .md
+	@$(PY) -m benchmarks.gpu measure --out data/gpu
+
+gpu-compile: $(GPU_STAMP) ## compile for cards that are not there: JAX's CUDA wheels in .venv-gpu (3 GB), a table in docs/performance.md
+	@$(GPU_PY) -m benchmarks.gpu compile
+
+$(GPU_STAMP): requirements.lock
+	@test -n "$(PYTHON)" || { echo "error: no Python ≥ 3.11 found; install one, or say make PYTHON=/path/to/python"; exit 2; }
+	@echo "setting up $(VENV_GPU) (once, 3 GB)"
+	@test -x $(GPU_PY) || $(PYTHON) -m venv $(VENV_GPU)
+	@$(GPU_PY) -m pip install --quiet --disable-pip-version-check --constraint requirements.lock \
+		"jax[cuda12]==$(JAX)" equinox optax numpy scipy xarray h5py pydantic typer pytest
+	@touch $@
 
 bench: setup ## measure engine and store beside other programs (opt-in, ten minutes; TORCH=1 installs torch as a peer)
 	$(if $(TORCH),@$(PY) -m pip install --quiet --disable-pip-version-check --constraint requirements.lock ".[bench]")

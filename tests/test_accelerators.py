@@ -13,10 +13,11 @@ import pytest
 import xarray as xr
 
 import ensemble as ens
-from ensemble.engine import Watch, devices, run_workloads
+from ensemble.engine import Watch, accelerator, devices, run_workloads
 from ensemble.engine.kernels import base, resident, together
 from ensemble.engine.pools import LanePool
-from ensemble.plan import groups, workload
+from ensemble.launch import local
+from ensemble.plan import groups, programs, workload
 from ensemble.store import FINISHED, Box, Collection, Results
 from tests.helpers import assert_same_members
 from tests.studies import heavy_tailed, small
@@ -32,6 +33,7 @@ def as_on_an_accelerator(monkeypatch):
     monkeypatch.setattr(together, "_NUMBERS_A_CALL", 1)
     monkeypatch.setattr(together, "_FEWEST", LANES)
     monkeypatch.setattr(together, "STEPS_A_LOOK", 3)
+    monkeypatch.setattr(programs, "_BATCH_ACCELERATOR", 64)
 
 
 @pytest.fixture(scope="module")
@@ -170,11 +172,57 @@ def test_several_accelerators_share_members_and_change_no_bit(tmp_path):
     assert_same_members(found[0], found[1])
 
 
+def test_the_fused_kernel_keeps_its_lanes_on_the_device(monkeypatch):
+    study = small(axes={"separation": [0.8]})
+    whole = ens.run(study, engine="fused")
+    monkeypatch.setattr(LanePool, "budget", lambda self, *_: 13)
+    monkeypatch.setattr(base, "_MOST_LANES_ACCELERATOR", 2)
+    assert_same_members(whole, ens.run(study, engine="fused"))
+
+
 def test_lanes_of_a_call_are_a_power_of_two_of_shapes_and_memory(monkeypatch):
     monkeypatch.undo()
     found = {}
     for width in (8, 32):
         (pool,) = groups(small(student={"neurons": width, "start": "balanced"}, axes={}))[0].pools
         found[width] = together.lanes_a_call(pool, 80 * 2**30), together.lanes_a_call(pool, 2**24)
-    assert found[8][0] == 2**16 and found[32][0] == 2**12
+    assert found[8][0] == 2**15 and found[32][0] == 2**11
     assert all(few < many and few & (few - 1) == 0 for many, few in found.values())
+
+
+@pytest.mark.parametrize(
+    ("environment", "driver", "said"),
+    [
+        ({"ACCEL": "cuda", "CUDA_VISIBLE_DEVICES": ""}, "570.86", "CUDA_VISIBLE_DEVICES is '', which hides every card"),
+        ({"ACCEL": "cuda"}, None, "ACCEL: got cuda, but this machine has no NVIDIA driver"),
+        ({"JAX_PLATFORMS": "cuda"}, "470.57", "JAX_PLATFORMS: got cuda, but the NVIDIA driver 470.57 is too old"),
+        ({"ACCEL": "cuda"}, "570.86", "no card is used: JAX sees the CPU alone; see that the CUDA build of jax"),
+    ],
+)
+def test_a_card_that_is_asked_for_and_missing_is_said(environment, driver, said, tmp_path):
+    file = tmp_path / "version"
+    if driver is not None:
+        file.write_text(f"NVRM version: NVIDIA UNIX x86_64 Kernel Module  {driver}.02  Wed Jul 14 2021\n")
+    reason = accelerator.missing(environment, file)
+    assert reason is not None and said in reason and "leave ACCEL out to run on the CPU" in reason
+    assert accelerator.missing({"ACCEL": ""}, file) is None
+
+
+def test_a_run_that_asks_for_a_card_does_not_fall_back(monkeypatch):
+    monkeypatch.setenv("ACCEL", "cuda")
+    with pytest.raises(ens.EngineError, match="ACCEL: got cuda, but"):
+        ens.run(small())
+
+
+def test_a_card_that_is_slow_in_float64_is_said(monkeypatch):
+    class Card:
+        platform, device_kind, compute_capability = "gpu", "NVIDIA GeForce RTX 4090", "8.9"
+
+    assert "float64' on NVIDIA GeForce RTX 4090" in str(accelerator.slow_float64("float64", Card()))
+    assert accelerator.slow_float64("float32", Card()) is None
+    Card.compute_capability = "9.0"
+    assert accelerator.slow_float64("float64", Card()) is None
+    assert accelerator.slow_float64("float64") is None  # a CPU
+    monkeypatch.setattr(local, "slow_float64", lambda precision: "precision: got 'float64' on a slow card")
+    with pytest.warns(ens.StudyWarning, match="on a slow card"):
+        run(small(axes={}, max_steps=1))

@@ -15,7 +15,8 @@ import ensemble.engine.kernels.base as kernels
 import ensemble.engine.kernels.xla as xla
 from ensemble.engine import TRACES, EngineError, Watch, places, run_workloads
 from ensemble.engine.kernels import Simd
-from ensemble.engine.kernels.descent import DUALS, advance_blocks
+from ensemble.engine.kernels.descent import advance_blocks
+from ensemble.engine.kernels.duals import DUALS
 from ensemble.engine.lanes import empty_lanes
 from ensemble.engine.pools import LanePool
 from ensemble.plan import groups, workload

@@ -10,7 +10,7 @@ import pytest
 
 import ensemble as ens
 from ensemble.problem.activations import ACTIVATIONS, AbstractHomogeneous
-from ensemble.problem.risks import kernel
+from ensemble.problem.risks import UnitRowsRisk, kernel
 from tests import reference
 
 NAMES = tuple(ACTIVATIONS)
@@ -157,3 +157,21 @@ def test_errors():
         ens.population_loss(net, ens.TwoLayer([1.0], [[1.0, 0.0]], "abs"))
     with pytest.raises(ValueError, match="2 inputs and the teacher 3"):
         ens.population_gradient(net, ens.TwoLayer([1.0], [[1.0, 0.0, 0.0]], "relu"))
+
+
+@pytest.mark.parametrize("degenerate", [False, True])
+@pytest.mark.parametrize("name", HOMOGENEOUS)
+def test_gradient_from_unit_rows_is_the_same_to_rounding(name, degenerate, rng):
+    """`UnitRowsRisk`, for accelerators, also at duplicated, opposite and zero neurons."""
+    student, teacher = random_pair(rng, name, degenerate=degenerate)
+    risk = ens.PopulationRisk.of(teacher)
+    loss, slope = risk.value_and_gradient(student)
+    other_loss, other = UnitRowsRisk(risk).value_and_gradient(student)
+    np.testing.assert_allclose(other_loss, loss, rtol=1e-14)
+    # Sums of 8 terms of order 10. Where two neurons lie on one line, √(1 − ρ²) is off by 1e-8 on both sides, and so is
+    # what it meets along the other row: the sum is not.
+    np.testing.assert_allclose(other.a, slope.a, atol=2e-14)
+    np.testing.assert_allclose(other.W, slope.W, atol=2e-14)
+    # Companion: output weights that are 1e-12 larger are seen.
+    longer = ens.TwoLayer(student.a * (1.0 + 1e-12), student.W, name)
+    assert np.abs(UnitRowsRisk(risk).value_and_gradient(longer)[1].W - slope.W).max() > 2e-14

@@ -45,6 +45,8 @@ def compiled(card_name: str, case: Any) -> dict[str, Any]:
     import jax
     from jax.experimental import topologies
 
+    from ensemble.engine.devices import OPTIONS_GPU
+
     from .cards import CARDS
     from .programs import program_of
 
@@ -54,7 +56,8 @@ def compiled(card_name: str, case: Any) -> dict[str, Any]:
     run, arguments, count = program_of(case, int(0.75 * card.memory_bytes))
     before = set(DUMP.glob("*.ptx"))
     began = time.perf_counter()
-    text = jax.jit(run, in_shardings=where, out_shardings=where).lower(*arguments).compile().as_text()
+    program = jax.jit(run, in_shardings=where, out_shardings=where, compiler_options=OPTIONS_GPU)
+    text = program.lower(*arguments).compile().as_text()
     seconds = time.perf_counter() - began
     files = sorted(set(DUMP.glob("*.ptx")) - before)
     found = {"card": card_name, **case._asdict(), "lanes_a_call": count, "compile_s": round(seconds, 1)}

@@ -1,5 +1,6 @@
 """The engine: advances members as lanes on devices. Knows pytrees and programs, not studies or files."""
 
+from .accelerator import missing, slow_float64
 from .devices import Compiled, Device, EngineError, configure, granted_cores, kept, places, side_by_side
 from .kernels import ENGINES, choose, kernel_name
 from .lanes import ACTIVE, DIVERGED, NEVER, RULE_MET, Fixed, Lanes, StageRow, row_like
@@ -35,10 +36,12 @@ __all__ = [
     "granted_cores",
     "kept",
     "kernel_name",
+    "missing",
     "moving_like",
     "places",
     "row_like",
     "run_workloads",
     "side_by_side",
+    "slow_float64",
     "tile_size",
 ]

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
+import numpy as np
 
 Device = Any
 """A `jax.Device`, which type checkers take for a variable."""
@@ -26,6 +27,10 @@ Result = TypeVar("Result")
 
 _WORTH_KEEPING = 0.05
 """Seconds of compilation from which a program is kept on disk."""
+
+OPTIONS_GPU = {"xla_gpu_autotune_level": "0"}
+"""Of programs whose bits must not depend on a race: XLA times several ways to multiply matrices, each with its own
+order of summation, and takes the fastest of the day. This takes the one that a program compiled without a card has."""
 
 kept = functools.lru_cache(maxsize=64)
 """Of functions that make a `Compiled`: a process keeps the last so many of each.
@@ -122,14 +127,15 @@ def _pool() -> ThreadPoolExecutor:
 class Compiled:
     """A jitted function that is compiled once for every device and shape, also where threads call it at once."""
 
-    def __init__(self, function: Callable):
-        self._jitted = jax.jit(function)
+    def __init__(self, function: Callable, options: dict[str, Any] | None = None):
+        self._jitted = jax.jit(function, compiler_options=options)
         self._compiled: set[Hashable] = set()
         self._lock = threading.Lock()
 
     def __call__(self, device: Device, *arguments: Any) -> Any:
-        arguments = jax.device_put(arguments, device)
-        kind = (device, *(x.shape for x in jax.tree.leaves(arguments)))
+        if device.platform != "cpu":
+            arguments = jax.device_put(arguments, device)  # a CPU's program takes NumPy's arrays as they lie
+        kind = (device, *(np.shape(x) for x in jax.tree.leaves(arguments)))
         if kind in self._compiled:
             return self._jitted(*arguments)
         with self._lock:

@@ -12,7 +12,18 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..engine import EngineError, Flights, Watch, Work, Workload, choose, kernel_name, run_workloads
+from ..engine import (
+    EngineError,
+    Flights,
+    Watch,
+    Work,
+    Workload,
+    choose,
+    kernel_name,
+    missing,
+    run_workloads,
+    slow_float64,
+)
 from ..plan import Group, groups, refuse_many, workload
 from ..store import (
     STATUS,
@@ -28,7 +39,7 @@ from ..store import (
     open_dataset,
     provenance,
 )
-from ..study import Study, StudyError
+from ..study import Study, StudyError, StudyWarning
 from .report import Report, Reporter
 from .session import Session, opened, session_facts
 from .signals import stop_on_signal
@@ -91,6 +102,7 @@ def run(
                 f"{name}: got a value without `out`; it is of a run directory: give `out`, or leave it out"
             )
     study = _study_of(study)
+    _see_the_accelerator(study)
     kernels = kernels_of(study, engine)
     if out is None:
         refuse_many(study, BYTES_A_MEMBER + bytes_a_member(study), "the dataset without `out`")
@@ -104,6 +116,14 @@ def run(
             if stopped.is_set():
                 raise KeyboardInterrupt
     return open_dataset(Path(out))
+
+
+def _see_the_accelerator(study: Study) -> None:
+    """**Raises:** `EngineError` where a card is asked for and none is used; warns of one that is slow in float64."""
+    if reason := missing():
+        raise EngineError(reason)
+    if expectation := slow_float64(study.precision):
+        warnings.warn(expectation, StudyWarning, stacklevel=3)
 
 
 def _study_of(study: Any) -> Study:

@@ -12,7 +12,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..dynamics.updates import AbstractInstantUpdate, AbstractSteppedUpdate
-from ..engine import Compiled, Device, Drawn, Fixed, Lanes, Program, StageRow, kept, moving_like, side_by_side
+from ..engine import (
+    Compiled,
+    Device,
+    Drawn,
+    Fixed,
+    Lanes,
+    Program,
+    StageRow,
+    devices,
+    kept,
+    moving_like,
+    side_by_side,
+)
 from ..numerics import member_keys
 from ..probes import PROBES, Measured, Moment, prepared
 from ..problem.draws import Space
@@ -25,6 +37,9 @@ BATCH = 256
 
 CACHED = 16
 """Members of a batch whose arrays stay in a core's cache together."""
+
+_BATCH_ACCELERATOR = 4096
+"""Members in a batch on an accelerator, which computes them at once."""
 
 
 class Drawing(NamedTuple):
@@ -49,21 +64,25 @@ class Drawing(NamedTuple):
 
 
 def batched(of_member: Callable) -> Compiled:
-    """The compiled program that maps `of_member` over a batch of `BATCH` rows."""
+    """The compiled program that maps `of_member` over a batch of rows."""
+    if devices.accelerated():
+        return Compiled(jax.vmap(of_member))
     return Compiled(lambda *arrays: jax.lax.map(lambda member: of_member(*member), arrays, batch_size=CACHED))
 
 
 def in_batches(program: Compiled, count: int, gather: Callable[[np.ndarray], Any]) -> Any:
-    """`program` on batches of `BATCH` rows, the last one padded with copies of its first row.
+    """`program` on batches of one fixed size, the last one padded with copies of its first row.
 
     `gather(part)` gives the arguments of the rows `part`: they are copied a batch at a time.
     """
 
+    size = _BATCH_ACCELERATOR if devices.accelerated() else BATCH
+
     def of_batch(begin: int, device: Device):
-        rows = np.arange(begin, begin + BATCH)
+        rows = np.arange(begin, begin + size)
         return jax.tree.map(np.asarray, program(device, *gather(np.where(rows < count, rows, begin))))
 
-    parts = side_by_side(of_batch, range(0, count, BATCH))
+    parts = side_by_side(of_batch, range(0, count, size))
     return jax.tree.map(lambda *xs: np.concatenate(xs)[:count], *parts)
 
 

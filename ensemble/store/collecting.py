@@ -4,8 +4,6 @@ import os
 import stat
 from pathlib import Path
 
-import dask.config
-
 from .directory import FOLDERS, PROGRESS, RunDirectory
 from .files import remove_temporaries_of_the_dead, replace_file, write_netcdf
 from .lock import FILE_NAME
@@ -33,6 +31,8 @@ def collect(directory: str | os.PathLike, file: str | os.PathLike, overwrite: bo
         def write(temporary: Path) -> None:
             write_netcdf(ds.assign_attrs({SEAL: SAYS}), temporary, compress=True)
             seal(temporary)
+
+        import dask.config  # where nothing is collected, it need not be installed
 
         # One chunk after another: memory does not grow with the number of threads.
         with dask.config.set(scheduler="synchronous"):

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
 from ..dynamics.stages import Protocol
@@ -286,6 +285,8 @@ class Study(Spec):
 
     def to_toml(self) -> str:
         """The resolved study as a study file, which `from_toml` reads back as this very study."""
+        import tomli_w  # where a study is only run, it need not be installed
+
         return tomli_w.dumps(self.resolved())
 
     @cached_property
@@ -320,8 +321,6 @@ class Study(Spec):
     def _check(self):
         check_fields(self)
         check_grid(self)
-        if not _reading.get():
-            check_names(self)
         for point in self.points:
             if not isinstance(self.records, tuple) and self.member_cap(point.cell) < 1:
                 raise ValueError("protocol: got no descent stage; a member needs at least one step")
@@ -334,6 +333,8 @@ class Study(Spec):
         if is_lenient():
             return self
         check_probes(self)
+        if not _reading.get():
+            check_names(self)
         check_coordinates(self)
         # Frozen fields are set here alone, before anyone can have looked: which own parts a study has is known last.
         own = used(parts_of(self), self.parts)

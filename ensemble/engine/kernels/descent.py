@@ -20,15 +20,6 @@ from ...numerics.inverse_trig import COEFFICIENTS_64
 from ..lanes import ACTIVE, DIVERGED, RULE_MET
 from .vectors import LANES, choose_greater, fma, load, magnitude, polynomial, root, splat, store, with_sign
 
-DUALS = {
-    "relu": (0.25, 0.5 / math.pi, 0.0, 0.5 / math.pi),
-    "abs": (0.0, 2.0 / math.pi, 0.0, 2.0 / math.pi),
-    "relu_even": (0.0, 0.5 / math.pi, -0.5 / math.pi, 0.5 / math.pi),
-    "abs_centred": (0.0, 2.0 / math.pi, -2.0 / math.pi, 2.0 / math.pi),
-    "linear": (1.0, 0.0, 0.0, 0.0),
-}
-"""(p₀, p₁, q₀, q₁) of each activation that the kernel serves."""
-
 # √(1 − z) = 1 + z·S(z) on [0, 1/4]: Chebyshev fit with 60 digits, whose error times z is 4.0e-18.
 _SINE_COEFFICIENTS = (
     -0.5,

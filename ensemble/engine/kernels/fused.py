@@ -1,8 +1,8 @@
 """The descent as one Pallas kernel: a program of the accelerator keeps one member on chip over many steps.
 
-XLA's own program walks through the accelerator's memory several times a step; here a member's weights stay in registers
-(`fused_member.py`). Arrays are padded to powers of two, as Triton wants them: a padded neuron is zero, has no pull and no
-gradient.
+XLA's own program walks through the accelerator's memory several times a step; here a member stays in the registers and
+caches of one multiprocessor (`fused_member.py`). Arrays are padded to powers of two, as Triton wants them: a padded
+neuron is zero, has no pull and no gradient.
 """
 
 import functools

@@ -1,8 +1,9 @@
-"""The program of one member on an accelerator, in the operations of Pallas: many steps, the weights in registers.
+"""The program of one member on an accelerator, in the operations of Pallas: many steps, the member on chip.
 
-What threads exchange are the rows that enter the products, and the pull on each of them: two arrays of a member's size, which
-the first cache holds. Pairs of neurons never leave the registers; their sums are those of one order that the shape alone
-decides, so that a member's bits depend on nothing but the member.
+What threads exchange are the weights, the rows that enter the products, and the pull on each of them: three arrays of a
+member's size, which the caches hold. (Pallas gives this kernel no shared memory of its own; Triton exchanges the sums
+over threads there.) Pairs of neurons never leave the registers, a block of neurons at a time; they are summed in one
+order that the shape alone decides, so that a member's bits depend on nothing but the member.
 """
 
 from collections.abc import Callable

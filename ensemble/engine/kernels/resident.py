@@ -1,8 +1,9 @@
 """Lanes that stay on accelerators between two calls of a program.
 
-The host keeps a copy of every lane. What a stage or a member's life changes is always right in it; of what a step changes,
-the numbers are read back after every call, the model and the update's state only where the host asks for a row. Rows that
-the host has changed go to the device before the next call, into the same memory (its arrays are donated).
+The host keeps a copy of every lane. What a stage or a member's life changes is always right in it; of what a step
+changes, the numbers are read back after every call, the model and the update's state only where the host asks for a
+row. Rows that the host has changed go to the device before the next call, into the same memory: its arrays are donated.
+(Those of the program itself are not, so that a call that found no memory can be made again in halves.)
 """
 
 import functools

@@ -1,5 +1,6 @@
 """Plain descent of two-layer networks on a CPU: blocks of eight lanes in SIMD registers, one thread a core."""
 
+import importlib.util
 import queue
 from typing import ClassVar
 
@@ -14,8 +15,7 @@ from ..devices import Device, granted_cores, side_by_side
 from ..lanes import NEVER, Lanes, Snapshots
 from ..program import Pool, divergence_limit
 from .base import AbstractKernel, lane_count
-from .descent import DUALS, advance_blocks, scratch_size
-from .vectors import LANES
+from .duals import DUALS, LANES
 
 
 class Simd(AbstractKernel):
@@ -31,6 +31,8 @@ class Simd(AbstractKernel):
     tile = LANES
 
     def __init__(self, pool: Pool, members: int):
+        from .descent import scratch_size
+
         self.pool = pool
         model, teacher = pool.like.moving.model, pool.like.fixed.risk.teacher
         self.count = lane_count(pool, members, LANES)
@@ -51,6 +53,7 @@ class Simd(AbstractKernel):
         program, like = pool
         return (
             jax.default_backend() == "cpu"
+            and importlib.util.find_spec("numba") is not None
             and program.dtype == "float64"
             and isinstance(program.update, Descent)
             and program.penalty == L2()
@@ -62,6 +65,8 @@ class Simd(AbstractKernel):
         )
 
     def advance(self, lanes: Lanes, record_steps, budget):
+        from .descent import advance_blocks
+
         moving, stage, teacher = lanes.moving, lanes.stage, lanes.fixed.risk.teacher
         if (*moving.model.W.shape, teacher.W.shape[1]) != (self.count, *self.shapes):
             # The kernel checks no bounds: arrays of another shape would be written beyond their end.

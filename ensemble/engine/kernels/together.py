@@ -1,9 +1,10 @@
 """The compiled program of a stage on an accelerator: all lanes of a call take their steps at once.
 
-On a CPU a tile is as many lanes as stay in cache (`xla.py`); an accelerator wants thousands of lanes in every operation, and
-everything that the host has to look at costs it the time of a few operations. So steps are taken several at a time
-between two looks at whether any lane still runs. What is due is put aside at a look, for all lanes in one scatter; a lane
-that comes to its next record between two looks rests until the next one. Resting changes no bit (see `xla.py`).
+On a CPU a tile is as many lanes as stay in cache (`xla.py`); an accelerator wants thousands of lanes in every
+operation, and everything that the host has to look at costs it the time of a few operations. So steps are taken several
+at a time between two looks at whether any lane still runs. What is due is put aside at a look, for all lanes in one
+scatter; a lane that comes to its next record between two looks rests until the next one. Resting changes no bit (see
+`xla.py`).
 """
 
 import jax
@@ -18,9 +19,9 @@ from .steps import stage_values, take_step
 
 STEPS_A_LOOK = 8
 """Steps between two looks at the loop's condition, which the host reads."""
-_NUMBERS_A_CALL = 2**22
-"""Numbers (pairs of neurons, or weights) that all lanes of a call have together: enough for each operation to last longer
-than its launch takes."""
+_NUMBERS_A_CALL = 2**21
+"""Numbers (pairs of neurons, or weights) that all lanes of a call have together: so many that an operation lasts about
+as long as its launch takes, and so few that a study of a few thousand members does not leave most lanes empty."""
 _FEWEST, _MOST = 2**10, 2**18
 
 
@@ -100,7 +101,8 @@ def advance_together(program: Program, lanes: Lanes, record_steps: jax.Array, bu
 def _with_last_values(program: Program, stage: StageRow, before: Moving, after: Moving) -> Moving:
     """`after` with λ and η of the last step that each lane looked at since `before`.
 
-    They are functions of that step alone: the one before a lane's step where it moved on, its step where it met its end.
+    They are functions of that step alone: the one before a lane's step where it moved on, its step where it met its
+    end.
     """
     went = (after.step != before.step) | (after.code != before.code)
     last = after.step - (after.code == ACTIVE).astype(jnp.int32)
@@ -111,7 +113,7 @@ def _with_last_values(program: Program, stage: StageRow, before: Moving, after: 
 
 
 def _slots(moving: Moving, slots: int):
-    """(empty slots of all lanes, how lanes are put aside in them, how they are read): one array, so that one scatter does it."""
+    """(empty slots of all lanes, how lanes are put aside in them, how they are read): one array, so one scatter."""
     leaves, structure = jax.tree.flatten((moving.model, (moving.step_size, moving.decay)))
     count, sizes = leaves[0].shape[0], [int(np.prod(x.shape[1:])) for x in leaves]
 

@@ -17,7 +17,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
-LANES = 8
+from .duals import LANES
+
 _IR = ir.VectorType(ir.DoubleType(), LANES)
 
 
