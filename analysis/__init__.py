@@ -35,6 +35,7 @@ from .statistics import quantiles, share, wilson
 from .summary import summary
 from .survival import log_rank, survival
 from .tables import table
+from .times import record_times
 
 __all__ = [
     "Reference",
@@ -70,6 +71,7 @@ __all__ = [
     "profile_picture",
     "quantiles",
     "rates",
+    "record_times",
     "recovered",
     "reference_optimum",
     "refine",

@@ -138,8 +138,9 @@ def _group_lasso(cell: Cell, kappa: float, masses: np.ndarray, decay: float) -> 
     end = pull(max(min(share, 1.0), 0.0)) if share < 1.0 / 3.0 else pull(1.0 / 3.0)
     yield "weight_decay_end", end * unit
     scaled = decay / unit
-    roots = lambda top: scipy.optimize.brentq(lambda u: pull(u) - scaled, 1.0 / 3.0, top, xtol=1e-15)  # noqa: E731
-    stays = mass * roots(1.0) if scaled <= pull(1.0 / 3.0) else 0.0
+    stays = 0.0
+    if scaled <= pull(1.0 / 3.0):
+        stays = mass * float(scipy.optimize.bisect(lambda u: pull(u) - scaled, 1.0 / 3.0, 1.0, xtol=1e-15))  # pyright: ignore
     yield "total_mass", stays if scaled < end else 0.0
     inside = 0.5 * kappa * (stays - mass) ** 2 + decay * math.sqrt(2.0 * stays)
     yield "risk", min(inside, 0.5 * kappa * mass**2)
@@ -152,7 +153,7 @@ def _last_decay(stage: Stage) -> float | None:
     if stage.has_rule:
         return None
     factor: Callable[[Any], Any] = stage.weight_decay_schedule
-    return stage.weight_decay * float(factor(jnp.asarray(stage.steps - 1)))
+    return stage.weight_decay * float(factor(jnp.asarray(stage.length - 1)))
 
 
 def _decoupled(cell: Cell) -> np.ndarray | None:

@@ -1,5 +1,6 @@
 """Penalties: values, gradients, proximal maps (theory.md §8), what is certified under them, what is refused."""
 
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -200,6 +201,16 @@ def test_onset_of_the_gaussian_bottleneck():
 
     for beta, spends in ((0.98 * (1 + sigma2), False), (1.02 * (1 + sigma2), True)):
         assert (min(objective(q, beta) for q in np.geomspace(1e-6, 10, 60)) < -1e-9) == spends
+
+
+def test_the_trade_off_of_a_linear_network():
+    """The shipped study: with its noise's cost in the output, L = λ²/2 and I = −½ log λ, so that L = ½ exp(−4I)."""
+    asked = ens.Study.from_toml(Path(__file__).parent.parent / "studies" / "bottleneck.toml")
+    ds = ens.run(asked.replace(seeds=1).only(activation=["linear"], information_price=[0.2, 0.4])).isel(seed=0)
+    price = ds["information_price"].values
+    information = (ds["penalty_value"] - 0.5 * 0.09 * (ds["a"] ** 2).sum("neuron")).isel(activation=0) / price
+    np.testing.assert_allclose(ds["loss"].isel(activation=0), price**2 / 2, rtol=1e-6)
+    np.testing.assert_allclose(information, -0.5 * np.log(price), rtol=1e-6)
 
 
 # -- proximal updates ----------------------------------------------------------------------------------

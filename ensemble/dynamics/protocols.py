@@ -120,6 +120,7 @@ def fixed_decay(
     step_size: PositiveFloat = 0.2,
     step_size_schedule: Schedule | None = None,
     steps: Steps = 16_000,
+    time: PositiveFloat | None = None,
     grad_norm: PositiveFloat | None = None,
     loss: PositiveFloat | None = None,
     max_angle: PositiveFloat | None = None,
@@ -127,8 +128,12 @@ def fixed_decay(
     penalty: Penalty = _L2,
     decay: Decay = "coupled",
 ) -> Protocol:
-    """Descent on both layers under one weight decay λ (times a schedule), for `steps` or until a rule holds."""
-    return Protocol(stages=(_local(**locals()),))
+    """Descent on both layers under one weight decay λ (times a schedule), for `steps` or until a rule holds.
+
+    `time`, of the update `flow`, is in place of `steps`.
+    """
+    fields = locals() | {"steps": steps if time is None else 0}
+    return Protocol(stages=(_local(**fields),))
 
 
 @_named
@@ -137,14 +142,19 @@ def plain(
     step_size: PositiveFloat = 0.2,
     step_size_schedule: Schedule | None = None,
     steps: Steps = 16_000,
+    time: PositiveFloat | None = None,
     layers: Layers = "both",
     grad_norm: PositiveFloat | None = None,
     loss: PositiveFloat | None = None,
     max_angle: PositiveFloat | None = None,
     update: Update = _DESCENT,
 ) -> Protocol:
-    """Plain gradient descent on `layers`, without weight decay, for `steps` or until a rule holds."""
-    return Protocol(stages=(_local(**locals()),))
+    """Plain gradient descent on `layers`, without weight decay, for `steps` or until a rule holds.
+
+    `time`, of the update `flow`, is in place of `steps`.
+    """
+    fields = locals() | {"steps": steps if time is None else 0}
+    return Protocol(stages=(_local(**fields),))
 
 
 @_named

@@ -20,7 +20,7 @@ from ..parts import UnknownPart, chosen
 from ..problem.penalties import L2, Layers, Penalty, has_prox
 from ..spec import Spec, printable
 from .schedules import Schedule
-from .updates import AbstractProximalUpdate, AbstractSteppedUpdate, AbstractUpdate, Descent
+from .updates import AbstractProximalUpdate, AbstractSteppedUpdate, AbstractUpdate, Descent, Flow
 
 Decay = Literal["coupled", "decoupled"]
 SLOW_RULES = ("loss", "max_angle")
@@ -44,6 +44,8 @@ class Stage(Spec):
     stage begins with a fresh state of its update unless `keep_state` is true. `layers` are those of a two-layer
     student; of other models all weights move. `penalty` is a name, a table, or a list of tables with a `strength` each.
 
+    `time` is for gradient flow, in place of `steps`: time / `step_size` steps of the clock.
+
     `neurons` are the student's neurons that move (all by default): the others stay as they are, and stay part of the
     network. `target` are the teacher neurons that the stage is to fit (all by default): its gradient and its rules
     `grad_norm` and `loss` are those of the loss against these alone. Probes measure against the whole teacher.
@@ -62,6 +64,7 @@ class Stage(Spec):
     weight_decay: NonNegativeFloat = 0.0
     weight_decay_schedule: Schedule | None = None
     steps: Annotated[int, Field(ge=0, le=2**62)] = 0
+    time: PositiveFloat | None = None
     grad_norm: PositiveFloat | None = None
     loss: PositiveFloat | None = None
     max_angle: PositiveFloat | None = None
@@ -79,6 +82,11 @@ class Stage(Spec):
     @property
     def takes_steps(self) -> bool:
         return isinstance(self.update, AbstractSteppedUpdate | UnknownPart)
+
+    @property
+    def length(self) -> int:
+        """The most steps of the clock: `steps`, or those that make `time`."""
+        return self.steps if self.time is None else round(self.time / self.step_size)
 
     @property
     def by_neuron(self) -> bool:
@@ -115,8 +123,31 @@ class Stage(Spec):
                     f"{name}: got {chosen_ones!r} under the update {self.update.kind!r}, which takes no step and is of "
                     "the whole network; leave it out"
                 )
+        if self.time is not None:
+            self._check_time(self.time)
+        if isinstance(self.update, Flow) and not isinstance(self.penalty, UnknownPart):
+            self._check_flow()
         if isinstance(self.update, AbstractProximalUpdate):
             self._check_proximal()
+
+    def _check_flow(self) -> None:
+        if not self.penalty.smooth:
+            raise ValueError(
+                f"penalty: got {self.penalty.kind!r} under the update 'flow', whose solution slides along zeros, where "
+                "this penalty is not differentiable and no solver gets on; take the update 'proximal' of a small step"
+            )
+
+    def _check_time(self, time: float) -> None:
+        if not isinstance(self.update, Flow | UnknownPart):
+            raise ValueError(
+                f"time: got {time:g} under the update {self.update.kind!r}, whose time is that of its steps; give "
+                "steps, time over step size, or take the update 'flow'"
+            )
+        if abs(time / self.step_size - self.length) > 1e-9 * self.length or self.step_size_schedule is not None:
+            raise ValueError(
+                f"time: got {time:g}, which is no whole number of steps of the clock of {self.step_size:g} each; take "
+                "a step_size that divides it, and no schedule of it"
+            )
 
     def _check_proximal(self) -> None:
         update, penalty = self.update.kind, self.penalty.kind
@@ -153,7 +184,7 @@ class Protocol(Spec):
     @property
     def steps(self) -> int:
         """The most steps that the protocol can take."""
-        return sum(stage.steps for stage in self.stages if stage.takes_steps)
+        return sum(stage.length for stage in self.stages if stage.takes_steps)
 
     @property
     def rotation_equivariant(self) -> bool:
@@ -172,7 +203,7 @@ class Protocol(Spec):
         for stage in self.stages:
             if not stage.takes_steps:
                 continue
-            if stage.steps < 1:
+            if stage.length < 1:
                 raise ValueError(f"stages.{stage.name}.steps: got {stage.steps}; a descent stage needs at least 1")
             if stage.keep_state and (before is None or before.update.structure() != stage.update.structure()):
                 raise ValueError(

@@ -106,8 +106,9 @@ def _stage_plan(study: Study, group: Group, cells: list[Cell], number: int) -> S
         rows=_stage_rows(
             stages, drawn_like(group.structure.drawing(study)), schedules, study.precision, group.structure
         ),
-        steps=np.array([stage.steps for stage in stages], np.int64),
-        ruled=np.array([stage.has_rule for stage in stages]),
+        steps=np.array([stage.length for stage in stages], np.int64),
+        # What takes several attempts a step ends as late as what waits for a rule.
+        ruled=np.array([stage.has_rule or getattr(stage.update, "attempts", False) for stage in stages]),
         keeps_state=shape.keeps_state,
         enter=enter,
         apply=apply,
@@ -188,8 +189,8 @@ def _moves(stages: list[Stage], model: Any, by_neuron: bool) -> Any:
 
 def _targets(stages: list[Stage], count: int, dtype: DTypeLike) -> np.ndarray:
     """(cell, teacher neuron): 1 for those that the stage of a cell is to fit, else 0."""
-    every = range(count)
-    return np.array([[s.target in (None, "all") or j in s.target for j in every] for s in stages], dtype)
+    chosen = [s.target if isinstance(s.target, tuple) else range(count) for s in stages]
+    return np.array([[j in those for j in range(count)] for those in chosen], dtype)
 
 
 def initial(study: Study, seed: int = 0, **labels: Any) -> tuple[Any, Any]:

@@ -135,7 +135,7 @@ def warn(study: "Study") -> None:
         for stage in point.cell.stages.stages:
             teacher, update = point.cell.teacher, stage.update
             key = (teacher.model_dump_json(), stage.model_dump_json())
-            if not stage.takes_steps or stage.steps == 1 or key in seen:
+            if not stage.takes_steps or stage.length == 1 or key in seen:
                 continue
             seen.add(key)
             asked = (teacher, update, stage.layers, stage.weight_decay)

@@ -5,6 +5,8 @@ momentum, nesterov    heavy ball and its look-ahead
 adam, adamw, rmsprop, adagrad, sign     coordinate by coordinate: these know the axes of the input
 optax                 any other gradient transformation of optax, by name
 proximal, fista       for penalties with a proximal map: plain or with momentum, and accelerated
+flow                  gradient flow, by adaptive solvers
+newton                a finish near a stationary point
 ridge, balance        done once: the exact output layer; |a_i| = ‖w_i‖
 """
 
@@ -20,7 +22,9 @@ from .base import (
     gradient_norm,
 )
 from .descent import Descent
+from .flow import Flow
 from .instant import Balance, Ridge
+from .newton import Newton
 from .optax_updates import AdaGrad, Adam, AdamW, Momentum, Nesterov, OptaxUpdate, RMSProp, Sign
 from .proximal import FISTA, AbstractProximalUpdate, Proximal
 
@@ -36,6 +40,8 @@ for _part in (
     OptaxUpdate,
     Proximal,
     FISTA,
+    Flow,
+    Newton,
     Ridge,
     Balance,
 ):
@@ -54,9 +60,11 @@ __all__ = [
     "Balance",
     "Clock",
     "Descent",
+    "Flow",
     "Info",
     "Momentum",
     "Nesterov",
+    "Newton",
     "Objective",
     "OptaxUpdate",
     "Proximal",

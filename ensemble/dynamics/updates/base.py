@@ -29,6 +29,10 @@ class Info(NamedTuple):
 
     gradient_norm: Float[Array, ""]
     """‖∇(L + λP)‖ on the layers that move."""
+    begins: Any = None
+    """Whether that point is at a whole step of the clock, where rules are looked at; None: always."""
+    ends: Any = None
+    """Whether a step of the clock is over; None: always."""
 
 
 class Objective(NamedTuple):
@@ -90,6 +94,9 @@ class AbstractSteppedUpdate(AbstractUpdate):
 
     always_decoupled: ClassVar[bool] = False
     """Whether it leaves the penalty beside the gradient whatever the stage says."""
+
+    attempts: ClassVar[bool] = False
+    """Whether a step of the clock can take several calls of `step`."""
 
     @abc.abstractmethod
     def limit(self) -> float | None:

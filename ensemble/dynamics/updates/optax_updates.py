@@ -18,7 +18,7 @@ NonNegative = Annotated[float, Field(ge=0.0)]
 
 
 @contextlib.contextmanager
-def _promotion() -> Iterator[None]:
+def promotion() -> Iterator[None]:
     """optax mixes counts, Python's floats and arrays as JAX does by default, whatever the caller's own rules."""
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         yield
@@ -32,11 +32,11 @@ class AbstractOptaxUpdate(AbstractGradientUpdate):
         """The transformation, at this update's numbers."""
 
     def init(self, model):
-        with _promotion():
+        with promotion():
             return self.transformation().init(model)
 
     def amount(self, gradient, state, model, step_size):
-        with _promotion():
+        with promotion():
             direction, state = self.transformation().update(gradient, state, model)
         return jax.tree.map(lambda u: step_size * u, direction), state
 
@@ -152,11 +152,11 @@ class OptaxUpdate(AbstractGradientUpdate):
         return None
 
     def init(self, model):
-        with _promotion():
+        with promotion():
             return self._transformation(jnp.ones(())).init(model)
 
     def amount(self, gradient, state, model, step_size):
-        with _promotion():
+        with promotion():
             moved, state = self._transformation(step_size).update(gradient, state, model)
         scale = -1.0 if "learning_rate" in self._parameters() else step_size
         return jax.tree.map(lambda u: scale * u, moved), state

@@ -49,8 +49,12 @@ def take_step(program: Program, lanes: Lanes, goes: jax.Array, step_size: jax.Ar
     model, state, info = jax.vmap(of_lane)(moving, stage, lanes.fixed, step_size, decay)
     norm = info.gradient_norm
     met = norm <= stage.grad_norm
+    if info.begins is not None:
+        met &= info.begins
     if program.rules:
         checked = goes & ((moving.step - stage.start_step) % stage.check_every == 0)
+        if info.begins is not None:
+            checked &= info.begins
         checked &= functools.reduce(jnp.logical_or, [getattr(stage, rule) >= 0.0 for rule in program.rules])
         met |= checked & jax.lax.cond(
             jnp.any(checked),
@@ -62,6 +66,7 @@ def take_step(program: Program, lanes: Lanes, goes: jax.Array, step_size: jax.Ar
     met &= finite
     code = jnp.where(goes & met, RULE_MET, jnp.where(goes & ~finite, DIVERGED, moving.code))
     moves = goes & finite & ~met
+    over = moves if info.ends is None else moves & info.ends
 
     def where_moved(moved: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
         return jnp.where(beside(beside(moves, moved) & moved, old), new, old)
@@ -69,7 +74,7 @@ def take_step(program: Program, lanes: Lanes, goes: jax.Array, step_size: jax.Ar
     return moving._replace(
         model=jax.tree.map(where_moved, stage.moves, model, moving.model),
         state=jax.tree.map(lambda new, old: jnp.where(beside(moves, old), new, old), state, moving.state),
-        step=moving.step + moves.astype(jnp.int32),
+        step=moving.step + over.astype(jnp.int32),
         code=code.astype(jnp.int32),
     )
 

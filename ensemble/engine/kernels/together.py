@@ -48,7 +48,8 @@ def advance_together(program: Program, lanes: Lanes, record_steps: jax.Array, bu
     `executed` counts the steps of the one loop.
     """
     _, stage, fixed = lanes
-    if UnitRowsRisk.serves(fixed.risk):
+    # A target weighs the teacher's neurons in each stage anew: that is the plain risk's.
+    if UnitRowsRisk.serves(fixed.risk) and not program.targeted:
         fixed = fixed._replace(risk=UnitRowsRisk(fixed.risk))
     count, slots = lanes.moving.step.shape[0], program.slots
     aside, put_aside, unpacked = _slots(lanes.moving, slots)

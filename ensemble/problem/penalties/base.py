@@ -21,6 +21,8 @@ class AbstractPenalty(Part):
     """Whether rotating the rows of a first layer changes nothing: reduced coordinates are exact only then."""
     of_neurons: ClassVar[bool] = False
     """Whether it is defined by the neurons of a two-layer network, and of no other model."""
+    smooth: ClassVar[bool] = True
+    """Whether it is differentiable everywhere: a gradient flow slides along the zeros of one that is not."""
     needs_homogeneous: ClassVar[bool] = False
     """Whether it says something of the function only where σ is 1-homogeneous."""
     total_variation: ClassVar[bool] = False

@@ -20,6 +20,7 @@ class GroupLasso(AbstractProximalPenalty):
 
     kind: Literal["group_lasso"] = "group_lasso"
     rotation_invariant: ClassVar[bool] = True
+    smooth: ClassVar[bool] = False
     of_neurons: ClassVar[bool] = True
     place: ClassVar[int | None] = 1
     over_measures: ClassVar[str] = (

@@ -16,6 +16,7 @@ class L1(AbstractProximalPenalty):
     """
 
     kind: Literal["l1"] = "l1"
+    smooth: ClassVar[bool] = False
     separable: ClassVar[bool] = True
     place: ClassVar[int | None] = 0
     over_measures: ClassVar[str] = (

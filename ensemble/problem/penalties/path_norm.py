@@ -21,6 +21,7 @@ class PathNorm(AbstractProximalPenalty):
 
     kind: Literal["path_norm"] = "path_norm"
     rotation_invariant: ClassVar[bool] = True
+    smooth: ClassVar[bool] = False
     of_neurons: ClassVar[bool] = True
     needs_homogeneous: ClassVar[bool] = True
     total_variation: ClassVar[bool] = True

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-from pydantic import BeforeValidator, Field, NonNegativeFloat, model_validator
+from pydantic import BeforeValidator, Field, NonNegativeFloat
 
 from ...parts import chosen
 from ...spec import Spec
@@ -20,17 +20,16 @@ class Term(Spec):
     strength: NonNegativeFloat = 1.0
     penalty: Single  # pyright: ignore[reportInvalidTypeForm] (a type that the registry makes)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _flat(cls, data: Any):
-        """`{kind = "l1", strength = 0.5}` is `{penalty = "l1", strength = 0.5}`; a name alone has strength 1."""
-        if isinstance(data, AbstractPenalty | str):
-            return {"penalty": data}
-        if isinstance(data, Mapping) and "penalty" not in data:
-            table = dict(data)
-            strength = {"strength": table.pop("strength")} if "strength" in table else {}
-            return {"penalty": table, **strength}
-        return data
+
+def _term(data: Any) -> Any:
+    """`{kind = "l1", strength = 0.5}` is `{penalty = "l1", strength = 0.5}`; a name alone has strength 1."""
+    if isinstance(data, AbstractPenalty | str):
+        return {"penalty": data}
+    if isinstance(data, Mapping) and "penalty" not in data:
+        table = dict(data)
+        strength = {"strength": table.pop("strength")} if "strength" in table else {}
+        return {"penalty": table, **strength}
+    return data
 
 
 class WeightedSum(AbstractProximalPenalty):
@@ -41,7 +40,7 @@ class WeightedSum(AbstractProximalPenalty):
     """
 
     kind: Literal["sum"] = "sum"
-    terms: Annotated[tuple[Term, ...], Field(min_length=1)]
+    terms: Annotated[tuple[Annotated[Term, BeforeValidator(_term)], ...], Field(min_length=1)]
     over_measures: ClassVar[str] = "is a sum, for which no certificate is known here"
 
     @property
@@ -55,6 +54,10 @@ class WeightedSum(AbstractProximalPenalty):
     @property
     def of_neurons(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         return any(part.of_neurons or getattr(part, "layers", None) is not None for part in self.parts)
+
+    @property
+    def smooth(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return all(part.smooth for part in self.parts)
 
     @property
     def needs_homogeneous(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
