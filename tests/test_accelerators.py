@@ -76,12 +76,14 @@ def test_budget_calls_and_refill_change_nothing(budget, monkeypatch):
     assert_same_members(whole, run(small(seeds=7)))
 
 
-@pytest.mark.parametrize("rule", [{"loss": 1e-2}, {"max_angle": 0.4}])
-def test_rules_that_measure_see_the_members_own_risk(rule):
+@pytest.mark.parametrize("rule", [{"loss": 1e-2}, {"max_angle": 1.3}])
+def test_rules_that_measure_see_the_members_own_risk(rule, monkeypatch):
     protocol = {"kind": "halving_decay", "weight_decay": 0.02, "epochs": 2, "epoch_steps": 250} | rule
-    ours = run(small(protocol=protocol, axes={"separation": [0.8]}, seeds=6))
+    study = small(protocol=protocol, axes={"separation": [0.8]}, seeds=6)
+    ours = run(study)
     assert bool((ours["status"] == ens.STATUS["converged"]).any())
-    assert set(np.unique(ours["stop_step"])) <= {0, 100, 200, 300, 400, 500}
+    monkeypatch.undo()
+    np.testing.assert_array_equal(ours["stop_step"], ens.run(study, engine="xla")["stop_step"])
 
 
 def test_stages_with_targets_of_their_own(monkeypatch):
