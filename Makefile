@@ -54,8 +54,8 @@ run: setup ## the main job: run studies/recovery.toml, draw its phase diagram, w
 		--out data/recovery/phase.png --overwrite
 	@$(PY) -m analysis report data/recovery --overwrite
 
-ensemble: setup ## run any study: STUDY=studies/x.toml [OUT=data/x] [SEEDS=n] [DASK=address|local|slurm]
-	@$(PY) -m ensemble run $(STUDY) --out $(OUT) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(DASK),--dask $(DASK))
+ensemble: setup ## run any study: STUDY=studies/x.toml [OUT=data/x] [SEEDS=n] [FIELDS="path=value …"] [DASK=address|local|slurm]
+	@$(PY) -m ensemble run $(STUDY) $(FIELDS) --out $(OUT) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(DASK),--dask $(DASK))
 
 refine: setup ## members where a boundary is uncertain: STUDY=… OUT=data/x X=axis Y=axis MEASURE=probe BELOW=value BUDGET=members
 	@$(PY) -m analysis refine $(STUDY) --out $(OUT) --x $(X) --y $(Y) --measure $(MEASURE) --below $(BELOW) --budget $(BUDGET)

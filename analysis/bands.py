@@ -5,13 +5,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .crossing import FITS, GLOBAL, LOCAL, NEAREST, Columns, Fit, score
+from .crossing import CELLS, FITS, GLOBAL, LOCAL, NEAREST, Columns, Fit, score
 
 FITTING = 0.5
 """A reach is taken where one of its curves has a p-value of fit above this; the next shorter one is asked otherwise."""
 _DOUBTFUL, _SEEDS = 0.3, 20
 """Every other curve of the reach with a p-value above this is believed as well; with more seeds, above this times 20 of
 them: the set of one curve narrows with their number, what curves disagree about does not."""
+_SAY, _CELLS_SAY = 0.5, 0.2
+"""Weights of the p-values of curves with a shorter reach than the one that is taken, and of the cells alone where that
+is not the whole column: a stiff curve may fit by chance, and no curve is asked how it runs between two cells. What they
+reject at p < 0.1 and p < 0.25 is left out."""
 _CANDIDATES = 8
 """For each level of the grid."""
 _SECTIONS, _ROUNDS = 8, 4
@@ -69,27 +73,27 @@ def bands(columns: Columns, level: float) -> tuple[np.ndarray, list[Band]]:
     found = _Found(
         *(np.full((len(FITS), rows, *more), fill) for more, fill in (((len(at),), 0.0),) * 2 + (((), -1.0),))
     )
-    chosen = np.zeros((len(FITS), rows), bool)
-    open_ = np.arange(rows)
+    weight = np.zeros((len(FITS), rows))
+    open_ = np.ones(rows, bool)
     for reach in (GLOBAL, LOCAL, NEAREST):
         mine = np.array([i for i, fit in enumerate(FITS) if fit.reach == reach])
         for i in mine:
-            found.ask(columns, int(i), open_, at)
-        misfit = found.misfit[np.ix_(mine, open_)]
+            found.ask(columns, int(i), np.arange(rows), at)
+        misfit = found.misfit[mine]
         fits = misfit.max(axis=0) >= FITTING
-        doubtful = _DOUBTFUL * np.minimum(1.0, _SEEDS / np.maximum(columns.seeds[open_], 1))
+        doubtful = _DOUBTFUL * np.minimum(1.0, _SEEDS / np.maximum(columns.seeds, 1))
         believed = misfit >= np.minimum(doubtful, misfit.max(axis=0))
         # Where the local curves fail, they stay beside the nearest, which two cells cannot contradict.
-        chosen[np.ix_(mine, open_)] = believed & (fits | (reach != GLOBAL))
-        open_ = open_[~fits]
-        if not len(open_):
-            break
-    misfit = found.misfit
-    best = np.where(chosen, misfit, -1.0).argmax(axis=0)
-    own = np.arange(rows)
+        weight[mine] = believed * np.where(open_, fits | (reach != GLOBAL), _SAY)
+        open_ &= ~fits
+    best = np.where(weight == 1.0, found.misfit, -1.0).argmax(axis=0)
+    misfit, own = found.misfit, np.arange(rows)
     statistic = found.statistic[best, own]
-    p_value = np.where(chosen[..., None], found.p_value, 0.0).max(axis=0)
-    intervals = _intervals(_Tests(columns, chosen, best, 1.0 - level), at, statistic, p_value)
+    whole = ~np.isfinite([FITS[i].reach for i in best])
+    of_cells = score(columns, CELLS, np.repeat(own, len(at)), np.tile(at, rows)).p_value().reshape(rows, -1)
+    weight = np.concatenate([weight, [np.where(whole, 0.0, _CELLS_SAY)]])
+    p_value = (weight[..., None] * np.concatenate([found.p_value, of_cells[None]])).max(axis=0)
+    intervals = _intervals(_Tests(columns, weight, best, 1.0 - level), at, statistic, p_value)
     side = np.where(statistic.mean(axis=1) < 0, np.inf, -np.inf)
     return at, [
         Band(intervals[r], float(side[r]), FITS[best[r]].name, float(misfit[best[r], r]), p_value[r]) for r in own
@@ -144,16 +148,18 @@ def _between(test: Callable, row: np.ndarray, without: np.ndarray, within: np.nd
 class _Tests:
     """Tests between the candidates, by the curves that each column has chosen."""
 
-    def __init__(self, columns: Columns, chosen: np.ndarray, best: np.ndarray, tail: float):
-        self.columns, self.chosen, self.best, self.tail = columns, chosen, best, tail
+    def __init__(self, columns: Columns, weight: np.ndarray, best: np.ndarray, tail: float):
+        self.columns, self.weight, self.best, self.tail = columns, weight, best, tail
 
     def inside(self, row: np.ndarray, c: np.ndarray) -> np.ndarray:
         """Whether c belongs to the set of its column."""
         found = np.zeros(len(row))
-        for i, fit in enumerate(FITS):
-            mine = self.chosen[i, row]
+        for i, fit in enumerate((*FITS, CELLS)):
+            weight = self.weight[i, row]
+            mine = weight > 0
             if mine.any():
-                found[mine] = np.maximum(found[mine], score(self.columns, fit, row[mine], c[mine]).p_value())
+                p_value = score(self.columns, fit, row[mine], c[mine]).p_value()
+                found[mine] = np.maximum(found[mine], weight[mine] * p_value)
         return found >= self.tail
 
     def sign(self, row: np.ndarray, c: np.ndarray) -> np.ndarray:

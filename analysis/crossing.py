@@ -14,7 +14,8 @@ every cell. (Rao 1948, Proc. Camb. Phil. Soc. 44, 50–57; Boos 1992, Am. Stat. 
 Curves G are logistic or skew to either side; kernels reach over the whole column or over a few levels of the grid.
 Whether a curve fits is asked of the data by score tests of a bend and a twist that it does not have. The set is the
 union over all curves that fit with one reach: what they disagree about, such as the course between two cells, the data
-do not say.
+do not say. Curves of a shorter reach, and the cells to either side of c alone, have a say at a lower level: whether a
+stiffer curve fits is itself known from the data alone.
 """
 
 from collections.abc import Callable
@@ -73,6 +74,8 @@ FITS = tuple(
     for name, curve in _CURVES.items()
 )
 """From the stiffest to the most flexible."""
+CELLS = Fit("cells", _logistic, NEAREST)
+"""No curve: the cells to either side of c, each of which is on its own side of one half."""
 
 
 class Columns(NamedTuple):
@@ -127,12 +130,39 @@ def score(columns: Columns, fit: Fit, row: np.ndarray, c: np.ndarray, misfit: bo
     return Score(*(np.concatenate(values) for values in zip(*found, strict=True))) if found else Score(*[c[:0]] * 3)
 
 
-def _score(columns: Columns, fit: Fit, row: np.ndarray, c: np.ndarray, misfit: bool) -> Score:
+def _of_cells(columns: Columns, row: np.ndarray, c: np.ndarray) -> Score:
+    """Tests of P ≤ ½ at the cells before c and P ≥ ½ at those behind it, or the other way round.
+
+    It is what P(c) = ½ says of a share that only rises, or only falls, from one level to the next, however fast: where
+    c lies between two cells, it is theirs.
+    """
     z = columns.at - c[:, None]
-    kernel = np.ones_like(z)
-    if np.isfinite(fit.reach):
-        own = np.interp(c, columns.grid, np.arange(len(columns.grid)))
-        kernel = np.clip(1.0 - np.abs(columns.level - own[:, None]) / fit.reach, 0.0, None)
+    kernel = _kernel(columns, CELLS, c)
+    wins, trials = columns.wins[row], columns.trials[row]
+    known = columns.shared[row], columns.alone[row]
+    sides = [_standardised(kernel * side, wins - 0.5 * trials, 0.25 * trials, *known) for side in (z <= 0, z >= 0)]
+    (before, estimated), (behind, also) = sides
+    rising, falling = np.maximum(before, -behind), np.maximum(-before, behind)
+    rises = rising <= falling
+    sign = np.where(rises == (np.where(rises, before, -before) >= np.where(rises, -behind, behind)), 1.0, -1.0)
+    seeds = columns.seeds[row]
+    degrees = np.maximum(np.where(estimated | also, 2 * (seeds - 1), seeds), 1).astype(float)
+    return Score(sign * np.maximum(np.minimum(rising, falling), 0.0), degrees, np.full(len(row), np.nan))
+
+
+def _kernel(columns: Columns, fit: Fit, c: np.ndarray) -> np.ndarray:
+    """Weights of the cells by their distance from c."""
+    if not np.isfinite(fit.reach):
+        return np.ones((len(c), len(columns.at)))
+    own = np.interp(c, columns.grid, np.arange(len(columns.grid)))
+    return np.clip(1.0 - np.abs(columns.level - own[:, None]) / fit.reach, 0.0, None)
+
+
+def _score(columns: Columns, fit: Fit, row: np.ndarray, c: np.ndarray, misfit: bool) -> Score:
+    if fit is CELLS:
+        return _of_cells(columns, row, c)
+    z = columns.at - c[:, None]
+    kernel = _kernel(columns, fit, c)
     wins, trials = columns.wins[row], columns.trials[row]
     slope = _slopes(fit, z, kernel * wins, kernel * trials, np.diff(columns.at).min())
     p, q, d = fit.curve(np.clip(slope[:, None] * z, -_CLIP, _CLIP))

@@ -8,7 +8,7 @@ and Σ|m_i|, the eigenvalues of Σ m_i ŵ_i ŵ_iᵀ, and for every teacher neuro
 nearest (rays alone have two ends).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -91,9 +91,8 @@ def families(
         members = np.flatnonzero(counted[place])
         arrays = {name: values[place].values[members] for name, values in weights.items()}
         _require_one_teacher(arrays, {name: ds[name].values[i] for name, i in zip(names, place, strict=True)})
-        layers: Layers = cell.stages.stages[-1].layers
         groups = _groups(arrays, cell.teacher.sigma, loss[place][members], tolerance)
-        rows = []
+        rows = found.setdefault(place, [])
         for group in sorted(groups.members, key=lambda g: (-len(g), loss[place][members[g[0]]])):
             here, best = members[group], group[np.argmin(rank[place][members[group]])]
             losses = loss[place][here]
@@ -101,9 +100,8 @@ def families(
             row |= {"count": len(group), "loss": float(np.median(losses)), "spread": float(np.ptp(losses))}
             row |= {"seed": int(ds["seed"].values[members[best]]), "unconverged": int((~ended[place][here]).sum())}
             if eigenvalues and len(rows) < most:
-                row |= _kind(arrays, best, cell.teacher.sigma, float(decay[place][members[best]]), layers)
+                row |= _kind(arrays, best, cell, float(decay[place][members[best]]))
             rows.append(row)
-        found[place] = rows
     return _labelled(ds, found, finished(ds).sum("seed").transpose(*names).values, most)
 
 
@@ -204,7 +202,9 @@ def _described(seen: Pattern, member: int) -> dict:
 _gradient = eqx.filter_jit(population_gradient)
 
 
-def _kind(arrays: dict[str, np.ndarray], member: int, sigma: AbstractActivation, decay: float, layers: Layers) -> dict:
+def _kind(arrays: dict[str, np.ndarray], member: int, cell: Any, decay: float) -> dict:
+    sigma: AbstractActivation = cell.teacher.sigma
+    layers: Layers = cell.stages.stages[-1].layers
     a, W, teacher_a, teacher_W = (arrays[name][member] for name in ("a", "W", "teacher_a", "teacher_W"))
     # Vanished neurons have no second derivative, and neurons and inputs beyond the cell's own are zeros.
     exists = np.linalg.norm(W, axis=1) > 0

@@ -24,6 +24,10 @@ from .tables import Column, Form, tell
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="study file (TOML)")]
+Fields = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[FIELD=VALUE]…", help="fields instead of the file's, such as protocol.weight_decay=0.1"),
+]
 Seeds = Annotated[int | None, typer.Option(help="seeds a cell, instead of the study's")]
 RunFolder = Annotated[Path, typer.Argument(metavar="DIR", help="run directory")]
 
@@ -35,6 +39,7 @@ _MOST_ROWS = 60
 def run_command(
     study: StudyFile,
     out: Annotated[Path, typer.Option(help="run directory for the dataset")],
+    fields: Fields = None,
     seeds: Seeds = None,
     at: At = None,
     overwrite: Annotated[bool, typer.Option(help="replace what --out holds")] = False,
@@ -53,7 +58,7 @@ def run_command(
     tls_key: Annotated[Path | None, typer.Option(help="this client's key")] = None,
 ) -> None:
     """Run a study into a directory; what it holds already is verified and not computed again."""
-    resolved = load(study, seeds, at)
+    resolved = load(study, seeds, at, fields)
     say(f"{resolved.name}: {resolved.question or 'no question stated'}")
     say(_size_line(resolved))
     with ProgressShow(console) as show:
@@ -157,10 +162,17 @@ def reproduce_command(
 
 
 @app.command(cls=Command)
-def show(study: StudyFile, seeds: Seeds = None, at: At = None, as_json: Json = False, as_csv: Csv = False) -> None:
+def show(
+    study: StudyFile,
+    fields: Fields = None,
+    seeds: Seeds = None,
+    at: At = None,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
     """Show a study: resolved fields, number of members, estimated work."""
     form = Form.of(as_json, as_csv)
-    resolved = load(study, seeds, at)
+    resolved = load(study, seeds, at, fields)
     rows = {name: [len(axis.values), ", ".join(map(str, axis.values))] for name, axis in resolved.axes.items()}
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=["points", "values"]).rename_axis("axis")
     facts = {"study": resolved.resolved(), "members": resolved.members, "cells": len(resolved.points)}

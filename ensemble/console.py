@@ -18,6 +18,7 @@ from .launch import status
 from .spec import nearest
 from .store import FINISHED, STATUS, SchemaError, StoreError
 from .study import Study, StudyError, StudyWarning
+from .study.files import parsed
 
 console = Console()
 
@@ -152,14 +153,14 @@ def study_at(study: Study, at: Sequence[str] | None) -> Study:
     return study.only(**kept) if kept else study
 
 
-def load(path: Path, seeds: int | None, at: Sequence[str] | None) -> Study:
-    """The study of a file, at some values and with other seeds; its warnings are said.
+def load(path: Path, seeds: int | None, at: Sequence[str] | None, fields: Sequence[str] | None = None) -> Study:
+    """The study of a file with `fields` (`PATH=VALUE`), at some values and with other seeds; its warnings are said.
 
     **Raises:** `StudyError`.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", StudyWarning)
-        study = study_at(Study.from_toml(path), at)
+        study = study_at(Study.from_toml(path, dict(map(parsed, fields or ()))), at)
         if seeds is not None:
             study = study.replace(seeds=seeds)
     for text in dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, StudyWarning)):

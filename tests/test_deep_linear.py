@@ -256,6 +256,22 @@ def test_balancedness_is_conserved_to_the_order_of_the_step(depths):
     assert np.all((coarse / fine > 1.6) & (coarse / fine < 2.4)), (coarse.values, fine.values)
 
 
+def test_networks_of_a_dataset_are_functions(depths, rng):
+    x = jnp.asarray(rng.normal(size=6))
+    one = depths.sel(depth=2, start="gaussian", seed=1)
+    student, teacher = ens.network(one), ens.network(one, "teacher")
+    assert [W.shape for W in student.layers] == [(5, 6), (4, 5)]
+    loss = 0.5 * jnp.sum((student.matrix - teacher.matrix) ** 2)
+    assert float(loss) == pytest.approx(float(one["loss"]), rel=1e-12)
+    np.testing.assert_allclose(student(x), student.matrix @ x, rtol=1e-12)
+    batch = ens.network(depths.sel(depth=3))
+    assert [W.shape for W in batch.layers] == [(2, 3, 5, 6), (2, 3, 5, 5), (2, 3, 4, 5)]
+    with pytest.raises(ens.StudyError, match="different sizes of layers"):
+        ens.network(depths)
+    with pytest.raises(ens.StudyError, match="holds no layer_weights"):
+        ens.network(one.drop_vars("layer_weights"))
+
+
 # -- as any member -----------------------------------------------------------------------------------
 
 

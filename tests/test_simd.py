@@ -9,9 +9,9 @@ import mpmath as mp
 import numpy as np
 from numba import njit
 
-from ensemble.engine.kernels import steps as program_steps
 from ensemble.engine.kernels.descent import _stage_values, arcsin_and_sine
 from ensemble.engine.kernels.duals import DUALS
+from ensemble.engine.kernels.steps import stage_values
 from ensemble.engine.kernels.vectors import LANES, choose_greater, fma, load, root, splat, store
 from ensemble.problem.activations import ACTIVATIONS
 
@@ -99,7 +99,7 @@ def test_both_kernels_have_the_same_schedules_to_the_bit():
     stage: Any = SimpleNamespace(
         start_step=start, step_size=sizes, step_size_every=size_every, decay=decays, decay_every=decay_every
     )
-    in_xla = jax.jit(lambda arrays: program_steps.stage_values(*_as_rows(arrays)))
+    in_xla = jax.jit(lambda arrays: stage_values(*_as_rows(arrays)))
     expected = in_xla({"step": step, **vars(stage)})
     np.testing.assert_array_equal(out.reshape(2, -1), expected)
     assert len(step) > 500 and len(np.unique(out)) > 30

@@ -1,5 +1,6 @@
 """Networks of a dataset: stored weights as functions that can be called."""
 
+from itertools import pairwise
 from typing import Any, Literal
 
 import jax.numpy as jnp
@@ -8,9 +9,9 @@ import xarray as xr
 
 from ..numerics import member_keys
 from ..problem.draws import full_space
-from ..problem.models import TwoLayer
+from ..problem.models import DeepLinear, TwoLayer
 from ..problem.starts import GivenStart
-from ..problem.students import TwoLayerStudent
+from ..problem.students import DeepLinearStudent, TwoLayerStudent
 from ..study import Cell, Study, StudyError
 from .schema import FINISHED
 
@@ -23,7 +24,7 @@ def network(
     which: Literal["student", "teacher"] = "student",
     *,
     coordinates: Literal["stored", "full"] = "stored",
-) -> TwoLayer:
+) -> TwoLayer | DeepLinear:
     """The networks of a dataset's members, as they were at their ends.
 
     **Arguments:**
@@ -33,9 +34,9 @@ def network(
     - `coordinates`: `"stored"`: rows as the dataset has them, d of them or those of reduced coordinates
       (docs/dataset.md); `"full"`: all d.
 
-    **Returns:** one network f(x) = Σ_i a_i σ(w_iᵀx); where axes or seeds are left, a batch of them, whose leaves `a`
-    and `W` begin with these dimensions in the dataset's order. Neurons and coordinates that only other cells have are
-    left out: no row is padding.
+    **Returns:** one network f(x) = Σ_i a_i σ(w_iᵀx), or W_L ⋯ W_1 x of deep linear students (the teacher: of one
+    layer); where axes or seeds are left, a batch of them, whose leaves begin with these dimensions in the dataset's
+    order. Neurons, layers and coordinates that only other cells have are left out: no row is padding.
 
     **Raises:** `StudyError` where weights were not stored, a member has no result, the members that are left differ in
     size or activation, or full coordinates are asked of rows that never had them.
@@ -44,15 +45,16 @@ def network(
         raise StudyError(f"which: got {which!r}; give 'student' or 'teacher'")
     if coordinates not in ("stored", "full"):
         raise StudyError(f"coordinates: got {coordinates!r}; give 'stored' or 'full'")
-    a, W, neuron = _VARIABLES[which]
-    if a not in ds or W not in ds:
-        raise StudyError(f"ds: holds no {W}; run the study with store_weights = true")
     if unfinished := int((ds["status"] < FINISHED).sum()):
         raise StudyError(f"ds: {unfinished:,} of its members have no result; finish the run, or select others")
     study = Study.from_json(ds.attrs["study"])
     cells = _cells(ds, study)
+    if all(isinstance(cell.student, DeepLinearStudent) for cell in cells):
+        return _deep_linear(ds, which, cells)
     if not all(isinstance(cell.student, TwoLayerStudent) for cell in cells):
         raise StudyError("ds: its students are no two-layer networks; their weights are the variables of the dataset")
+    a, W, neuron = _VARIABLES[which]
+    _require_stored(ds, a, W)
     sigma = _one({cell.teacher.activation: cell.teacher.sigma for cell in cells}, "activations")
     count = _size(ds, neuron)
     rows = np.asarray(ds[W].transpose(..., neuron, "input").values)[..., :count, : _size(ds, "input")]
@@ -61,6 +63,25 @@ def network(
     if coordinates == "full" and rows.shape[-1] < inputs:
         rows = _in_full(rows, ds, cells, study)
     return TwoLayer(weights, rows, sigma)
+
+
+def _deep_linear(ds: xr.Dataset, which: str, cells: list[Cell]) -> DeepLinear:
+    """Layers without the zeros that fill them up to those of other cells."""
+    name = {"student": "layer_weights", "teacher": "teacher_matrix"}[which]
+    _require_stored(ds, name)
+    found = {cell.student.sizes_of(cell.teacher): cell.student.sizes_of(cell.teacher) for cell in cells}
+    sizes = _one(found, "sizes of layers")
+    if which == "teacher":
+        return DeepLinear([ds[name].transpose(..., "output", "input").values[..., : sizes[-1], : sizes[0]]])
+    values = ds[name].transpose(..., "layer", "layer_output", "layer_input").values
+    pairs = enumerate(pairwise(sizes))
+    return DeepLinear([values[..., layer, :rows, :columns] for layer, (columns, rows) in pairs])
+
+
+def _require_stored(ds: xr.Dataset, *names: str) -> None:
+    for name in names:
+        if name not in ds:
+            raise StudyError(f"ds: holds no {name}; run the study with store_weights = true")
 
 
 def _cells(ds: xr.Dataset, study: Study) -> list[Cell]:

@@ -37,17 +37,34 @@ def version(package: str) -> str:
         return "unknown"
 
 
+_PACKAGE = Path(__file__).parents[1]
+
+
 @functools.cache
 def commit_state() -> tuple[str, int]:
-    """(commit of the checkout that the code runs from, whether it has changes); ("unknown", 0) without git."""
-    folder = Path(__file__).parent
+    """(commit that the code is of, whether it has changes since); ("unknown", 0) where nobody knows.
+
+    A built package says it itself (`setup.py`); else it is that of the checkout that holds this very file: a package
+    installed inside another project's checkout is not of that project's commit.
+    """
+    return commit_of(_PACKAGE)
+
+
+def commit_of(package: Path) -> tuple[str, int]:
+    """`commit_state` of a package in some folder."""
+    try:
+        commit, *dirty = (package / "commit.txt").read_text(encoding="utf-8").split()
+        return commit, int(bool(dirty))
+    except (OSError, ValueError):
+        pass
 
     def git(*arguments: str) -> str:
         return subprocess.run(
-            ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=10
+            ["git", *arguments], cwd=package, capture_output=True, text=True, check=True, timeout=10
         ).stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", "__init__.py")
         return git("rev-parse", "HEAD"), int(bool(git("status", "--porcelain", "--untracked-files=no")))
     except (OSError, subprocess.SubprocessError):
         return "unknown", 0

@@ -35,11 +35,17 @@ def check_fields(study: "Study") -> None:
 
 
 def check_names(study: "Study") -> None:
-    """**Raises:** `ValueError` where an axis has the name of a measure of the user's own, or of its dimension."""
+    """**Raises:** `ValueError` where an axis has the name of things in this study's own datasets: a measure, an array
+    of a student, or a dimension, a user's too.
+    """
+    held: set[str] = set()
     for probe in (PROBES[name] for name in study.stored_probes if name in PROBES):
-        for name in (probe.name, f"{probe.name}_stage", f"{probe.name}_history", *probe.dims):
-            if name in study.axes:
-                raise ValueError(taken(name))
+        held |= {probe.name, f"{probe.name}_stage", f"{probe.name}_history", *probe.dims}
+    for student in {type(point.cell.student): point.cell.student for point in study.points}.values():
+        held |= {name for array, stored in student.stored.items() for name in (array, *stored.dims)}
+    for name in study.axes:
+        if name in held:
+            raise ValueError(taken(name))
 
 
 def check_grid(study: "Study") -> None:

@@ -14,8 +14,7 @@ A cell is one point of the product of all axes; a member is a cell with a seed.
 import itertools
 import json
 import math
-import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +34,7 @@ from .axes import Axis, Scalar, as_table, axis_table, check_name, set_field
 from .cells import Cell, Point, Student, Teacher, resolved_protocol
 from .checks import check_coordinates, check_fields, check_grid, check_names, check_probes, parts_of, usual_probes, warn
 from .errors import StudyError, messages, suggestion
+from .files import table_of
 from .sources import PartSource, load, used
 
 _reading: ContextVar[bool] = ContextVar("reading", default=False)
@@ -90,22 +90,14 @@ class Study(Spec):
             raise StudyError("\n".join(messages(error))) from None
 
     @classmethod
-    def from_toml(cls, path: str | Path) -> Self:
-        """Reads and validates a study file.
+    def from_toml(cls, path: str | Path, fields: Mapping[str, Any] | None = None) -> Self:
+        """Reads and validates a study file, with `fields` (`{"protocol.weight_decay": 0.1}`) in place of the file's.
 
         **Raises:** `StudyError` that names the file, the field's path, the value received and what would be
         right. **Warns:** `StudyWarning` for a step size beyond the stability bound.
         """
         path = Path(path)
-        try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise StudyError(f"{path}: no such study file; the studies that ship are in studies/") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise StudyError(f"{path}: cannot be read: {error}") from None
-        except (ValueError, RecursionError) as error:  # numbers of thousands of digits, lists inside lists
-            raise StudyError(f"{path}: is not valid TOML: {error}") from None
-        data.setdefault("name", path.stem)
+        data = table_of(path, fields or {})
         try:
             data["parts"] = load(data.get("parts", ()), path.parent)
         except StudyError as error:
@@ -329,8 +321,6 @@ class Study(Spec):
     def _check(self):
         check_fields(self)
         check_grid(self)
-        if not _reading.get():
-            check_names(self)
         for point in self.points:
             if not isinstance(self.records, tuple) and self.member_cap(point.cell) < 1:
                 raise ValueError("protocol: got no descent stage; a member needs at least one step")
@@ -343,6 +333,8 @@ class Study(Spec):
         if is_lenient():
             return self
         check_probes(self)
+        if not _reading.get():
+            check_names(self)
         check_coordinates(self)
         # Frozen fields are set here alone, before anyone can have looked: which own parts a study has is known last.
         own = used(parts_of(self), self.parts)

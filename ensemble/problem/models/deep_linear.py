@@ -55,7 +55,7 @@ class SingularMap(eqx.Module):
     @property
     def matrix(self) -> Float[Array, "*batch output input"]:
         """T."""
-        return (self.U * self.s[..., None, :]) @ self.V.swapaxes(-1, -2)
+        return jnp.matmul(self.U * self.s[..., None, :], self.V.swapaxes(-1, -2))
 
     def __call__(self, x: Float[Array, " input"]) -> Float[Array, " output"]:
         return self.U @ (self.s * (x @ self.V))

@@ -21,6 +21,7 @@ class DeepLinearStudent(AbstractStudent):
         "layer_weights": Stored(
             "model.stacked", ("layer", "layer_output", "layer_input"), "final weights of every layer"
         ),
+        "teacher_matrix": Stored("risk.teacher.matrix", ("output", "input"), "teacher's matrix T"),
     }
 
     kind: Literal["deep_linear"] = "deep_linear"
@@ -30,8 +31,11 @@ class DeepLinearStudent(AbstractStudent):
 
     def draw(self, teacher, keys, space):
         planted = teacher.draw(keys.teacher)
-        sizes = (teacher.inputs, *(self.width,) * (self.depth - 1), teacher.outputs)
-        return DeepLinear(self.start.draw(keys.start, planted, sizes)), LinearRisk(planted)
+        return DeepLinear(self.start.draw(keys.start, planted, self.sizes_of(teacher))), LinearRisk(planted)
+
+    def sizes_of(self, teacher: DeepLinearTeacher) -> tuple[int, ...]:
+        """Inputs, every hidden width, outputs."""
+        return (teacher.inputs, *(self.width,) * (self.depth - 1), teacher.outputs)
 
     @model_validator(mode="after")
     def _check(self):

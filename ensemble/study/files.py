@@ -1,0 +1,80 @@
+"""Study files: TOML, read as the table that a study is validated from, with fields set to other values."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..spec import nearest, shortened
+from .errors import StudyError
+
+_PLACES = ("teacher", "student", "protocol", "axes")
+
+
+def table_of(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The table of a study file, which is named after its file where it has no name.
+
+    **Arguments:** `fields`: values by path (`protocol.weight_decay`, `seeds`) in place of the file's.
+
+    **Raises:** `StudyError` that names the file, or the path that leads nowhere.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StudyError(f"{path}: no such study file; the studies that ship are in studies/") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path}: cannot be read: {error}") from None
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, lists inside lists
+        raise StudyError(f"{path}: is not valid TOML: {error}") from None
+    data.setdefault("name", path.stem)
+    for place, value in fields.items():
+        _set(data, place, value)
+    return data
+
+
+def parsed(text: str) -> tuple[str, Any]:
+    """(path, value) of `PATH=VALUE`; a value is TOML, or else a text.
+
+    **Raises:** `StudyError` where there is no `=`.
+    """
+    path, sign, value = text.partition("=")
+    path = path.strip()
+    if not sign or not path:
+        raise StudyError(f"got {shortened(text)}; write FIELD=VALUE, as in protocol.weight_decay=0.1")
+    try:
+        return path, tomllib.loads(f"value = {value}")["value"]
+    except (ValueError, RecursionError, KeyError):
+        return path, value.strip()
+
+
+def _set(data: dict[str, Any], path: str, value: Any) -> None:
+    """Sets one field of a study's table.
+
+    **Raises:** `StudyError` where an axis sets the field, and where the path leads through what is no table.
+    """
+    for name, axis in data.get("axes", {}).items() if isinstance(data.get("axes"), dict) else ():
+        if path in _fields_of(name, axis, path):
+            raise StudyError(f"{path}: is set by the axis {name!r}; choose its values with axes.{name}=[…]")
+    *parents, last = path.split(".")
+    place: Any = data
+    for i, key in enumerate(parents):
+        if i == 0 and key not in _PLACES:
+            raise StudyError(f"{path}: is no field; a path begins with {', '.join(_PLACES)}{nearest(key, _PLACES)}")
+        inner = place.setdefault(key, {})
+        if isinstance(inner, str):  # a part by its name alone
+            inner = place[key] = {"kind": inner}
+        if not isinstance(inner, dict):
+            raise StudyError(f"{path}: leads through {'.'.join(parents[: i + 1])}, which is {shortened(inner)}")
+        place = inner
+    place[last] = value
+
+
+def _fields_of(name: str, axis: Any, path: str) -> list[str]:
+    """The paths that an axis sets, that of an axis found by its name included."""
+    if isinstance(axis, dict):
+        fields = axis.get("fields")
+        if isinstance(fields, dict):
+            return list(fields)
+        if isinstance(axis.get("field"), str):
+            return [axis["field"]]
+    return [path] if path.split(".")[-1] == name and not path.startswith("axes.") else []
