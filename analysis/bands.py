@@ -1,7 +1,7 @@
 """Which curves fit a column, and the intervals in which its share may pass one half: the sets of crossing.py."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -16,6 +16,8 @@ _SAY, _CELLS_SAY = 0.5, 0.2
 """Weights of the p-values of curves with a shorter reach than the one that is taken, and of the cells alone where that
 is not the whole column: a stiff curve may fit by chance, and no curve is asked how it runs between two cells. What they
 reject at p < 0.1 and p < 0.25 is left out."""
+_MEMBERS = 12
+"""Fewer in the neighbourhood of a place have no say against the curve that is taken."""
 _CANDIDATES = 8
 """For each level of the grid."""
 _SECTIONS, _ROUNDS = 8, 4
@@ -70,15 +72,13 @@ def bands(columns: Columns, level: float) -> tuple[np.ndarray, list[Band]]:
     """(candidates, the band of every column)."""
     at = candidates(columns)
     rows = len(columns.wins)
-    found = _Found(
-        *(np.full((len(FITS), rows, *more), fill) for more, fill in (((len(at),), 0.0),) * 2 + (((), -1.0),))
-    )
+    found = _Found.nothing(rows, len(at))
     weight = np.zeros((len(FITS), rows))
     open_ = np.ones(rows, bool)
     for reach in (GLOBAL, LOCAL, NEAREST):
         mine = np.array([i for i, fit in enumerate(FITS) if fit.reach == reach])
         for i in mine:
-            found.ask(columns, int(i), np.arange(rows), at)
+            found.ask(columns, int(i), at)
         misfit = found.misfit[mine]
         fits = misfit.max(axis=0) >= FITTING
         doubtful = _DOUBTFUL * np.minimum(1.0, _SEEDS / np.maximum(columns.seeds, 1))
@@ -90,14 +90,19 @@ def bands(columns: Columns, level: float) -> tuple[np.ndarray, list[Band]]:
     misfit, own = found.misfit, np.arange(rows)
     statistic = found.statistic[best, own]
     whole = ~np.isfinite([FITS[i].reach for i in best])
-    of_cells = score(columns, CELLS, np.repeat(own, len(at)), np.tile(at, rows)).p_value().reshape(rows, -1)
     weight = np.concatenate([weight, [np.where(whole, 0.0, _CELLS_SAY)]])
-    p_value = (weight[..., None] * np.concatenate([found.p_value, of_cells[None]])).max(axis=0)
+    found.ask_cells(columns, at)
+    p_value = _weighed(weight[..., None], found.p_value, found.members).max(axis=0)
     intervals = _intervals(_Tests(columns, weight, best, 1.0 - level), at, statistic, p_value)
     side = np.where(statistic.mean(axis=1) < 0, np.inf, -np.inf)
     return at, [
         Band(intervals[r], float(side[r]), FITS[best[r]].name, float(misfit[best[r], r]), p_value[r]) for r in own
     ]
+
+
+def _weighed(weight: np.ndarray, p_value: np.ndarray, members: np.ndarray) -> np.ndarray:
+    """p-values as they count."""
+    return p_value * np.where((weight == 1.0) | (members >= _MEMBERS), weight, 0.0)
 
 
 class _Found(NamedTuple):
@@ -106,15 +111,34 @@ class _Found(NamedTuple):
     statistic: np.ndarray
     """(fit, column, candidate)"""
     p_value: np.ndarray
+    """The same, and behind all fits that of the cells alone."""
     misfit: np.ndarray
     """(fit, column); −1 where it was not asked."""
+    members: np.ndarray
+    """As `p_value`."""
 
-    def ask(self, columns: Columns, i: int, rows: np.ndarray, at: np.ndarray) -> None:
-        """Tests one fit at all candidates of some columns."""
-        tested = score(columns, FITS[i], np.repeat(rows, len(at)), np.tile(at, len(rows)))
-        self.statistic[i, rows] = tested.statistic.reshape(len(rows), -1)
-        self.p_value[i, rows] = tested.p_value().reshape(len(rows), -1)
-        self.misfit[i, rows] = _misfit(columns, FITS[i], at, rows, self.statistic[i, rows])
+    @classmethod
+    def nothing(cls, rows: int, places: int) -> Self:
+        fits = len(FITS)
+        every = np.zeros((fits, rows, places)), np.zeros((fits + 1, rows, places))
+        return cls(*every, np.full((fits, rows), -1.0), np.zeros((fits + 1, rows, places)))
+
+    def ask(self, columns: Columns, i: int, at: np.ndarray) -> None:
+        """Tests one fit at all candidates of all columns."""
+        self._keep(columns, i, FITS[i], at)
+        rows = np.arange(len(columns.wins))
+        self.misfit[i] = _misfit(columns, FITS[i], at, rows, self.statistic[i])
+
+    def ask_cells(self, columns: Columns, at: np.ndarray) -> None:
+        """Tests the cells alone."""
+        self._keep(columns, len(FITS), CELLS, at)
+
+    def _keep(self, columns: Columns, i: int, fit: Fit, at: np.ndarray) -> None:
+        rows = len(columns.wins)
+        tested = score(columns, fit, np.repeat(np.arange(rows), len(at)), np.tile(at, rows))
+        if i < len(FITS):
+            self.statistic[i] = tested.statistic.reshape(rows, -1)
+        self.p_value[i], self.members[i] = tested.p_value().reshape(rows, -1), tested.members.reshape(rows, -1)
 
 
 def _misfit(columns: Columns, fit: Fit, at: np.ndarray, rows: np.ndarray, statistic: np.ndarray) -> np.ndarray:
@@ -158,8 +182,8 @@ class _Tests:
             weight = self.weight[i, row]
             mine = weight > 0
             if mine.any():
-                p_value = score(self.columns, fit, row[mine], c[mine]).p_value()
-                found[mine] = np.maximum(found[mine], weight[mine] * p_value)
+                tested = score(self.columns, fit, row[mine], c[mine])
+                found[mine] = np.maximum(found[mine], _weighed(weight[mine], tested.p_value(), tested.members))
         return found >= self.tail
 
     def sign(self, row: np.ndarray, c: np.ndarray) -> np.ndarray:

@@ -118,6 +118,8 @@ class Score(NamedTuple):
     """Of Student's t."""
     misfit: np.ndarray
     """p-value of the curve with this β and c; only where it was asked for, else NaN."""
+    members: np.ndarray
+    """How many members it rests on, by the kernel's weights."""
 
     def p_value(self) -> np.ndarray:
         return 2.0 * student.sf(np.abs(self.statistic), self.degrees)
@@ -127,7 +129,7 @@ def score(columns: Columns, fit: Fit, row: np.ndarray, c: np.ndarray, misfit: bo
     """Tests at the candidates `c`, each of the column `row`; and of the fit itself where asked for."""
     part = max(1, _ENTRIES // max(len(columns.at) ** 2, 1))
     found = [_score(columns, fit, row[i : i + part], c[i : i + part], misfit) for i in range(0, len(row), part)]
-    return Score(*(np.concatenate(values) for values in zip(*found, strict=True))) if found else Score(*[c[:0]] * 3)
+    return Score(*(np.concatenate(values) for values in zip(*found, strict=True))) if found else Score(*[c[:0]] * 4)
 
 
 def _of_cells(columns: Columns, row: np.ndarray, c: np.ndarray) -> Score:
@@ -140,6 +142,7 @@ def _of_cells(columns: Columns, row: np.ndarray, c: np.ndarray) -> Score:
     kernel = _kernel(columns, CELLS, c)
     wins, trials = columns.wins[row], columns.trials[row]
     known = columns.shared[row], columns.alone[row]
+    members = (kernel * trials).sum(axis=1)
     sides = [_standardised(kernel * side, wins - 0.5 * trials, 0.25 * trials, *known) for side in (z <= 0, z >= 0)]
     (before, estimated), (behind, also) = sides
     rising, falling = np.maximum(before, -behind), np.maximum(-before, behind)
@@ -147,7 +150,7 @@ def _of_cells(columns: Columns, row: np.ndarray, c: np.ndarray) -> Score:
     sign = np.where(rises == (np.where(rises, before, -before) >= np.where(rises, -behind, behind)), 1.0, -1.0)
     seeds = columns.seeds[row]
     degrees = np.maximum(np.where(estimated | also, 2 * (seeds - 1), seeds), 1).astype(float)
-    return Score(sign * np.maximum(np.minimum(rising, falling), 0.0), degrees, np.full(len(row), np.nan))
+    return Score(sign * np.maximum(np.minimum(rising, falling), 0.0), degrees, np.full(len(row), np.nan), members)
 
 
 def _kernel(columns: Columns, fit: Fit, c: np.ndarray) -> np.ndarray:
@@ -164,6 +167,7 @@ def _score(columns: Columns, fit: Fit, row: np.ndarray, c: np.ndarray, misfit: b
     z = columns.at - c[:, None]
     kernel = _kernel(columns, fit, c)
     wins, trials = columns.wins[row], columns.trials[row]
+    members = (kernel * trials).sum(axis=1)
     slope = _slopes(fit, z, kernel * wins, kernel * trials, np.diff(columns.at).min())
     p, q, d = fit.curve(np.clip(slope[:, None] * z, -_CLIP, _CLIP))
     v = np.maximum(p * q, 1e-300)
@@ -179,7 +183,7 @@ def _score(columns: Columns, fit: Fit, row: np.ndarray, c: np.ndarray, misfit: b
     if fit.reach == GLOBAL:
         statistic = _with_agreement(columns, row, c, statistic, degrees)
     if not misfit:
-        return Score(statistic, degrees, np.full(len(row), np.nan))
+        return Score(statistic, degrees, np.full(len(row), np.nan), members)
     powers = (2, 3) if fit.reach > 2.0 else (2,)  # two cells to one side have no twist
     basis = [np.ones_like(z), z / np.ptp(columns.at)]
     worst = np.zeros(len(row))
@@ -189,7 +193,7 @@ def _score(columns: Columns, fit: Fit, row: np.ndarray, c: np.ndarray, misfit: b
         bend, _ = _standardised(gain * x, residual, noise, *known)
         worst = np.maximum(worst, np.abs(bend))
     p_value = np.minimum(len(powers) * 2.0 * student.sf(worst, np.maximum(seeds - 1, 1)), 1.0)
-    return Score(statistic, degrees, p_value)
+    return Score(statistic, degrees, p_value, members)
 
 
 def _with_agreement(columns: Columns, row: np.ndarray, c: np.ndarray, statistic: np.ndarray, degrees: np.ndarray):

@@ -86,11 +86,10 @@ def laws(t: np.ndarray, y: np.ndarray, kept: np.ndarray) -> Laws:
     t = np.where(kept, t, np.maximum(last, 1.0))
     y = np.where(kept, y, 0.0)
     y = np.where(kept, y - (y.sum(axis=-1) / np.maximum(n, 1))[:, None], 0.0)
-    lag = np.zeros(len(y))
-    for _ in range(2):
-        exponential, power = (_fit(*x, y, kept, n, lag) for x in ((t, np.log(t)), (np.log(t), t)))
-        better = (exponential.flexible**2).sum(axis=-1) <= (power.flexible**2).sum(axis=-1)
-        lag = _lag(np.where(better[:, None], exponential.flexible, power.flexible), n)
+    first = _both(t, y, kept, n, np.zeros(len(y)))
+    better = (first[0].flexible ** 2).sum(axis=-1) <= (first[1].flexible ** 2).sum(axis=-1)
+    lag = _lag(np.where(better[:, None], first[0].flexible, first[1].flexible), n)
+    exponential, power = _both(t, y, kept, n, lag)
     evidence = 0.5 * (power.cost - exponential.cost)
     likelier = evidence > 0
 
@@ -101,8 +100,18 @@ def laws(t: np.ndarray, y: np.ndarray, kept: np.ndarray) -> Laws:
     residual = np.sqrt((of_likelier("residual") ** 2).sum(axis=-1) / np.maximum(n, 1))
     begin = _at(t, of_likelier("begin"))[:, 0]
     enough = n >= FEWEST
-    found = (np.where(enough, v, np.nan) for v in (exponential.slope, power.slope, evidence, residual, begin))
-    return Laws(*found, np.where(enough, _verdict(exponential, power, evidence), -1), n)
+
+    def known(values: np.ndarray) -> np.ndarray:
+        return np.where(enough, values, np.nan)
+
+    law = np.where(enough, _verdict(exponential, power, evidence), -1)
+    rate, exponent = known(exponential.slope), known(power.slope)
+    return Laws(rate, exponent, known(evidence), known(residual), known(begin), law, n)
+
+
+def _both(t: np.ndarray, y: np.ndarray, kept: np.ndarray, n: np.ndarray, lag: np.ndarray) -> tuple[_Fit, _Fit]:
+    """The exponential and the power law of records of this correlation."""
+    return _fit(t, np.log(t), y, kept, n, lag), _fit(np.log(t), t, y, kept, n, lag)
 
 
 def _verdict(exponential: _Fit, power: _Fit, evidence: np.ndarray) -> np.ndarray:

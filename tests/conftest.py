@@ -1,11 +1,18 @@
 """Strict settings: rank and dtype promotion are errors, and so are the project's own warnings."""
 
+import shutil
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
+import xarray as xr
 
 # Importing the package turns float64 on and sets the devices up before JAX starts.
+import ensemble
 from ensemble.engine import granted_cores
+from ensemble.store import directory
+from tests.studies import tiny
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -27,3 +34,34 @@ def _few_compiled_programs():
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20240601)
+
+
+# -- a small run directory, for tests of files -----------------------------------------------------------
+
+
+@pytest.fixture
+def two_members_a_shard(monkeypatch):
+    """Directories of a few members have several shards."""
+    monkeypatch.setattr(directory, "_MOST_MEMBERS", 2)
+
+
+@pytest.fixture(scope="session")
+def whole() -> xr.Dataset:
+    """The dataset of `tiny()`."""
+    return ensemble.run(tiny())
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory) -> Path:
+    """Its run directory, of three shards, which no test changes."""
+    path = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(directory, "_MOST_MEMBERS", 2)
+        ensemble.run(tiny(), out=path)
+    return path
+
+
+@pytest.fixture
+def out(made, tmp_path) -> Path:
+    """A copy of it, which a test may change."""
+    return Path(shutil.copytree(made, tmp_path / "out"))

@@ -11,35 +11,12 @@ import xarray as xr
 import ensemble as ens
 from ensemble.launch import status
 from ensemble.store import SchemaError, StoreError
-from ensemble.store import directory as directory_module
 from ensemble.store.files import digest, refuse_references
 from ensemble.study import StudyError
 from tests.helpers import assert_identical, shards
 from tests.studies import tiny
 
-
-@pytest.fixture(autouse=True)
-def few_members_a_shard(monkeypatch):
-    monkeypatch.setattr(directory_module, "_MOST_MEMBERS", 2)
-
-
-@pytest.fixture(scope="module")
-def whole() -> xr.Dataset:
-    return ens.run(tiny())
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("made")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(directory_module, "_MOST_MEMBERS", 2)
-        ens.run(tiny(), out=path)
-    return path
-
-
-@pytest.fixture
-def out(made, tmp_path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "out"))
+pytestmark = pytest.mark.usefixtures("two_members_a_shard")
 
 
 # -- folders -----------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-import xarray as xr
 
 import ensemble as ens
 from ensemble.launch import status
@@ -19,28 +18,7 @@ from tests.helpers import assert_identical, shards
 from tests.studies import heavy_tailed, tiny
 from tests.test_orders import Stop
 
-
-@pytest.fixture(autouse=True)
-def few_members_a_shard(monkeypatch):
-    monkeypatch.setattr(directory_module, "_MOST_MEMBERS", 2)
-
-
-@pytest.fixture(scope="module")
-def whole() -> xr.Dataset:
-    return ens.run(tiny())
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(directory_module, "_MOST_MEMBERS", 2)
-        ens.run(tiny(), out=tmp_path_factory.mktemp("made"))
-    return tmp_path_factory.getbasetemp() / "made0"
-
-
-@pytest.fixture
-def out(made, tmp_path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "out"))
+pytestmark = pytest.mark.usefixtures("two_members_a_shard")
 
 
 # -- the manifest ------------------------------------------------------------------------------------

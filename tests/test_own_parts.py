@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tomli_w
 
 import analysis
 import ensemble as ens
@@ -210,3 +211,43 @@ def test_register_refuses_what_is_no_part():
         ValueError, match=r"register: the probe 'loss' of .*test_own_parts.py has the name of the package's own"
     ):
         ens.register(Relu)
+
+
+SCALED = """
+from typing import ClassVar, Literal
+import jax
+import ensemble as ens
+
+@ens.register
+class Scaled(ens.AbstractGradientUpdate):
+    kind: Literal["scaled"] = "scaled"
+    rotation_equivariant: ClassVar[bool] = True
+
+    def limit(self):
+        return 2.0
+
+    def init(self, model):
+        return ()
+
+    def amount(self, gradient, state, model, step_size):
+        return jax.tree.map(lambda g: FACTOR * step_size * g, gradient), state
+"""
+
+
+def test_two_classes_of_one_name_have_programs_of_their_own(tmp_path):
+    """Same class, same kind, same numbers, another file: no program that was compiled for the one serves the other."""
+    teacher = {"kind": "orthonormal", "activation": "relu", "neurons": 2, "inputs": 2}
+    fields = {"probes": ["loss"], "records": 0, "teacher": teacher, "student": {"neurons": 2}, "store_weights": True}
+    ran = []
+    for factor in (1, 3):
+        file = tmp_path / str(factor) / "mine.py"
+        file.parent.mkdir()
+        file.write_text(SCALED.replace("FACTOR", f"{factor}.0"))
+        update = {"kind": "plain", "update": "scaled", "step_size": 0.1 / factor, "steps": 3}
+        study = file.with_name("study.toml")
+        study.write_text(tomli_w.dumps({**fields, "parts": ["mine.py"], "protocol": update}))
+        ran.append(ens.run(study))
+    hashes = {ds.attrs["study_hash"] for ds in ran}
+    # Three times a third of the step is the same descent, to rounding; one program for both would give a third of it.
+    np.testing.assert_allclose(ran[0]["W"], ran[1]["W"], rtol=1e-12)
+    assert len(hashes) == 2

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import ensemble as ens
-from ensemble.dynamics.stability import largest_stable_step
+from ensemble.dynamics.stability import drawn_stable_step, largest_stable_step
 from ensemble.dynamics.updates import Descent
 from tests.studies import small
 from tests.test_study import refused
@@ -48,6 +48,7 @@ PROTOCOL = f"kind = {KIND}\n{DECAY}"
         (AXIS, "x = 3", r"axes.x: got no field"),
         (AXIS, "x = {values = [1], field = 'teacher.x.y'}", r"axes.x: got the field 'teacher.x.y', of which 'x' does"),
         (AXIS, "x = {values = [1], field = 'techer'}", r"axes.x: got .*did you mean 'teacher'\?"),
+        (AXIS, "x = {values = [1], field = 1}", r"axes.x.field: got 1; input should be a valid string"),
         (AXIS, "x = {value = [1]}", r"axes.x.value: unknown field; did you mean 'values'\?"),
     ],
 )
@@ -93,9 +94,11 @@ def test_random_teachers_warn_for_the_sharpest_that_is_drawn():
         planted = ens.initial(study, seed)[1]
         given = {"kind": "given", "activation": "relu", "a": np.asarray(planted.a).tolist()}
         same = small(teacher=given | {"W": np.asarray(planted.W).tolist()}, axes={}).points[0].cell.teacher
-        limits.append(largest_stable_step(same, Descent(), "both", 0.01)[0])
-    found, seed = largest_stable_step(own, Descent(), "both", 0.01, 100.0, study.root_seed, range(5))
+        limits.append(largest_stable_step(same, Descent(), "both", 0.01))
+    drawn = drawn_stable_step(own, Descent(), "both", 0.01, 100.0, study.root_seed, range(5))
+    assert drawn is not None and largest_stable_step(own, Descent(), "both", 0.01) is None
+    found, seed = drawn
     assert seed == int(np.argmin(limits)) and found == pytest.approx(min(limits), rel=1e-12)
-    assert largest_stable_step(own, Descent(), "both", 0.01, 0.1, 0, range(5)) == (None, None), "none can be so sharp"
+    assert drawn_stable_step(own, Descent(), "both", 0.01, 0.1, 0, range(5)) is None, "none can be so sharp"
     with pytest.warns(ens.StudyWarning, match=f"cannot rest at the teacher of seed {seed} "):
         study.replace(protocol={"kind": "plain", "step_size": 30.0, "steps": 10})

@@ -170,7 +170,7 @@ def test_stability_bound_is_where_descent_leaves_the_teacher():
     from ensemble.dynamics.updates import Descent
 
     study = ens.Study.from_toml("studies/spurious_minima.toml").only(k=[8], extra_neurons=[0])
-    limit = largest_stable_step(study.points[0].cell.teacher, Descent(), "first", 0.0)[0]
+    limit = largest_stable_step(study.points[0].cell.teacher, Descent(), "first", 0.0)
     assert limit == pytest.approx(2 / (7 / 4 + 1 / 2), rel=1e-12)
     start = {"kind": "near_teacher", "distance": 1e-3}
     protocol = {"kind": "plain", "layers": "first", "steps": 500}

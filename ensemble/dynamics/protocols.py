@@ -9,7 +9,8 @@ curriculum          teacher neurons one after another, then halving_decay
 gradual_unfreezing  student neurons step by step, then halving_decay
 stages              any list of stages
 
-Each that descends on both layers takes an `update`, a `penalty` and `decay`, as a stage does.
+Each that descends on both layers takes an `update`, a `penalty` and `decay`, as a stage does; arguments that are fields
+of a stage are handed on to it.
 """
 
 # pyright: reportInvalidTypeForm=false
@@ -31,6 +32,7 @@ from .updates import Balance, Descent, Ridge
 Steps = Annotated[int, Field(ge=1, le=2**62)]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 _DESCENT, _L2 = Descent(), L2()
+_OPENING = ("first_step_size", "fit", "fit_decay", "fit_steps", "fit_step_size")
 Build = TypeVar("Build", bound=Callable[..., Protocol])
 
 
@@ -87,19 +89,9 @@ def zhou_ge(
     3. `local`: `epochs` epochs of `epoch_steps` steps on both layers by `update`, λ_k = `weight_decay`/2^k; it may
        end earlier, at a `loss` or a `max_angle`.
     """
-    local = _local(
-        weight_decay=weight_decay,
-        weight_decay_schedule=Halving(every=epoch_steps),
-        step_size=step_size,
-        steps=epochs * epoch_steps,
-        loss=loss,
-        max_angle=max_angle,
-        update=update,
-        penalty=penalty,
-        decay=decay,
-    )
-    opening = _opening(first_step_size, fit, fit_decay, fit_steps, fit_step_size)
-    return Protocol(stages=(*opening, Stage(name="balance", update=Balance()), local))
+    fields = dict(locals())
+    opening = _opening(**{name: fields.pop(name) for name in _OPENING})
+    return Protocol(stages=(*opening, Stage(name="balance", update=Balance()), _halving(**fields)))
 
 
 @_named
@@ -117,19 +109,7 @@ def halving_decay(
     decay: Decay = "coupled",
 ) -> Protocol:
     """Local convergence alone: descent on both layers, λ_k = `weight_decay`/2^k over `epochs` epochs."""
-    stage = _local(
-        weight_decay=weight_decay,
-        weight_decay_schedule=Halving(every=epoch_steps),
-        step_size=step_size,
-        steps=epochs * epoch_steps,
-        grad_norm=grad_norm,
-        loss=loss,
-        max_angle=max_angle,
-        update=update,
-        penalty=penalty,
-        decay=decay,
-    )
-    return Protocol(stages=(stage,))
+    return Protocol(stages=(_halving(**locals()),))
 
 
 @_named
@@ -148,20 +128,7 @@ def fixed_decay(
     decay: Decay = "coupled",
 ) -> Protocol:
     """Descent on both layers under one weight decay λ (times a schedule), for `steps` or until a rule holds."""
-    stage = _local(
-        weight_decay=weight_decay,
-        weight_decay_schedule=weight_decay_schedule,
-        step_size=step_size,
-        step_size_schedule=step_size_schedule,
-        steps=steps,
-        grad_norm=grad_norm,
-        loss=loss,
-        max_angle=max_angle,
-        update=update,
-        penalty=penalty,
-        decay=decay,
-    )
-    return Protocol(stages=(stage,))
+    return Protocol(stages=(_local(**locals()),))
 
 
 @_named
@@ -177,17 +144,7 @@ def plain(
     update: Update = _DESCENT,
 ) -> Protocol:
     """Plain gradient descent on `layers`, without weight decay, for `steps` or until a rule holds."""
-    stage = _local(
-        layers,
-        step_size=step_size,
-        step_size_schedule=step_size_schedule,
-        steps=steps,
-        grad_norm=grad_norm,
-        loss=loss,
-        max_angle=max_angle,
-        update=update,
-    )
-    return Protocol(stages=(stage,))
+    return Protocol(stages=(_local(**locals()),))
 
 
 @_named
@@ -206,17 +163,9 @@ def fixed_first_layer(
     decay: Decay = "coupled",
 ) -> Protocol:
     """The opening of `zhou_ge`, then descent on the output layer alone, the first layer fixed (§5 iv)."""
-    opening = _opening(first_step_size, fit, fit_decay, fit_steps, fit_step_size)
-    local = _local(
-        "output",
-        weight_decay=weight_decay,
-        step_size=step_size,
-        steps=steps,
-        update=update,
-        penalty=penalty,
-        decay=decay,
-    )
-    return Protocol(stages=(*opening, Stage(name="balance", update=Balance()), local))
+    fields = dict(locals())
+    opening = _opening(**{name: fields.pop(name) for name in _OPENING})
+    return Protocol(stages=(*opening, Stage(name="balance", update=Balance()), _local("output", **fields)))
 
 
 @_named
@@ -288,6 +237,11 @@ def _halved(weight_decay: float, epochs: int, epoch_steps: int, common: dict[str
 
 def _local(layers: Layers = "both", **fields: Any) -> Stage:
     return Stage(name="local", layers=layers, **fields)
+
+
+def _halving(*, epochs: int, epoch_steps: int, **fields: Any) -> Stage:
+    """Epochs under λ_k = `weight_decay`/2^k."""
+    return _local(weight_decay_schedule=Halving(every=epoch_steps), steps=epochs * epoch_steps, **fields)
 
 
 @_named

@@ -26,39 +26,56 @@ _MOST_NEURONS = 1024
 
 
 def largest_stable_step(
+    teacher: AbstractTeacher, update: AbstractUpdate, layers: Layers, weight_decay: float
+) -> float | None:
+    """The update's limit / (lower bound of the sharpness at the teacher); None where there is no such bound.
+
+    There is none for the output layer alone (its curvature is the student's own), for activations that are
+    not 1-homogeneous, for teachers that differ from seed to seed (`drawn_stable_step`), are no two-layer networks or
+    have more than 1024 neurons (whose eigenvalues take seconds), and for updates whose stability depends on more than
+    the sharpness.
+    """
+    limit, sigma = _bounded(teacher, update, layers)
+    known = teacher.known() if isinstance(teacher, AbstractTwoLayerTeacher) else None
+    if limit is None or sigma is None or known is None:
+        return None
+    return _quotient(limit, _sharpness(*known, sigma, layers) + weight_decay)
+
+
+def drawn_stable_step(
     teacher: AbstractTeacher,
     update: AbstractUpdate,
     layers: Layers,
     weight_decay: float,
-    step_size: float = np.inf,
-    root_seed: int = 0,
-    seeds: Sequence[int] = (),
-) -> tuple[float | None, int | None]:
-    """The update's limit / (lower bound of the sharpness at the teacher), and whose teacher it is.
+    step_size: float,
+    root_seed: int,
+    seeds: Sequence[int],
+) -> tuple[float, int] | None:
+    """The least `largest_stable_step` over the teachers that some seeds draw, and whose it is.
 
-    **Arguments:** `step_size`: what is to be judged; `root_seed`, `seeds`: whose teachers are drawn where seeds have
-    their own. They are drawn only where some teacher of such rows could be too sharp for `step_size`.
+    **Arguments:** `step_size`: what is to be judged. Teachers are drawn only where rows of unit length could be too
+    sharp for it.
 
-    **Returns:** the least limit, or None where there is none; the seed of that teacher, or None where all have the
-    same. There is no limit for the output layer alone (its curvature is the student's own), for activations that are
-    not 1-homogeneous, for teachers that are no two-layer networks or have more than 1024 neurons (whose eigenvalues
-    take seconds), and for updates whose stability depends on more than the sharpness.
+    **Returns:** None where they are not drawn, and where there is no bound or all seeds have one teacher.
     """
-    limit = update.limit() if isinstance(update, AbstractSteppedUpdate) else None
-    if limit is None or layers == "output" or not isinstance(teacher, AbstractTwoLayerTeacher):
-        return None, None
-    sigma = teacher.sigma
-    if not isinstance(sigma, AbstractHomogeneous) or teacher.shape()[0] > _MOST_NEURONS:
-        return None, None
-    known = teacher.known()
-    if known is not None:
-        return _quotient(limit, _sharpness(*known, sigma, layers) + weight_decay), None
-    drawn = _drawn(teacher, root_seed, seeds) if len(seeds) and step_size > limit / _most(teacher, sigma) else []
-    sharp = [_sharpness(np.abs(a), W @ W.T, sigma, layers) for a, W in drawn]
-    if not sharp:
-        return None, None
+    limit, sigma = _bounded(teacher, update, layers)
+    if limit is None or sigma is None or not isinstance(teacher, AbstractTwoLayerTeacher):
+        return None
+    if teacher.known() is not None or not len(seeds) or step_size <= limit / (_most(teacher, sigma) + weight_decay):
+        return None
+    sharp = [_sharpness(np.abs(a), W @ W.T, sigma, layers) for a, W in _drawn(teacher, root_seed, seeds)]
     worst = int(np.argmax(sharp))
     return _quotient(limit, sharp[worst] + weight_decay), seeds[worst]
+
+
+def _bounded(
+    teacher: AbstractTeacher, update: AbstractUpdate, layers: Layers
+) -> tuple[float | None, AbstractHomogeneous | None]:
+    """The update's limit and the teacher's activation, where the sharpness at a teacher has a closed lower bound."""
+    limit = update.limit() if isinstance(update, AbstractSteppedUpdate) else None
+    if layers == "output" or not isinstance(teacher, AbstractTwoLayerTeacher) or teacher.shape()[0] > _MOST_NEURONS:
+        return limit, None
+    return limit, teacher.sigma if isinstance(teacher.sigma, AbstractHomogeneous) else None
 
 
 def _quotient(limit: float, sharpness: float) -> float:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
-import numpy as np
 
 Device = Any
 """A `jax.Device`, which type checkers take for a variable."""
@@ -133,9 +132,8 @@ class Compiled:
         self._lock = threading.Lock()
 
     def __call__(self, device: Device, *arguments: Any) -> Any:
-        if device.platform != "cpu":
-            arguments = jax.device_put(arguments, device)  # a CPU's program takes NumPy's arrays as they lie
-        kind = (device, *(np.shape(x) for x in jax.tree.leaves(arguments)))
+        arguments = jax.device_put(arguments, device)
+        kind = (device, *(x.shape for x in jax.tree.leaves(arguments)))
         if kind in self._compiled:
             return self._jitted(*arguments)
         with self._lock:

@@ -152,7 +152,7 @@ def axis_table(name: str, axis: Any, data: dict[str, Any]) -> Any:
                 + nearest(name, {path.split(".")[-1] for path in known} if not matches else ())
             )
         table["field"] = matches[0]
-    if "units" not in table and table.get("field"):
+    if "units" not in table and isinstance(table.get("field"), str):
         table["units"] = _UNITS.get(table["field"].split(".")[-1], "1")
     return table
 

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ..dynamics.stability import largest_stable_step
+from ..dynamics.stability import drawn_stable_step, largest_stable_step
 from ..memory import in_words, memory
 from ..parts import REGISTRY
 from ..probes import PROBES, AbstractCertificateProbe, AbstractProbe
@@ -35,8 +35,8 @@ def check_fields(study: "Study") -> None:
 
 
 def check_names(study: "Study") -> None:
-    """**Raises:** `ValueError` where an axis has the name of things in this study's own datasets: a measure, an array
-    of a student, or a dimension, a user's too.
+    """**Raises:** `ValueError` where an axis has the name of something in this study's own datasets: a measure, an
+    array of a student, or a dimension, a user's too.
     """
     held: set[str] = set()
     for probe in (PROBES[name] for name in study.stored_probes if name in PROBES):
@@ -138,10 +138,10 @@ def warn(study: "Study") -> None:
             if not stage.takes_steps or stage.steps == 1 or key in seen:
                 continue
             seen.add(key)
+            asked = (teacher, update, stage.layers, stage.weight_decay)
             seeds = range(min(study.seeds, MOST_DRAWN))
-            limit, seed = largest_stable_step(
-                teacher, update, stage.layers, stage.weight_decay, stage.step_size, study.root_seed, seeds
-            )
+            drawn = drawn_stable_step(*asked, stage.step_size, study.root_seed, seeds)
+            limit, seed = drawn or (largest_stable_step(*asked), None)
             if limit is None or stage.step_size <= limit:
                 continue
             at = ", ".join(f"{n} = {v}" for n, v in point.labels.items())
