@@ -76,6 +76,24 @@ def test_budget_calls_and_refill_change_nothing(budget, monkeypatch):
     assert_same_members(whole, run(small(seeds=7)))
 
 
+@pytest.mark.parametrize("rule", [{"loss": 1e-2}, {"max_angle": 1.3}])
+def test_rules_that_measure_see_the_members_own_risk(rule, monkeypatch):
+    protocol = {"kind": "halving_decay", "weight_decay": 0.02, "epochs": 2, "epoch_steps": 250} | rule
+    study = small(protocol=protocol, axes={"separation": [0.8]}, seeds=6)
+    ours = run(study)
+    assert bool((ours["status"] == ens.STATUS["converged"]).any())
+    monkeypatch.undo()
+    np.testing.assert_array_equal(ours["stop_step"], ens.run(study, engine="xla")["stop_step"])
+
+
+def test_stages_with_targets_of_their_own(monkeypatch):
+    protocol = {"kind": "curriculum", "order": [1, 0], "stage_steps": 12, "epochs": 2, "epoch_steps": 8}
+    study = small(protocol=protocol, axes={"separation": [0.8]})
+    ours = run(study)
+    monkeypatch.undo()
+    np.testing.assert_allclose(ours["W"], ens.run(study, engine="xla")["W"], atol=6e-13, rtol=0)
+
+
 def test_every_step_a_record():
     every = run(small(records=list(range(61)), axes={"separation": [0.8]}))
     some = run(small(records=[0, 13, 40], axes={"separation": [0.8]}))

@@ -75,6 +75,7 @@ def advance_members(interpret: bool, program: Program, lanes: Lanes, record_step
     moving, teacher = lanes.moving, lanes.fixed.risk.teacher
     (count, m, d), slots = moving.model.W.shape, program.slots
     M, T, D = (pl.next_power_of_2(size) for size in (m, teacher.W.shape[1], d))
+    block = block_size(M, isinstance(moving.model.activation, AbstractHomogeneous))
     inputs, outputs = _given(lanes, record_steps, budget, M, T, D), _found(count, M, D, slots, jnp.dtype(program.dtype))
 
     def of_member(x) -> pl.BlockSpec:
@@ -82,13 +83,13 @@ def advance_members(interpret: bool, program: Program, lanes: Lanes, record_step
 
     shared = [pl.BlockSpec(x.shape, lambda lane: (0,)) for x in inputs[:2]]
     found = pl.pallas_call(
-        functools.partial(descend, Shape(d, slots, program.dtype, moving.model.activation, block_size(M)), interpret),
+        functools.partial(descend, Shape(d, slots, program.dtype, moving.model.activation, block), interpret),
         grid=(count,),
         in_specs=[*shared, *map(of_member, inputs[2:])],
         out_specs=[*map(of_member, outputs)],
         out_shape=[*outputs],
         interpret=interpret,
-        compiler_params=triton.CompilerParams(num_warps=warps(M, T, D)),
+        compiler_params=triton.CompilerParams(num_warps=warps(M, D, block, program.dtype)),
     )(*inputs)
     out = Outputs(*found)
     step, code, record, taken, executed = out.whole.T
@@ -104,15 +105,15 @@ def advance_members(interpret: bool, program: Program, lanes: Lanes, record_step
     return after, Snapshots(aside, out.taken_values[..., 1], out.taken_values[..., 0], taken), executed
 
 
-def block_size(neurons: int) -> int:
-    """Neurons whose pairs with all others are in registers at once."""
-    return max(8, min(neurons, _PAIRS // neurons))
+def block_size(neurons: int, unit_rows: bool) -> int:
+    """Neurons whose pairs with all others are in registers at once; fewer where a pair takes more to compute."""
+    return min(neurons, max(4, (_PAIRS if unit_rows else _PAIRS // 4) // neurons))
 
 
-def warps(neurons: int, teacher_neurons: int, inputs: int) -> int:
-    """Groups of 32 threads for a member: four numbers a thread, so that no more than 128 registers are needed."""
-    numbers = neurons * max(block_size(neurons), teacher_neurons, inputs)
-    return max(1, min(16, numbers // 128))
+def warps(neurons: int, inputs: int, block: int, dtype: str) -> int:
+    """Groups of 32 threads for a member: four numbers a thread, or two of many neurons, so that 128 registers do."""
+    numbers = neurons * max(block, inputs)
+    return max(1, min(16, numbers // (64 if neurons >= 64 and dtype == "float64" else 128)))
 
 
 def _given(lanes: Lanes, record_steps: jax.Array, budget: jax.Array, M: int, T: int, D: int) -> Inputs:

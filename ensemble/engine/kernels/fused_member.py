@@ -181,21 +181,24 @@ def _gradient(shape: Shape, a: jax.Array, given: Inputs, out: Outputs, meet: Any
     out.vectors[0, _WEIGHTS] = a * norm if unit else a
     out.tiles[0, _PULL] = jnp.zeros_like(W)
     meet()
-    teacher = _Side(lambda k: given.teacher_rows[0, :, k], given.teacher[0, 0], given.teacher[0, 1])
-    sums = _add_block(shape, teacher, norm, (jnp.zeros_like(norm), jnp.zeros_like(norm)), out, meet)
-    size = min(len(a), shape.block)
 
-    def add_students(block, sums):
-        some = pl.ds(block * size, size)
-        student = _Side(
-            lambda k: out.tiles[0, _ROWS, some, k], out.vectors[0, _WEIGHTS, some], out.vectors[0, _NORMS, some]
-        )
-        return _add_block(shape, student, norm, sums, out, meet)
+    def teachers(some) -> _Side:
+        norms = given.teacher[0, 1, some]
+        return _Side(lambda k: given.teacher_rows[0, some, k], given.teacher[0, 0, some], norms)
 
-    if size == len(a):
-        radial, value = add_students(0, sums)
-    else:
-        radial, value = jax.lax.fori_loop(0, len(a) // size, add_students, sums)
+    def students(some) -> _Side:
+        norms = out.vectors[0, _NORMS, some]
+        return _Side(lambda k: out.tiles[0, _ROWS, some, k], out.vectors[0, _WEIGHTS, some], norms)
+
+    sums = jnp.zeros_like(norm), jnp.zeros_like(norm)
+    for side, count in ((teachers, given.teacher.shape[2]), (students, len(a))):
+        size = min(count, shape.block)
+
+        def add(block, sums, side=side, size=size):
+            return _add_block(shape, side(pl.ds(block * size, size)), norm, sums, out, meet)
+
+        sums = add(0, sums) if size == count else jax.lax.fori_loop(0, count // size, add, sums)
+    radial, value = sums
     radial = radial * inverse if unit else radial
     W = out.tiles[0, _W]
     pull = radial[:, None] * W + out.tiles[0, _PULL]

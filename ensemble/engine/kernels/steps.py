@@ -5,6 +5,7 @@ What both programs of `xla` are made of: tile by tile on a CPU (`xla.py`), all l
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -35,14 +36,25 @@ def stage_values(program: Program, moving: Moving, stage: StageRow) -> tuple[jax
     return step_size, decay
 
 
-def take_step(program: Program, lanes: Lanes, goes: jax.Array, step_size: jax.Array, decay: jax.Array) -> Moving:
-    """One step of the lanes that go; those that meet a rule or diverge stay where they are."""
+def take_step(
+    program: Program,
+    lanes: Lanes,
+    goes: jax.Array,
+    step_size: jax.Array,
+    decay: jax.Array,
+    risk_as: Callable[[Any], Any] = lambda risk: risk,
+) -> Moving:
+    """One step of the lanes that go; those that meet a rule or diverge stay where they are.
+
+    **Arguments:** `risk_as` gives the form of a risk whose gradient is taken: rules and probes keep the member's own.
+    """
     moving, stage = lanes.moving, lanes.stage
 
     def of_lane(moving: Moving, stage: StageRow, fixed: Fixed, step_size, decay):
         update = program.update.with_numbers(stage.numbers["update"])
         penalty = program.penalty.with_numbers(stage.numbers["penalty"])
-        objective = Objective(_risk(program, stage, fixed), penalty, decay, step_size, stage.moves, program.decoupled)
+        risk = risk_as(_risk(program, stage, fixed))
+        objective = Objective(risk, penalty, decay, step_size, stage.moves, program.decoupled)
         clock = Clock(moving.step, moving.step - stage.start_step)
         return update.step(moving.model, moving.state, objective, clock)
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...problem.models import TwoLayer
-from ...problem.risks import UnitRowsRisk
+from ...problem.risks import from_unit_rows
 from ..lanes import ACTIVE, Lanes, Moving, Snapshots, StageRow
 from ..program import Pool, Program, step_numbers
 from .steps import stage_values, take_step
@@ -48,9 +48,6 @@ def advance_together(program: Program, lanes: Lanes, record_steps: jax.Array, bu
     `executed` counts the steps of the one loop.
     """
     _, stage, fixed = lanes
-    # A target weighs the teacher's neurons in each stage anew: that is the plain risk's.
-    if UnitRowsRisk.serves(fixed.risk) and not program.targeted:
-        fixed = fixed._replace(risk=UnitRowsRisk(fixed.risk))
     count, slots = lanes.moving.step.shape[0], program.slots
     aside, put_aside, unpacked = _slots(lanes.moving, slots)
 
@@ -78,9 +75,8 @@ def advance_together(program: Program, lanes: Lanes, record_steps: jax.Array, bu
             now, (step_size, decay) = carry
             # A lane that is due rests: what it is now is put aside at the next look.
             goes = running(now) & ~due(now) & (executed + at < budget)
-            then = take_step(
-                program, Lanes(now._replace(decay=decay, step_size=step_size), stage, fixed), goes, step_size, decay
-            )
+            at_work = Lanes(now._replace(decay=decay, step_size=step_size), stage, fixed)
+            then = take_step(program, at_work, goes, step_size, decay, from_unit_rows)
             # Those of the next step are computed here, where the rest of a lane's numbers are: one operation less.
             return then._replace(decay=now.decay, step_size=now.step_size), stage_values(program, then, stage)
 

@@ -3,7 +3,7 @@
 from .base import AbstractDifferentiatedRisk, AbstractRisk
 from .linear import LinearRisk
 from .population import PopulationRisk, kernel, population_gradient, population_loss
-from .unit_rows import UnitRowsRisk
+from .unit_rows import UnitRowsRisk, from_unit_rows
 
 __all__ = [
     "AbstractDifferentiatedRisk",
@@ -11,6 +11,7 @@ __all__ = [
     "LinearRisk",
     "PopulationRisk",
     "UnitRowsRisk",
+    "from_unit_rows",
     "kernel",
     "population_gradient",
     "population_loss",

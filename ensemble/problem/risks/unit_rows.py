@@ -24,11 +24,6 @@ class UnitRowsRisk(AbstractRisk):
 
     risk: PopulationRisk
 
-    @staticmethod
-    def serves(risk: Any) -> bool:
-        """Whether a risk can be computed so."""
-        return type(risk) is PopulationRisk and isinstance(risk.teacher.activation, AbstractHomogeneous)
-
     def value(self, model):
         return self.risk.value(model)
 
@@ -46,3 +41,9 @@ class UnitRowsRisk(AbstractRisk):
         # Euler's identity for a function of degree 1 in w: K(w, v) = wᵀ ∂K/∂w.
         slope_a = jnp.sum(model.W * pull, axis=-1)
         return self.risk.value(model), TwoLayer(slope_a, model.a[:, None] * pull, sigma)
+
+
+def from_unit_rows(risk: Any) -> Any:
+    """The form of a risk whose gradient an accelerator takes: `UnitRowsRisk` where it can be, else the risk itself."""
+    is_homogeneous = type(risk) is PopulationRisk and isinstance(risk.teacher.activation, AbstractHomogeneous)
+    return UnitRowsRisk(risk) if is_homogeneous else risk
