@@ -132,7 +132,7 @@ def fixed_decay(
 
     `time`, of the update `flow`, is in place of `steps`.
     """
-    fields = locals() | {"steps": steps if time is None else 0}
+    fields: dict[str, Any] = locals() | {"steps": steps if time is None else 0}
     return Protocol(stages=(_local(**fields),))
 
 
@@ -153,7 +153,7 @@ def plain(
 
     `time`, of the update `flow`, is in place of `steps`.
     """
-    fields = locals() | {"steps": steps if time is None else 0}
+    fields: dict[str, Any] = locals() | {"steps": steps if time is None else 0}
     return Protocol(stages=(_local(**fields),))
 
 
