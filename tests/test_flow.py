@@ -1,4 +1,4 @@
-"""Gradient flow against an independent integrator, against descent, and on the member's clock; Newton's finish."""
+"""Gradient flow against an independent integrator, against descent, and on the member's clock."""
 
 from typing import Any
 
@@ -174,30 +174,3 @@ def test_times_of_records():
     np.testing.assert_allclose(found, [0.0, 1.0, 1.5, 1.6, 1.5 + 0.05 * taken + 0.07], rtol=1e-14)
     with pytest.raises(ValueError, match="step: got a dataset without records"):
         analysis.record_times(ens.run(study(protocol={"time": 1.0}, records=0)))
-
-
-@pytest.mark.parametrize("layers", ["both", "first"])
-def test_newton_finishes_what_descent_began(layers):
-    """From a gradient of 1e-4 to below 1e-13 in a few steps; descent goes on to the same minimum, slowly.
-
-    With both layers two neurons may share a teacher's mass as they like, at one risk; with the first alone the minimum
-    is one point.
-    """
-    common = {"weight_decay": 0.05, "layers": layers}
-    begin = {"name": "descend", "step_size": 0.3, "steps": 20_000, **common}
-    finish = {"name": "finish", "update": "newton", "step_size": 1.0, "steps": 10, "grad_norm": 1e-13, **common}
-    start = {"kind": "near_teacher", "distance": 0.3}
-    asked = study(records=0, student={"neurons": 4, "start": start})
-
-    def run(*stages):
-        return ens.run(asked.replace(protocol={"kind": "stages", "stages": list(stages)}))
-
-    ds, slow = run(begin | {"grad_norm": 1e-4}, finish), run(begin | {"grad_norm": 1e-12})
-    assert int(ds["status"][0]) == ens.STATUS["converged"] and float(ds["grad_norm"][0]) <= 1e-13
-    steps = ds["stage_end_step"].isel(seed=0).values
-    assert 1 <= steps[1] - steps[0] <= 8 < int(slow["stop_step"][0]) - steps[0]
-    assert abs(float(ds["risk"][0] - slow["risk"][0])) < 1e-13
-    if layers == "first":
-        np.testing.assert_allclose(weights(ds), weights(slow), atol=1e-10)
-        student, _ = ens.initial(asked)
-        np.testing.assert_array_equal(ds["a"].isel(seed=0), student.a)

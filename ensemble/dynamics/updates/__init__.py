@@ -6,7 +6,6 @@ adam, adamw, rmsprop, adagrad, sign     coordinate by coordinate: these know the
 optax                 any other gradient transformation of optax, by name
 proximal, fista       for penalties with a proximal map: plain or with momentum, and accelerated
 flow                  gradient flow, by adaptive solvers
-newton                a finish near a stationary point
 ridge, balance        done once: the exact output layer; |a_i| = ‖w_i‖
 """
 
@@ -24,7 +23,6 @@ from .base import (
 from .descent import Descent
 from .flow import Flow
 from .instant import Balance, Ridge
-from .newton import Newton
 from .optax_updates import AdaGrad, Adam, AdamW, Momentum, Nesterov, OptaxUpdate, RMSProp, Sign
 from .proximal import FISTA, AbstractProximalUpdate, Proximal
 
@@ -41,7 +39,6 @@ for _part in (
     Proximal,
     FISTA,
     Flow,
-    Newton,
     Ridge,
     Balance,
 ):
@@ -64,7 +61,6 @@ __all__ = [
     "Info",
     "Momentum",
     "Nesterov",
-    "Newton",
     "Objective",
     "OptaxUpdate",
     "Proximal",
