@@ -47,10 +47,9 @@ def phase_picture(
         return _curve(shown, "share", x, said, "share of seeds", look, (0.0, 1.0), found=predictions)
     style = {"vmin": 0.0, "vmax": 1.0, "cmap": "cividis"}
     if over:
-        line = "line: 50%, 95% band, " if boundary is not None else ""
-        said = f"{title} ({line}{counted} seeds a cell)"
-        values = result["share"]
-        return _multiples(values, x, y, over[0], said, "share of seeds", look, boundary=boundary, counts=True, **style)
+        said = f"{title} ({'line: 50%, 95% band, ' if boundary is not None else ''}{counted} seeds a cell)"
+        places = result["share"], x, y, over[0]
+        return _multiples(*places, said, "share of seeds", look, boundary=boundary, counts=True, **style)
     default = PAGE if panels == 2 and "ax" not in look else COLUMN
     width = width_of(look, default)
     columns = panels if width >= 5.0 else 1
@@ -58,14 +57,9 @@ def phase_picture(
         left = page.panels[0]
         mesh = _draw_map(left, result["share"], x, y, **style)
         _annotate(page, left, result["share"], x, y, boundary)
-        if boundary is None:
-            line = " (line: 50%)" if _draw_half_contour(left, result["share"], x, y) else ""
-        else:
-            _draw_boundary(left, boundary, result, x, y)
-            line = " (line: 50%, 95% band)"
+        line = _draw_line(left, result, boundary, x, y)
         # Over one panel the title counts the seeds; over two, each panel has its own.
-        said = look.get("title", title + line + (f", {counted} seeds a cell" if panels == 1 else ""))
-        left.set_title(said)
+        left.set_title(look.get("title", title + line + (f", {counted} seeds a cell" if panels == 1 else "")))
         left.set_ylabel(axis_label(result[y]))
         page.colour_bar(mesh, left, "share of seeds")
         draw_predictions(page, left, predictions, result, x, y, "")
@@ -80,6 +74,14 @@ def phase_picture(
             else:
                 right.set_yticklabels([])
     return page.figure
+
+
+def _draw_line(ax: Axes, result: xr.Dataset, boundary: xr.Dataset | None, x: str, y: str) -> str:
+    """Draws where half of the seeds are below; what a title says of it."""
+    if boundary is None:
+        return " (line: 50%)" if _draw_half_contour(ax, result["share"], x, y) else ""
+    _draw_boundary(ax, boundary, result, x, y)
+    return " (line: 50%, 95% band)"
 
 
 def order_picture(result: xr.Dataset, *, predictions: xr.Dataset | None = None, **look: Unpack[Look]) -> Figure:
