@@ -133,6 +133,7 @@ CALLS = {
     "profile_picture": lambda d: analysis.profile_picture(analysis.profile(*networks(d), weight_decay=0.01)),
     "quantiles": lambda d: analysis.quantiles(d["loss"], among=analysis.finished(d)),
     "rates": lambda d: analysis.rates(d),
+    "record_times": lambda d: analysis.record_times(d),
     "recovered": lambda d: analysis.recovered(d),
     "scaling": lambda d: analysis.scaling(first(d)),
     "share": lambda d: analysis.share(d["loss"] < 0.1),
@@ -162,7 +163,7 @@ NO_DECAY = "weight_decay: got 0.0; the certificate is c/λ and needs λ > 0"
 ONE_VALUE = "along: got '.*', which has one value; a test needs two cells"
 OF_THE_STUDY = {
     *("certificates", "families", "neuron_picture", "optimality_gap", "overlap_picture"),
-    *("content", "scaling", "certificate_picture"),
+    *("content", "scaling", "certificate_picture", "record_times"),
 }
 OF_AN_AXIS = {"boundary", "log_rank", "marginal", "order_parameter", "order_picture", "phase", "phase_picture"}
 OF_ONE_MEMBER = {"neuron_picture", "overlap_picture", "certificate_picture"}
