@@ -10,8 +10,13 @@ from ensemble.probes import CERTIFICATE, PROBES, Measured, Moment, prepared
 from ensemble.probes.geometry import angles, subspace_basis
 from ensemble.problem.activations import ACTIVATIONS
 from ensemble.problem.penalties import L2
+from ensemble.problem.students import TwoLayerStudent
 
-OWN = tuple(name for name, of in PROBES.items() if type(of).__module__.startswith("ensemble."))
+OWN = tuple(
+    name
+    for name, probe in PROBES.items()
+    if type(probe).__module__.startswith("ensemble.") and issubclass(TwoLayerStudent, probe.of)
+)
 
 
 def probe(student, teacher, decay=0.0, threshold=1e-3, certificate=False, output=True, first=True):
