@@ -32,7 +32,8 @@ def test_agrees_with_the_reference_to_rounding(activation):
     # Steps at which none of the activations diverges.
     protocol = {"kind": "halving_decay", "step_size": 0.02, "weight_decay": 0.05, "epochs": 3, "epoch_steps": 20}
     student = {"neurons": 5, "start": "balanced"}
-    study = small(teacher=teacher, student=student, protocol=protocol, axes={"weight_decay": [0.0, 0.05]})
+    axes, probes = {"weight_decay": [0.0, 0.05]}, ["loss", "grad_norm"]
+    study = small(teacher=teacher, student=student, protocol=protocol, axes=axes, probes=probes)
     fused, plain = run(study, "fused"), run(study, "xla")
     # 60 steps of order-one arithmetic, each off by a few 1e-16, without amplification by more than 100.
     for name in ("a", "W", "loss_history", "grad_norm"):
