@@ -88,7 +88,7 @@ minima: setup ## families of final losses: DATA=data/x
 	@$(PY) -m analysis minima $(DATA)
 
 test: setup ## run the tests (minutes)
-	@$(PY) -m pytest -n auto --dist loadfile
+	@$(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 validate: setup ## run the slow scientific checks (tens of minutes)
 	@$(PY) -m pytest tests/validation

@@ -20,8 +20,8 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """A process a granted core, at most four: each takes 2 GB."""
-    return min(granted_cores(), 4)
+    """A process a granted core and one more, since tests of clusters and kills wait; at most four: each takes 2 GB."""
+    return min(granted_cores() + 1, 4)
 
 
 @pytest.fixture(autouse=True, scope="module")
