@@ -8,8 +8,6 @@
 Importing the package turns float64 on in JAX, and keeps compiled programs on disk between processes (docs/running.md).
 """
 
-from importlib import metadata as _metadata
-
 from .memory import require_room as _require_room
 
 _require_room()  # before anything is imported that needs it
@@ -55,12 +53,10 @@ from .problem.starts import AbstractFreeStart, AbstractStart  # noqa: E402
 from .problem.students import AbstractStudent, Stored  # noqa: E402
 from .problem.teachers import AbstractTeacher, AbstractTwoLayerTeacher  # noqa: E402
 from .store import STATUS, Box, SchemaError, StoreError, collect, network, open_dataset  # noqa: E402
+from .store.provenance import version as _version  # noqa: E402
 from .study import Axis, Study, StudyError, StudyWarning  # noqa: E402
 
-try:
-    __version__ = _metadata.version("gd-atlas")
-except _metadata.PackageNotFoundError:  # a checkout that was not installed
-    __version__ = "unknown"
+__version__ = _version("gd-atlas")
 
 __all__ = [
     "ACTIVATIONS",

@@ -6,6 +6,11 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+import ensemble as ens
+from ensemble.engine import Watch, run_workloads
+from ensemble.plan import groups, workload
+from ensemble.store import FINISHED, Box, Collection, Results
+
 
 def assert_same_members(ds: xr.Dataset, other: xr.Dataset) -> None:
     """Every variable of `ds` is bit for bit that of `other` at the same labels."""
@@ -25,6 +30,41 @@ def assert_identical(ds: xr.Dataset, expected: xr.Dataset) -> None:
 def shards(path: Path) -> list[Path]:
     """The shards of a run directory, by number."""
     return sorted(p for p in (path / "shards").iterdir() if p.suffix == ".nc")
+
+
+def run_paused(study: ens.Study, engine: str, every: int) -> tuple[xr.Dataset, int]:
+    """(results, pauses) of a study of one group, stopped after every so many calls of the engine.
+
+    It goes on from what the engine says of the members in flight.
+    """
+
+    class Pause(Watch):
+        calls, flights = 0, ()
+
+        def progress(self, work):
+            self.calls += 1
+
+        def wants_stop(self):
+            return self.calls >= every
+
+        wants_flights = wants_stop
+
+        def keep(self, flights):
+            self.flights = tuple(flights)
+
+    (group,) = groups(study)
+    results = Results(study)
+    collection = Collection(study, {0: Box.whole(study)}, lambda number, results: None)
+    collection.adopt(0, results)
+    pauses, before = 0, ()
+    while np.any(results.status < FINISHED):
+        watch, left = Pause(), np.flatnonzero(results.status < FINISHED)
+        run_workloads([workload(study, group, left, collection.sink([*group.cells]), before, engine)], watch)
+        before = watch.flights
+        for flights in before:
+            assert np.all(results.status[flights.members] == ens.STATUS["running"])
+        pauses += 1
+    return results.dataset({}), pauses
 
 
 def wait_for(what, seconds: float = 60.0) -> None:

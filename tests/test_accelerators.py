@@ -13,13 +13,12 @@ import pytest
 import xarray as xr
 
 import ensemble as ens
-from ensemble.engine import Watch, accelerator, devices, run_workloads
+from ensemble.engine import accelerator, devices
 from ensemble.engine.kernels import base, resident, together
 from ensemble.engine.pools import LanePool
 from ensemble.launch import local
-from ensemble.plan import groups, programs, workload
-from ensemble.store import FINISHED, Box, Collection, Results
-from tests.helpers import assert_same_members
+from ensemble.plan import groups, programs
+from tests.helpers import assert_same_members, run_paused
 from tests.studies import heavy_tailed, small
 
 LANES = 8
@@ -106,33 +105,9 @@ def test_members_in_flight_go_on_with_the_same_bits(monkeypatch):
     whole = run(study)
     monkeypatch.setattr(base, "_MOST_LANES_ACCELERATOR", LANES)
     monkeypatch.setattr(LanePool, "budget", lambda self, *_: 40)
-    (group,) = groups(study)
-    results, everyone = Results(study), np.arange(study.members)
-    collection = Collection(study, {0: Box.whole(study)}, lambda number, results: None)
-    collection.adopt(0, results)
-
-    class Pause(Watch):
-        def __init__(self):
-            self.calls, self.flights = 0, []
-
-        def progress(self, work):
-            self.calls += 1
-
-        def wants_stop(self):
-            return self.calls >= 3
-
-        wants_flights = wants_stop
-
-        def keep(self, flights):
-            self.flights = flights
-
-    pauses, before = 0, ()
-    while np.any(results.status < FINISHED):
-        watch, left = Pause(), everyone[results.status < FINISHED]
-        run_workloads([workload(study, group, left, collection.sink([0]), before, "xla")], watch)
-        before, pauses = tuple(watch.flights), pauses + 1
+    ds, pauses = run_paused(study, "xla", every=3)
     assert pauses >= 3, "the members ended before they were paused"
-    assert_same_members(results.dataset({}), whole)
+    assert_same_members(ds, whole)
 
 
 def test_only_changed_rows_move(monkeypatch):

@@ -20,8 +20,8 @@ from ensemble.engine.kernels.duals import DUALS
 from ensemble.engine.lanes import empty_lanes
 from ensemble.engine.pools import LanePool
 from ensemble.plan import groups, workload
-from ensemble.store import FINISHED, Box, Collection, Results
-from tests.helpers import assert_same_members
+from ensemble.store import Box, Collection
+from tests.helpers import assert_same_members, run_paused
 from tests.studies import descend, heavy_tailed, small
 
 ENGINE = {"name": "auto"}
@@ -131,38 +131,9 @@ def test_members_in_flight_go_on_with_the_same_bits(heavy_run, monkeypatch):
     monkeypatch.setattr(kernels, "_MOST_LANES", 16)
     monkeypatch.setattr(LanePool, "budget", lambda self, *_: 40)
     study = heavy_tailed()
-    (group,) = groups(study)
-    results = Results(study)
-    everyone = np.arange(study.members)
-    collection = Collection(study, {0: Box.whole(study)}, lambda number, results: None)
-    collection.adopt(0, results)
-
-    class Pause(Watch):
-        def __init__(self):
-            self.calls, self.flights = 0, []
-
-        def progress(self, work):
-            self.calls += 1
-
-        def wants_stop(self):
-            return self.calls >= 8
-
-        wants_flights = wants_stop
-
-        def keep(self, flights):
-            self.flights = flights
-
-    pauses, before = 0, ()
-    while np.any(results.status < FINISHED):
-        watch = Pause()
-        left = everyone[results.status < FINISHED]
-        run_workloads([workload(study, group, left, collection.sink([0]), before, ENGINE["name"])], watch)
-        before = tuple(watch.flights)
-        for flights in before:
-            assert np.all(results.status[flights.members] == ens.STATUS["running"])
-        pauses += 1
+    ds, pauses = run_paused(study, ENGINE["name"], every=8)
     assert pauses >= 3, "the members ended before they were paused"
-    assert_same_members(results.dataset({}), heavy_run)
+    assert_same_members(ds, heavy_run)
 
 
 def test_groups_run_side_by_side():

@@ -9,12 +9,9 @@ import xarray as xr
 import ensemble as ens
 import ensemble.engine.kernels.base as kernels
 from ensemble.dynamics.updates import AbstractSteppedUpdate
-from ensemble.engine import Watch, run_workloads
 from ensemble.engine.pools import LanePool
 from ensemble.parts import REGISTRY, is_own
-from ensemble.plan import groups, workload
-from ensemble.store import FINISHED, Box, Collection, Results
-from tests.helpers import assert_same_members
+from tests.helpers import assert_same_members, run_paused
 
 UPDATES = [n for n, part in REGISTRY["update"].items() if issubclass(part, AbstractSteppedUpdate) and is_own(part)]
 MODELS = ["two_layer", "factors"]
@@ -95,35 +92,9 @@ def test_a_member_alone_has_the_same_bits(case):
 def test_stopped_and_gone_on_with(case):
     """State of the update included: paused in both stages, and gone on from what the engine says of those in flight."""
     parts, ds = case
-    asked = study(*parts)
-    (group,) = groups(asked)
-    results = Results(asked)
-    collection = Collection(asked, {0: Box.whole(asked)}, lambda number, results: None)
-    collection.adopt(0, results)
-
-    class Pause(Watch):
-        calls, flights = 0, ()
-
-        def progress(self, work):
-            self.calls += 1
-
-        def wants_stop(self):
-            return self.calls >= 1
-
-        wants_flights = wants_stop
-
-        def keep(self, flights):
-            self.flights = tuple(flights)
-
-    pauses, before = 0, ()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LanePool, "budget", lambda self, *_: 9)
-        while np.any(results.status < FINISHED):
-            watch, left = Pause(), np.flatnonzero(results.status < FINISHED)
-            run_workloads([workload(asked, group, left, collection.sink([0, 1]), before, "xla")], watch)
-            before = watch.flights
-            pauses += 1
+        again, pauses = run_paused(study(*parts), "xla", every=1)
     assert pauses >= 3
-    again = results.dataset({})
     for name in again.data_vars:
         xr.testing.assert_equal(again[name].drop_attrs(), ds[name].drop_attrs())

@@ -132,8 +132,7 @@ def fixed_decay(
 
     `time`, of the update `flow`, is in place of `steps`.
     """
-    fields: dict[str, Any] = locals() | {"steps": steps if time is None else 0}
-    return Protocol(stages=(_local(**fields),))
+    return Protocol(stages=(_local(**locals()),))
 
 
 @_named
@@ -153,8 +152,7 @@ def plain(
 
     `time`, of the update `flow`, is in place of `steps`.
     """
-    fields: dict[str, Any] = locals() | {"steps": steps if time is None else 0}
-    return Protocol(stages=(_local(**fields),))
+    return Protocol(stages=(_local(**locals()),))
 
 
 @_named
@@ -209,7 +207,8 @@ def curriculum(
         )
         for k in range(len(order))
     )
-    return Protocol(stages=(*learn, _halved(weight_decay, epochs, epoch_steps, common)))
+    local = _halving(epochs=epochs, epoch_steps=epoch_steps, weight_decay=weight_decay, **common)
+    return Protocol(stages=(*learn, local))
 
 
 @_named
@@ -236,17 +235,12 @@ def gradual_unfreezing(
         Stage(name=f"unfreeze_{k}", neurons=k / parts, weight_decay=weight_decay, steps=stage_steps, **common)
         for k in range(1, parts)
     )
-    return Protocol(stages=(*unfreeze, _halved(weight_decay, epochs, epoch_steps, common)))
+    local = _halving(epochs=epochs, epoch_steps=epoch_steps, weight_decay=weight_decay, **common)
+    return Protocol(stages=(*unfreeze, local))
 
 
-def _halved(weight_decay: float, epochs: int, epoch_steps: int, common: dict[str, Any]) -> Stage:
-    schedule = Halving(every=epoch_steps)
-    steps = epochs * epoch_steps
-    return _local(weight_decay=weight_decay, weight_decay_schedule=schedule, steps=steps, **common)
-
-
-def _local(layers: Layers = "both", **fields: Any) -> Stage:
-    return Stage(name="local", layers=layers, **fields)
+def _local(layers: Layers = "both", *, steps: int, time: float | None = None, **fields: Any) -> Stage:
+    return Stage(name="local", layers=layers, steps=steps if time is None else 0, time=time, **fields)
 
 
 def _halving(*, epochs: int, epoch_steps: int, **fields: Any) -> Stage:

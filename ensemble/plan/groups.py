@@ -138,15 +138,13 @@ def _group(study: Study, cells: tuple[int, ...], structure: Structure) -> Group:
         if stage.program not in programs:
             # Stages of one update share a pool, whose program knows the schedules and rules of all of them.
             alike = [s for s in structure.stages if s.program == stage.program]
-            made = _program(study.precision, like, alike)
-            flags = {"by_neuron": structure.by_neuron, "targeted": structure.targeted}
-            programs[stage.program] = made._replace(**flags)
+            programs[stage.program] = _program(study.precision, like, alike, structure)
         pool_of_stage.append(list(programs).index(stage.program))
     pools = tuple(Pool(p, lanes_like(p, like)) for p in programs.values())
     return Group(cells, structure, pools, tuple(pool_of_stage))
 
 
-def _program(precision: str, like: Drawn, stages: list[StageShape]) -> Program:
+def _program(precision: str, like: Drawn, stages: list[StageShape], structure: Structure) -> Program:
     teacher_neurons = like.risk.teacher.a.shape[0] if isinstance(like.model, TwoLayer) else 0
     update, penalty, decoupled = stages[0].update, stages[0].penalty, stages[0].decoupled
     assert isinstance(update, AbstractSteppedUpdate), "only an update that takes steps has a program"
@@ -159,4 +157,6 @@ def _program(precision: str, like: Drawn, stages: list[StageShape]) -> Program:
         dtype=precision,
         tile=tile_size(like.model, teacher_neurons),
         slots=SLOTS,
+        by_neuron=structure.by_neuron,
+        targeted=structure.targeted,
     )

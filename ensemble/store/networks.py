@@ -1,5 +1,6 @@
 """Networks of a dataset: stored weights as functions that can be called."""
 
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -55,11 +56,12 @@ def network(
         raise StudyError("ds: its students are no two-layer networks; their weights are the variables of the dataset")
     a, W, neuron = _VARIABLES[which]
     _require_stored(ds, a, W)
-    sigma = _one({cell.teacher.activation: cell.teacher.sigma for cell in cells}, "activations")
+    _one((cell.teacher.activation for cell in cells), "activations")
+    sigma = cells[0].teacher.sigma
     count = _size(ds, neuron)
     rows = np.asarray(ds[W].transpose(..., neuron, "input").values)[..., :count, : _size(ds, "input")]
     weights = np.asarray(ds[a].transpose(..., neuron).values)[..., :count]
-    inputs = int(_one({d: d for d in np.unique(ds["inputs"].values).tolist()}, "numbers of inputs"))
+    inputs = int(_one(np.unique(ds["inputs"].values).tolist(), "numbers of inputs"))
     if coordinates == "full" and rows.shape[-1] < inputs:
         rows = _in_full(rows, ds, cells, study)
     return TwoLayer(weights, rows, sigma)
@@ -69,8 +71,7 @@ def _deep_linear(ds: xr.Dataset, which: str, cells: list[Cell]) -> DeepLinear:
     """Layers without the zeros that fill them up to those of other cells."""
     name = {"student": "layer_weights", "teacher": "teacher_matrix"}[which]
     _require_stored(ds, name)
-    found = {cell.student.sizes_of(cell.teacher): cell.student.sizes_of(cell.teacher) for cell in cells}
-    sizes = _one(found, "sizes of layers")
+    sizes = _one((cell.student.sizes_of(cell.teacher) for cell in cells), "sizes of layers")
     if which == "teacher":
         return DeepLinear([ds[name].transpose(..., "output", "input").values[..., : sizes[-1], : sizes[0]]])
     values = ds[name].transpose(..., "layer", "layer_output", "layer_input").values
@@ -94,14 +95,15 @@ def _cells(ds: xr.Dataset, study: Study) -> list[Cell]:
 
 
 def _size(ds: xr.Dataset, dim: str) -> int:
-    sizes = np.unique(ds[_SIZES[dim]].values).tolist()
-    return int(_one({size: size for size in sizes}, _SIZES[dim].replace("_", " ")))
+    return int(_one(np.unique(ds[_SIZES[dim]].values).tolist(), _SIZES[dim].replace("_", " ")))
 
 
-def _one(found: dict[Any, Any], what: str) -> Any:
+def _one(values: Iterable[Any], what: str) -> Any:
+    """The value that all members have."""
+    found = list(dict.fromkeys(values))
     if len(found) > 1:
         raise StudyError(f"ds: its members have different {what} ({', '.join(map(str, found))}); select one of them")
-    return next(iter(found.values()))
+    return found[0]
 
 
 def _in_full(rows: np.ndarray, ds: xr.Dataset, cells: list[Cell], study: Study) -> np.ndarray:

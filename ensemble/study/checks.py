@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..dynamics.stability import drawn_stable_step, largest_stable_step
@@ -12,7 +12,7 @@ from ..probes import PROBES, AbstractCertificateProbe, AbstractProbe
 from ..problem.students import AbstractSizedStudent, AbstractStudent
 from .axes import DEFAULT_STUDENT, taken
 from .cells import Cell
-from .errors import StudyWarning, suggestion
+from .errors import StudyError, StudyWarning, suggestion
 
 MOST_DRAWN = 64
 """Teachers that are drawn to know whether a step size is too large for one of them."""
@@ -24,14 +24,25 @@ if TYPE_CHECKING:
 
 
 def check_fields(study: "Study") -> None:
-    """**Raises:** `ValueError` where two axes set one field: the later would win, and labels would not be what "
-    "was run."""
+    """**Raises:** `ValueError` where two axes set one field: the later would win, and labels would not say what ran."""
     setters: dict[str, str] = {}
+    for name, path in _set_by_axes(study):
+        before = setters.setdefault(path, name)
+        if before != name:
+            raise ValueError(f"axes.{name}: sets {path}, which the axis {before!r} sets, too; drop one of them")
+
+
+def check_free(study: "Study", fields: Iterable[str]) -> None:
+    """**Raises:** `StudyError` where a field that is set beside the file is one that an axis sets, and so wins."""
+    for name, path in _set_by_axes(study):
+        if path in fields:
+            raise StudyError(f"{path}: is set by the axis {name!r}; choose its values with axes.{name}=[…]")
+
+
+def _set_by_axes(study: "Study") -> Iterator[tuple[str, str]]:
+    """(axis, path of a field that it sets)."""
     for name, axis in study.axes.items():
-        for path in axis.fields or [axis.field]:
-            before = setters.setdefault(str(path), name)
-            if before != name:
-                raise ValueError(f"axes.{name}: sets {path}, which the axis {before!r} sets, too; drop one of them")
+        yield from ((name, str(path)) for path in axis.fields or [axis.field])
 
 
 def check_names(study: "Study") -> None:

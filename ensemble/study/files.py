@@ -50,11 +50,8 @@ def parsed(text: str) -> tuple[str, Any]:
 def _set(data: dict[str, Any], path: str, value: Any) -> None:
     """Sets one field of a study's table.
 
-    **Raises:** `StudyError` where an axis sets the field, and where the path leads through what is no table.
+    **Raises:** `StudyError` where the path leads through what is no table.
     """
-    for name, axis in data.get("axes", {}).items() if isinstance(data.get("axes"), dict) else ():
-        if path in _fields_of(name, axis, path):
-            raise StudyError(f"{path}: is set by the axis {name!r}; choose its values with axes.{name}=[…]")
     *parents, last = path.split(".")
     place: Any = data
     for i, key in enumerate(parents):
@@ -67,14 +64,3 @@ def _set(data: dict[str, Any], path: str, value: Any) -> None:
             raise StudyError(f"{path}: leads through {'.'.join(parents[: i + 1])}, which is {shortened(inner)}")
         place = inner
     place[last] = value
-
-
-def _fields_of(name: str, axis: Any, path: str) -> list[str]:
-    """The paths that an axis sets, that of an axis found by its name included."""
-    if isinstance(axis, dict):
-        fields = axis.get("fields")
-        if isinstance(fields, dict):
-            return list(fields)
-        if isinstance(axis.get("field"), str):
-            return [axis["field"]]
-    return [path] if path.split(".")[-1] == name and not path.startswith("axes.") else []

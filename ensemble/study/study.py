@@ -29,10 +29,9 @@ from ..probes import ALWAYS, PROBES
 from ..problem.draws import Space
 from ..problem.students import AbstractSizedStudent
 from ..spec import Spec, nearest
-from . import identity
+from . import checks, identity
 from .axes import Axis, Scalar, as_table, axis_table, check_name, set_field
 from .cells import Cell, Point, Student, Teacher, resolved_protocol
-from .checks import check_coordinates, check_fields, check_grid, check_names, check_probes, parts_of, usual_probes, warn
 from .errors import StudyError, messages, suggestion
 from .files import table_of
 from .sources import PartSource, load, used
@@ -102,7 +101,9 @@ class Study(Spec):
             data["parts"] = load(data.get("parts", ()), path.parent)
         except StudyError as error:
             raise StudyError(f"{path}: {error}") from error.__cause__
-        return cls._validated(data, f"{path}: ")
+        study = cls._validated(data, f"{path}: ")
+        checks.check_free(study, fields or {})
+        return study
 
     @classmethod
     def stored(cls, text: str) -> Self:
@@ -151,7 +152,7 @@ class Study(Spec):
         except ValidationError as error:
             raise StudyError("\n".join(prefix + line for line in messages(error))) from None
         if not quiet:
-            warn(study)
+            checks.warn(study)
         return study
 
     def replace(self, **changes: Any) -> Self:
@@ -310,7 +311,7 @@ class Study(Spec):
         if isinstance(data.get("protocol"), Protocol | dict):
             data["protocol"] = resolved_protocol(as_table(data["protocol"]))
         if data.get("probes") is None:
-            data["probes"] = usual_probes(data.get("student"))
+            data["probes"] = checks.usual_probes(data.get("student"))
         if isinstance(data.get("axes"), dict):
             for name in data["axes"]:
                 check_name(name, _reading.get())
@@ -319,8 +320,8 @@ class Study(Spec):
 
     @model_validator(mode="after")
     def _check(self):
-        check_fields(self)
-        check_grid(self)
+        checks.check_fields(self)
+        checks.check_grid(self)
         for point in self.points:
             if not isinstance(self.records, tuple) and self.member_cap(point.cell) < 1:
                 raise ValueError("protocol: got no descent stage; a member needs at least one step")
@@ -332,11 +333,11 @@ class Study(Spec):
                 )
         if is_lenient():
             return self
-        check_probes(self)
+        checks.check_probes(self)
         if not _reading.get():
-            check_names(self)
-        check_coordinates(self)
+            checks.check_names(self)
+        checks.check_coordinates(self)
         # Frozen fields are set here alone, before anyone can have looked: which own parts a study has is known last.
-        own = used(parts_of(self), self.parts)
+        own = used(checks.parts_of(self), self.parts)
         object.__setattr__(self, "parts", tuple(own))
         return self

@@ -13,17 +13,10 @@ import numpy as np
 import xarray as xr
 
 import ensemble as ens
-from ensemble.parts import is_own
-from ensemble.probes import ALWAYS, CERTIFICATE
-from ensemble.problem.students import TwoLayerStudent
+from ensemble.probes import CERTIFICATE
+from tests.studies import PROBES
 
 SHIPPED = Path(__file__).parents[2] / "studies"
-
-PROBES = tuple(
-    name
-    for name, probe in ens.PROBES.items()
-    if is_own(probe) and issubclass(TwoLayerStudent, probe.of) and name not in (*CERTIFICATE, *ALWAYS)
-)
 
 
 class Case(NamedTuple):

@@ -50,7 +50,7 @@ class AbstractAlignedStart(AbstractLinearStart):
         return _aligned(teacher, sizes, self.shares(len(sizes) - 1))
 
 
-class AlignedBalanced(AbstractAlignedStart):
+class AlignedBalanced(AbstractAlignedStart, AbstractAnyDepthStart):
     """Every layer carries scale^(1/L) of every mode, between the teacher's singular vectors.
 
     W_{l+1}ᵀW_{l+1} = W_lW_lᵀ, and each mode moves alone: u̇ = L u^{2−2/L}(s − u). Modes beyond a hidden width stay 0.
@@ -62,9 +62,6 @@ class AlignedBalanced(AbstractAlignedStart):
 
     def shares(self, depth):
         return jnp.full(depth, jnp.asarray(self.scale) ** (1.0 / depth))
-
-    def check_depth(self, depth):
-        return
 
 
 class LambdaBalanced(AbstractAlignedStart):
@@ -137,7 +134,7 @@ def _aligned(teacher: SingularMap, sizes: Sizes, shares: Float[Array, " layer"])
     modes = len(teacher.s)
     first = shares[0] * jnp.eye(sizes[1], modes) @ teacher.V.T
     middle = [
-        share * jnp.diag((jnp.arange(max(rows, columns)) < modes).astype(float))[:rows, :columns]
+        share * jnp.eye(rows, modes) @ jnp.eye(modes, columns)
         for share, columns, rows in zip(shares[1:-1], sizes[1:-2], sizes[2:-1], strict=True)
     ]
     return first, *middle, shares[-1] * teacher.U @ jnp.eye(modes, sizes[-2])
