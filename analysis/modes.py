@@ -179,6 +179,10 @@ def _shares(cell: Any) -> np.ndarray:
         raise ValueError(
             f"student.kind: got {cell.student.kind!r}; exact mode curves are those of deep_linear students"
         )
+    if not cell.student.is_plain:
+        raise ValueError(
+            "student: got output_scale, recentred or linearised; exact mode curves are those of the network itself"
+        )
     start = cell.student.start
     if not isinstance(start, AbstractAlignedStart):
         raise ValueError(

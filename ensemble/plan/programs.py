@@ -59,7 +59,7 @@ class Drawing(NamedTuple):
         teacher = self.teacher.with_numbers(numbers["teacher"])
         student = self.student.with_numbers(numbers["student"])
         model, risk = student.draw(teacher, member_keys(root_seed, seed), space)
-        aids = prepared((PROBES[name] for name in self.probes), risk)
+        aids = prepared((PROBES[name] for name in self.probes), risk, model)
         return jax.tree.map(lambda x: jnp.asarray(x, self.dtype), Drawn(model, risk, aids))
 
 

@@ -18,12 +18,14 @@ from .alignment import (
 from .base import (
     AbstractPlainProbe,
     AbstractProbe,
+    AbstractStartProbe,
     Measured,
     Moment,
     aid,
     prepared,
 )
 from .certified import AbstractCertificateProbe, CertificateMax, Gap
+from .kernel import AbstractKernelProbe, KernelAlignment, KernelChange, LinearisationError, WeightChange
 from .linear import Balancedness, LayerAlignment, LayerEffectiveRank, LayerNorm, ModeLeakage, ModeStrength
 from .objective import AppliedDecay, AppliedStepSize, GradNorm, Loss, Risk
 from .sparsity import EffectiveNeurons, PenaltyValue, Sparsity, TotalMass, Vanished
@@ -58,6 +60,10 @@ for _part in (
     Vanished,
     EffectiveNeurons,
     TotalMass,
+    WeightChange,
+    KernelChange,
+    KernelAlignment,
+    LinearisationError,
 ):
     register(_part)
 
@@ -75,9 +81,11 @@ __all__ = [
     "CERTIFICATE",
     "PROBES",
     "AbstractCertificateProbe",
+    "AbstractKernelProbe",
     "AbstractNeuronProbe",
     "AbstractPlainProbe",
     "AbstractProbe",
+    "AbstractStartProbe",
     "Measured",
     "Moment",
     "aid",

@@ -10,10 +10,15 @@ from ..problem.students import AbstractStudent, DeepLinearStudent
 from .base import AbstractPlainProbe, Measured
 
 
+def product(at: Measured):
+    """What the student does to x, as a matrix: W_L⋯W_1, or what a lazy comparator makes of it."""
+    return at.moment.risk.matrix(at.moment.model)
+
+
 def in_modes(at: Measured):
     """Uᵀ W_L⋯W_1 V: the product between the teacher's singular vectors."""
     teacher = at.moment.risk.teacher
-    return teacher.U.T @ at.moment.model.matrix @ teacher.V
+    return teacher.U.T @ at.view(product) @ teacher.V
 
 
 class AbstractLinearProbe(AbstractPlainProbe):
@@ -44,7 +49,7 @@ class ModeLeakage(AbstractLinearProbe):
     def __call__(self, at):
         teacher = at.moment.risk.teacher
         own = (teacher.U * jnp.diag(at.view(in_modes))[None, :]) @ teacher.V.T
-        return jnp.linalg.norm(at.moment.model.matrix - own)
+        return jnp.linalg.norm(at.view(product) - own)
 
 
 class Balancedness(AbstractLinearProbe):

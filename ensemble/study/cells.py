@@ -101,6 +101,11 @@ def _choice_refusal(stage: Stage, student: AbstractStudent, teacher: AbstractTea
                 f"protocol.{name}: got {chosen_ones!r} in the stage {stage.name!r} for a {student.kind} student, which "
                 "has no neurons of two layers; leave it out"
             )
+        if name == "target" and not student.is_plain:
+            return (
+                f"protocol.target: got {chosen_ones!r} in the stage {stage.name!r} for a student with output_scale, "
+                "recentred or linearised; leave it out"
+            )
         count, whose = (student.width, "student") if name == "neurons" else (teacher.shape()[0], "teacher")
         beyond = [n for n in chosen_ones if n >= count] if isinstance(chosen_ones, tuple) else []
         if beyond:

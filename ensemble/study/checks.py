@@ -83,6 +83,11 @@ def check_probes(study: "Study") -> None:
 
 def check_coordinates(study: "Study") -> None:
     """**Raises:** `ValueError` where reduced coordinates are asked for and would not be exact."""
+    for name in full_probes(study) if study.coordinates == "reduced" else ():
+        raise ValueError(
+            f"coordinates: got 'reduced' with the probe {name!r}, which is of all d coordinates of the input; take "
+            'coordinates = "auto" or "full"'
+        )
     for point in study.points if study.coordinates == "reduced" else ():
         if not isinstance(point.cell.student, AbstractSizedStudent):
             raise ValueError(
@@ -100,6 +105,11 @@ def check_coordinates(study: "Study") -> None:
                     )
 
 
+def full_probes(study: "Study") -> Iterator[str]:
+    """The probes of a study that need rows of all d coordinates."""
+    return (name for name in study.probes if name in PROBES and PROBES[name].full_coordinates)
+
+
 def usual_probes(student: Any) -> list[str]:
     """The probes of a study that names none."""
     kind = student.get("kind", DEFAULT_STUDENT) if isinstance(student, dict) else getattr(student, "kind", None)
@@ -112,6 +122,11 @@ def _refusal(probe: AbstractProbe, cell: Cell) -> str | None:
     if not isinstance(cell.student, probe.of):
         return f"for a {cell.student.kind} student, of which it is not defined"
     if isinstance(probe, AbstractCertificateProbe):
+        if not getattr(cell.student, "is_plain", True):
+            return (
+                "for a student with output_scale, recentred or linearised, whose function is not that of its weights "
+                "alone; the certificate serves the network itself"
+            )
         sigma = cell.teacher.sigma
         if not sigma.homogeneous:
             return (
@@ -146,7 +161,9 @@ def warn(study: "Study") -> None:
         for stage in point.cell.stages.stages:
             teacher, update = point.cell.teacher, stage.update
             key = (teacher.model_dump_json(), stage.model_dump_json())
-            if not stage.takes_steps or stage.length == 1 or key in seen:
+            # The bound is the sharpness of the network itself.
+            is_plain = getattr(point.cell.student, "is_plain", True)
+            if not stage.takes_steps or stage.length == 1 or key in seen or not is_plain:
                 continue
             seen.add(key)
             asked = (teacher, update, stage.layers, stage.weight_decay)

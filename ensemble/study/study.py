@@ -233,7 +233,8 @@ class Study(Spec):
         """
         if not isinstance(cell.student, AbstractSizedStudent):
             return None
-        return cell.student.space(cell.teacher, self.coordinates != "full" and cell.stages.rotation_equivariant)
+        reduces = self.coordinates != "full" and cell.stages.rotation_equivariant
+        return cell.student.space(cell.teacher, reduces and not any(checks.full_probes(self)))
 
     def member_cap(self, cell: Cell) -> int:
         """The most descent steps that a member of this cell can take."""
