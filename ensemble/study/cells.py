@@ -63,13 +63,23 @@ class Cell(Spec):
                         f"protocol.{rule}: got a rule in the stage {stage.name!r} that a {self.student.kind} student "
                         "cannot meet; end it by grad_norm, loss or steps"
                     )
-            if stage.layers != "both" and not isinstance(self.student, AbstractSizedStudent):
-                raise ValueError(
-                    f"protocol.layers: got {stage.layers!r} in the stage {stage.name!r} for a {self.student.kind} "
-                    "student, all of whose "
-                    "weights move; leave layers out"
-                )
+            if refusal := _layers_refusal(stage, self.student):
+                raise ValueError(refusal)
         return self
+
+
+def _layers_refusal(stage: Stage, student: AbstractStudent) -> str | None:
+    """Why a stage's layers are none of a student."""
+    said = f"protocol.layers: got {list(stage.layers) if isinstance(stage.layers, tuple) else stage.layers!r} in the "
+    said += f"stage {stage.name!r} for a {student.kind} student"
+    if stage.layers == "both" or isinstance(student, AbstractSizedStudent):
+        return f'{said}; take "first", "output" or "both"' if isinstance(stage.layers, tuple) else None
+    if not student.layered:
+        return f"{said}, all of whose weights move; leave layers out"
+    beyond = [n for n in stage.layers if n >= student.depth] if isinstance(stage.layers, tuple) else []
+    if beyond:
+        return f"{said}, which has no layer {beyond[0]}: there are {student.depth}, from 0 to {student.depth - 1}"
+    return None
 
 
 def _penalty_refusal(stage: Stage, student: AbstractStudent, teacher: AbstractTeacher) -> str | None:

@@ -162,7 +162,7 @@ def warn(study: "Study") -> None:
             teacher, update = point.cell.teacher, stage.update
             key = (teacher.model_dump_json(), stage.model_dump_json())
             # The bound is the sharpness of the network itself.
-            is_plain = getattr(point.cell.student, "is_plain", True)
+            is_plain = getattr(point.cell.student, "is_plain", True) and not isinstance(stage.layers, tuple)
             if not stage.takes_steps or stage.length == 1 or key in seen or not is_plain:
                 continue
             seen.add(key)

@@ -46,6 +46,9 @@ class AbstractStudent(Part):
     """The arrays that a dataset holds where weights are stored, by variable; a student that names none stores its
     model's leaves under their own names."""
 
+    layered: ClassVar[bool] = False
+    """Whether its model has a sequence `layers`, as many as its field `depth` says, that stages can choose from."""
+
     @abc.abstractmethod
     def draw(self, teacher: Any, keys: Keys, space: Any) -> tuple[Any, AbstractRisk]:
         """(model, risk) of one member, whose keys these are.

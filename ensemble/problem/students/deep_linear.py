@@ -16,6 +16,7 @@ from .base import AbstractComparedStudent, Stored
 class DeepLinearStudent(AbstractComparedStudent):
     """`depth` layers, `width` hidden units in each but the last, from `start`, on the exact population risk."""
 
+    layered: ClassVar[bool] = True
     learns: ClassVar[type[AbstractTeacher]] = DeepLinearTeacher
     stored: ClassVar[Mapping[str, Stored]] = {
         "layer_weights": Stored(
