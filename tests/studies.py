@@ -12,7 +12,10 @@ from ensemble.problem.students import TwoLayerStudent
 PROBES = tuple(
     name
     for name, probe in ens.PROBES.items()
-    if is_own(probe) and issubclass(TwoLayerStudent, probe.of) and name not in (*CERTIFICATE, *ALWAYS)
+    if is_own(probe)
+    and issubclass(TwoLayerStudent, probe.of)
+    and not probe.of_samples
+    and name not in (*CERTIFICATE, *ALWAYS)
 )
 
 

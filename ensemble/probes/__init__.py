@@ -25,7 +25,8 @@ from .base import (
 )
 from .certified import AbstractCertificateProbe, CertificateMax, Gap
 from .linear import Balancedness, LayerAlignment, LayerEffectiveRank, LayerNorm, ModeLeakage, ModeStrength
-from .objective import AppliedDecay, AppliedStepSize, GradNorm, Loss, Risk
+from .objective import AppliedDecay, AppliedStepSize, GradNorm, Loss, LossError, Risk
+from .samples import AbstractSampleProbe, GeneralisationGap, LabelNoiseFit, TrainLoss
 from .sparsity import EffectiveNeurons, PenaltyValue, Sparsity, TotalMass, Vanished
 
 for _part in (
@@ -58,6 +59,10 @@ for _part in (
     Vanished,
     EffectiveNeurons,
     TotalMass,
+    TrainLoss,
+    GeneralisationGap,
+    LabelNoiseFit,
+    LossError,
 ):
     register(_part)
 
@@ -78,6 +83,7 @@ __all__ = [
     "AbstractNeuronProbe",
     "AbstractPlainProbe",
     "AbstractProbe",
+    "AbstractSampleProbe",
     "Measured",
     "Moment",
     "aid",

@@ -63,6 +63,8 @@ class AbstractProbe(eqx.Module):
     """Whether a study that names no probes has it."""
     of: ClassVar[type[AbstractStudent]] = AbstractStudent
     """The students that it is measured of."""
+    of_samples: ClassVar[bool] = False
+    """Whether it is measured of members alone that have a sample of their own."""
 
     @abc.abstractmethod
     def prepare(self, risk: Any) -> Any:

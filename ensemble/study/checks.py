@@ -88,6 +88,11 @@ def check_coordinates(study: "Study") -> None:
             raise ValueError(
                 f"coordinates: got 'reduced' for a {point.cell.student.kind} student, which has none; leave it out"
             )
+        if point.cell.is_sampled:
+            raise ValueError(
+                "coordinates: got 'reduced' with data of samples, which have all d coordinates; take coordinates = "
+                '"auto" or "full"'
+            )
         for stage in point.cell.stages.stages:
             if not stage.takes_steps:
                 continue
@@ -100,18 +105,24 @@ def check_coordinates(study: "Study") -> None:
                     )
 
 
-def usual_probes(student: Any) -> list[str]:
-    """The probes of a study that names none."""
+def usual_probes(student: Any, data: Any = None) -> list[str]:
+    """The probes of a study that names none; `data` is its table of data."""
+    sampled = data.get("samples") if isinstance(data, dict) else getattr(data, "samples", None)
     kind = student.get("kind", DEFAULT_STUDENT) if isinstance(student, dict) else getattr(student, "kind", None)
     cls = REGISTRY["student"].get(kind, AbstractStudent) if isinstance(kind, str) else AbstractStudent
-    return [name for name, probe in PROBES.items() if probe.default and issubclass(cls, probe.of)]
+    usual = {name: probe for name, probe in PROBES.items() if probe.default and issubclass(cls, probe.of)}
+    return [name for name, probe in usual.items() if sampled or not probe.of_samples]
 
 
 def _refusal(probe: AbstractProbe, cell: Cell) -> str | None:
     """Why a probe cannot be measured of a cell's members."""
     if not isinstance(cell.student, probe.of):
         return f"for a {cell.student.kind} student, of which it is not defined"
+    if probe.of_samples and (cell.data is None or cell.data.samples is None):
+        return "without a sample of the member's own: give data.samples = n"
     if isinstance(probe, AbstractCertificateProbe):
+        if cell.is_sampled:
+            return "for members that are trained on samples: the certificate is one of the population risk"
         sigma = cell.teacher.sigma
         if not sigma.homogeneous:
             return (
@@ -133,6 +144,8 @@ def parts_of(study: "Study") -> Iterator[Any]:
     yield from (PROBES[name] for name in study.probes)
     for point in study.points:
         yield from (point.cell.teacher, point.cell.student)
+        if point.cell.data is not None:
+            yield point.cell.data.inputs
         if sigma := getattr(point.cell.teacher, "sigma", None):
             yield sigma
         for stage in point.cell.stages.stages:
@@ -140,13 +153,13 @@ def parts_of(study: "Study") -> Iterator[Any]:
 
 
 def warn(study: "Study") -> None:
-    """Warns of step sizes with which descent cannot stay at the teacher."""
+    """Warns of step sizes with which descent cannot stay at the teacher, on the population risk of x ~ N(0, I)."""
     seen = set()
     for point in study.points:
         for stage in point.cell.stages.stages:
             teacher, update = point.cell.teacher, stage.update
             key = (teacher.model_dump_json(), stage.model_dump_json())
-            if not stage.takes_steps or stage.length == 1 or key in seen:
+            if not stage.takes_steps or stage.length == 1 or key in seen or point.cell.data is not None:
                 continue
             seen.add(key)
             asked = (teacher, update, stage.layers, stage.weight_decay)

@@ -17,6 +17,7 @@ class DeepLinearStudent(AbstractStudent):
     """`depth` layers, `width` hidden units in each but the last, from `start`, on the exact population risk."""
 
     learns: ClassVar[type[AbstractTeacher]] = DeepLinearTeacher
+    from_samples: ClassVar[bool] = True
     stored: ClassVar[Mapping[str, Stored]] = {
         "layer_weights": Stored(
             "model.stacked", ("layer", "layer_output", "layer_input"), "final weights of every layer"
