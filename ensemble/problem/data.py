@@ -6,6 +6,7 @@ shows a step some of them, and `online` gives every step fresh ones. All are fun
 
 from typing import Any
 
+import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 from pydantic import NonNegativeFloat, PositiveInt, model_validator
 
@@ -73,11 +74,12 @@ class Data(Spec):
         if not exact:
             teacher: Any = risk
             population = HeldOutRisk(teacher.teacher, law, as_leaf(purpose_key(key, "test")), self.test_count)
+        noise = jnp.asarray(self.noise)
         batches = as_leaf(purpose_key(key, "batches"))
         if self.online:
-            return OnlineRisk(population, law, self.noise, batches, self.batch or 1)
+            return OnlineRisk(population, law, noise, batches, self.batch or 1)
         assert self.samples is not None, "a study refuses a population without a closed form"
-        sample = drawn(population, law, self.noise, key, self.samples)
+        sample = drawn(population, law, noise, key, self.samples)
         return sample if self.batch is None else BatchRisk(sample, batches, self.batch, self.replacement)
 
     @model_validator(mode="after")

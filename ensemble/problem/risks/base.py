@@ -38,13 +38,15 @@ class AbstractDifferentiatedRisk(AbstractRisk):
 class AbstractScoredRisk(AbstractRisk):
     """A risk beside the population risk that its models are scored by."""
 
-    population: eqx.AbstractVar[Any]
-    """The exact population risk, or its estimate on a test sample."""
+    @property
+    @abc.abstractmethod
+    def scoring(self) -> Any:
+        """The exact population risk, or its estimate on a test sample."""
 
     @property
     def teacher(self) -> Any:
         """f*."""
-        return self.population.teacher
+        return self.scoring.teacher
 
 
 class AbstractStochasticRisk(AbstractScoredRisk):
@@ -57,4 +59,4 @@ class AbstractStochasticRisk(AbstractScoredRisk):
 
 def scored(risk: Any) -> Any:
     """The risk that models are scored by: the population's, or the risk itself where there is no other."""
-    return risk.population if isinstance(risk, AbstractScoredRisk) else risk
+    return risk.scoring if isinstance(risk, AbstractScoredRisk) else risk

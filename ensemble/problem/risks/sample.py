@@ -47,6 +47,10 @@ class SampleRisk(AbstractScoredRisk):
     y: Float[Array, "sample *output"]
     noise: Float[Array, "*batch"]
 
+    @property
+    def scoring(self):
+        return self.population
+
     def value(self, model):
         return 0.5 * jnp.sum((values(model, self.x) - self.y) ** 2) / len(self.x)
 
@@ -78,7 +82,7 @@ class BatchRisk(AbstractStochasticRisk):
     replacement: bool = eqx.field(static=True)
 
     @property
-    def population(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def scoring(self):
         return self.sample.population
 
     def value(self, model):
@@ -120,6 +124,10 @@ class OnlineRisk(AbstractStochasticRisk):
     noise: Float[Array, "*batch"]
     key: Key
     batch: int = eqx.field(static=True)
+
+    @property
+    def scoring(self):
+        return self.population
 
     def value(self, model):
         return self.population.value(model)
@@ -168,7 +176,7 @@ class HeldOutRisk(AbstractDifferentiatedRisk):
             return jnp.sum(first), jnp.sum(second)
 
         sums = [total(*part) for part in parts]
-        mean, square = (sum(x[1:], x[0]) / self.count for x in zip(*sums, strict=True))
+        mean, square = (jnp.sum(jnp.stack(x)) / self.count for x in zip(*sums, strict=True))
         return mean, jnp.sqrt(jnp.maximum(square - mean**2, 0.0) / max(self.count - 1, 1))
 
     def of_target(self, share: Float[Array, " neuron"]) -> "HeldOutRisk":
