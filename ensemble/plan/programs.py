@@ -69,8 +69,8 @@ class Drawing(NamedTuple):
         keys = member_keys(root_seed, seed)
         model, risk = student.draw(teacher, keys, space)
         if self.data is not None:
-            data = self.data.with_numbers(numbers["data"])
-            risk = data.risk(risk, keys.data, self._dimension if space is None else space.inputs, self.is_exact)
+            inputs = self._dimension if space is None else space.inputs
+            risk = self.data.risk(numbers["data"], risk, keys.data, inputs, self.is_exact)
         aids = prepared((PROBES[name] for name in self.probes), risk)
         return jax.tree.map(self._rounded, Drawn(model, risk, aids))
 
@@ -96,8 +96,10 @@ def batched(of_member: Callable, sampled: bool = False) -> Compiled:
     return Compiled(of_batch, devices.options(sampled))
 
 
-def batch_size(like: Drawn, sampled: bool) -> int:
-    """Members in a batch, from the shapes of one alone: fewer where each has a sample."""
+def batch_size(like: Drawn, sampled: bool, exact: bool) -> int:
+    """Members in a batch, from the shapes of one alone: fewer where each has a sample, or is scored on one."""
+    if not exact and not devices.accelerated():
+        return CACHED
     size = _BATCH_ACCELERATOR if devices.accelerated() else BATCH
     a_member = sum(x.dtype.itemsize * int(np.prod(x.shape)) for x in jax.tree.leaves(like))
     while sampled and size > CACHED and size * a_member > _BATCH_BYTES:

@@ -69,7 +69,8 @@ def _drawing(study: Study, group: Group, members: np.ndarray) -> Callable[[np.nd
         for part in ("teacher", "student", "data")
     }
     drawing = group.structure.drawing(study)
-    draw, size = draw_program(drawing), batch_size(drawn_like(drawing), group.structure.is_sampled)
+    sampling = group.structure.is_sampled, group.structure.is_exact
+    draw, size = draw_program(drawing), batch_size(drawn_like(drawing), *sampling)
     dimension = np.array([space.inputs if (space := study.space(c)) else 0 for c in cells], float)
     cell, seeds = _rows(group, members // study.seeds), members % study.seeds
 
@@ -95,7 +96,7 @@ def _stage_plan(study: Study, group: Group, cells: list[Cell], number: int) -> S
     schedules = () if pool is None else group.pools[pool].program.schedules
     update, enter, apply, sampled = shape.update, None, None, group.structure.is_sampled
     like = drawn_like(group.structure.drawing(study))
-    size = batch_size(like, sampled)
+    size = batch_size(like, sampled, group.structure.is_exact)
     if isinstance(update, AbstractSteppedUpdate):
         assert pool is not None, "an update that takes steps has a pool"
         has_state = bool(jax.tree.leaves(group.pools[pool].like.moving.state))

@@ -61,20 +61,25 @@ class Data(Spec):
         """The size of a test sample, where there is one."""
         return self.test_samples or TEST_SAMPLES
 
-    def risk(self, risk: AbstractRisk, key: PRNGKeyArray, inputs: Any, exact: bool) -> AbstractRisk:
+    def risk(
+        self, numbers: dict[str, Any], risk: AbstractRisk, key: PRNGKeyArray, inputs: Any, exact: bool
+    ) -> AbstractRisk:
         """A member's risk.
 
-        **Arguments:** `risk`: that of its student under N(0, I); its data `key`; `inputs`, d; `exact`: whether the
-        population risk has a closed form. Without it only the teacher is taken of `risk`.
+        **Arguments:** `numbers`: those of the member, in place of this spec's own; `risk`: that of its student under
+        N(0, I); its data `key`; `inputs`, d; `exact`: whether the population risk has a closed form. Without it only
+        the teacher is taken of `risk`.
         """
+        own = self.with_numbers(numbers)
+        population: Any = own.inputs.population(risk, inputs) if exact else None
         if not self.is_sampled and exact:
-            return self.inputs.population(risk, inputs)
-        law = InputLaw.of(self.inputs, inputs)
-        population: Any = self.inputs.population(risk, inputs) if exact else None
+            return population
+        # What is static of the law must hold no tracer.
+        law = InputLaw(numbers.get("inputs", {}), self.inputs.structure(), inputs)
         if not exact:
             teacher: Any = risk
             population = HeldOutRisk(teacher.teacher, law, as_leaf(purpose_key(key, "test")), self.test_count)
-        noise = jnp.asarray(self.noise)
+        noise = jnp.asarray(own.noise)
         batches = as_leaf(purpose_key(key, "batches"))
         if self.online:
             return OnlineRisk(population, law, noise, batches, self.batch or 1)

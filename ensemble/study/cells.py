@@ -36,6 +36,11 @@ class Cell(Spec):
         return self.data is not None and self.data.is_sampled
 
     @property
+    def is_isotropic(self) -> bool:
+        """Whether rotations of x change nothing of what its members are trained on."""
+        return self.data is None or (self.data.inputs.isotropic and not self.data.is_sampled)
+
+    @property
     def inputs(self) -> int | None:
         """The dimension d of x; None where the teacher does not say it."""
         if isinstance(self.teacher, AbstractTwoLayerTeacher):
@@ -48,7 +53,7 @@ class Cell(Spec):
         if not getattr(self.student, "exact", True):
             return False
         refusal = None if self.data is None else getattr(self.data.inputs, "population_refusal", None)
-        return refusal is None or not refusal(self.student, self.teacher)
+        return refusal is None or refusal(self.student, self.teacher) is None
 
     @cached_property
     def stages(self) -> Protocol:

@@ -88,10 +88,12 @@ def check_coordinates(study: "Study") -> None:
             raise ValueError(
                 f"coordinates: got 'reduced' for a {point.cell.student.kind} student, which has none; leave it out"
             )
-        if point.cell.is_sampled:
+        data = point.cell.data
+        if data is not None and not point.cell.is_isotropic:
+            what = "of samples" if data.is_sampled else f"of {data.inputs.kind} inputs"
             raise ValueError(
-                "coordinates: got 'reduced' with data of samples, which have all d coordinates; take coordinates = "
-                '"auto" or "full"'
+                f"coordinates: got 'reduced' with data {what}, which are others in other coordinates; take coordinates "
+                '= "auto" or "full"'
             )
         for stage in point.cell.stages.stages:
             if not stage.takes_steps:
@@ -121,8 +123,9 @@ def _refusal(probe: AbstractProbe, cell: Cell) -> str | None:
     if probe.of_samples and (cell.data is None or cell.data.samples is None):
         return "without a sample of the member's own: give data.samples = n"
     if isinstance(probe, AbstractCertificateProbe):
-        if cell.is_sampled:
-            return "for members that are trained on samples: the certificate is one of the population risk"
+        if cell.data is not None and (cell.is_sampled or cell.data.inputs.kind != "gaussian"):
+            what = "that are trained on samples" if cell.is_sampled else f"under {cell.data.inputs.kind} inputs"
+            return f"for members {what}: the certificate is one of the population risk of N(0, I)"
         sigma = cell.teacher.sigma
         if not sigma.homogeneous:
             return (

@@ -1,6 +1,6 @@
 """What a cell is refused for that is trained on samples, or cannot be trained without."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..dynamics.updates import Ridge
 from ..parts import REGISTRY
@@ -25,6 +25,11 @@ def data_refusal(cell: "Cell") -> str | None:
             "of functions of x; leave it out, or take one of the students "
             + ", ".join(name for name, part in REGISTRY["student"].items() if part.from_samples)
         )
+    try:
+        data.inputs.check(cell.inputs, cell.teacher)
+    except ValueError as error:
+        said = str(error)
+        return f"data.inputs: {said}" if said.startswith("got ") else f"data.inputs.{said}"
     return _population_refusal(cell) or _stage_refusal(cell)
 
 
@@ -53,9 +58,19 @@ def _stage_refusal(cell: "Cell") -> str | None:
                 f"protocol.grad_norm: got {stage.grad_norm:g} in the stage {stage.name!r} with batches, whose "
                 "gradients are small by chance; end it by loss or steps, or leave data.batch out"
             )
+        if _of_gaussian(stage.penalty) and cell.data.inputs.kind != "gaussian":
+            return (
+                f"protocol.penalty: got 'bottleneck' in the stage {stage.name!r} under {cell.data.inputs.kind} inputs, "
+                "whose information is not known; take gaussian inputs, or another penalty"
+            )
         if isinstance(stage.update, Ridge) and cell.data.online:
             return (
                 f"protocol: got a ridge stage {stage.name!r} with data.online = true, where there is no sample whose "
                 "least squares it could solve; give samples = n, or take another protocol"
             )
     return None
+
+
+def _of_gaussian(penalty: Any) -> bool:
+    """Whether a penalty is one of x ~ N(0, I)."""
+    return penalty.kind == "bottleneck" or any(map(_of_gaussian, getattr(penalty, "terms", ())))

@@ -235,8 +235,7 @@ class Study(Spec):
         """
         if not isinstance(cell.student, AbstractSizedStudent):
             return None
-        # A sample is not one in other coordinates.
-        reduces = self.coordinates != "full" and cell.stages.rotation_equivariant and not cell.is_sampled
+        reduces = self.coordinates != "full" and cell.stages.rotation_equivariant and cell.is_isotropic
         return cell.student.space(cell.teacher, reduces)
 
     def member_cap(self, cell: Cell) -> int:

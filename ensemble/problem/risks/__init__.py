@@ -2,6 +2,7 @@
 
 from .base import AbstractDifferentiatedRisk, AbstractRisk, AbstractScoredRisk, AbstractStochasticRisk, scored
 from .linear import LinearRisk
+from .other_inputs import AnisotropicLinearRisk, AnisotropicRisk, QuarticRisk, SphereRisk
 from .population import PopulationRisk, kernel, population_gradient, population_loss
 from .sample import BatchRisk, HeldOutRisk, OnlineRisk, SampleRisk
 from .unit_rows import UnitRowsRisk, from_unit_rows
@@ -11,12 +12,16 @@ __all__ = [
     "AbstractRisk",
     "AbstractScoredRisk",
     "AbstractStochasticRisk",
+    "AnisotropicLinearRisk",
+    "AnisotropicRisk",
     "BatchRisk",
     "HeldOutRisk",
     "LinearRisk",
     "OnlineRisk",
     "PopulationRisk",
+    "QuarticRisk",
     "SampleRisk",
+    "SphereRisk",
     "UnitRowsRisk",
     "from_unit_rows",
     "kernel",
