@@ -15,7 +15,7 @@ from ensemble.problem.students import TwoLayerStudent
 OWN = tuple(
     name
     for name, probe in PROBES.items()
-    if type(probe).__module__.startswith("ensemble.") and issubclass(TwoLayerStudent, probe.of)
+    if type(probe).__module__.startswith("ensemble.") and issubclass(TwoLayerStudent, probe.of) and not probe.of_samples
 )
 
 

@@ -27,7 +27,8 @@ from .base import (
 from .certified import AbstractCertificateProbe, CertificateMax, Gap
 from .kernel import AbstractKernelProbe, KernelAlignment, KernelChange, LinearisationError, WeightChange
 from .linear import Balancedness, LayerAlignment, LayerEffectiveRank, LayerNorm, ModeLeakage, ModeStrength
-from .objective import AppliedDecay, AppliedStepSize, GradNorm, Loss, Risk
+from .objective import AppliedDecay, AppliedStepSize, GradNorm, Loss, LossError, Risk
+from .samples import AbstractSampleProbe, GeneralisationGap, LabelNoiseFit, TrainLoss
 from .sparsity import EffectiveNeurons, PenaltyValue, Sparsity, TotalMass, Vanished
 
 for _part in (
@@ -64,6 +65,10 @@ for _part in (
     KernelChange,
     KernelAlignment,
     LinearisationError,
+    TrainLoss,
+    GeneralisationGap,
+    LabelNoiseFit,
+    LossError,
 ):
     register(_part)
 
@@ -85,6 +90,7 @@ __all__ = [
     "AbstractNeuronProbe",
     "AbstractPlainProbe",
     "AbstractProbe",
+    "AbstractSampleProbe",
     "AbstractStartProbe",
     "Measured",
     "Moment",

@@ -64,7 +64,9 @@ class AbstractProbe(eqx.Module):
     of: ClassVar[type[AbstractStudent]] = AbstractStudent
     """The students that it is measured of."""
     full_coordinates: ClassVar[bool] = False
-    """Whether it needs rows of all d coordinates: a study that measures it has no reduced ones."""
+    """Whether it is one over x ~ N(0, I) in all d coordinates: a study that measures it has no reduced ones."""
+    of_samples: ClassVar[bool] = False
+    """Whether it is measured of members alone that have a sample of their own."""
 
     @abc.abstractmethod
     def prepare(self, risk: Any) -> Any:

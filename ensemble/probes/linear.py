@@ -6,13 +6,15 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from ..numerics import safe_divide
+from ..problem.lazy import AbstractLazyRisk
 from ..problem.students import AbstractStudent, DeepLinearStudent
 from .base import AbstractPlainProbe, Measured
 
 
 def product(at: Measured):
     """What the student does to x, as a matrix: W_L⋯W_1, or what a lazy comparator makes of it."""
-    return at.moment.risk.matrix(at.moment.model)
+    risk, model = at.moment.risk, at.moment.model
+    return risk.matrix(model) if isinstance(risk, AbstractLazyRisk) else model.matrix
 
 
 def in_modes(at: Measured):

@@ -10,11 +10,13 @@ from ..dynamics.stages import Protocol, Stage
 from ..dynamics.updates import AbstractInstantUpdate
 from ..parts import REGISTRY, chosen, is_lenient
 from ..probes import PROBES
+from ..problem.data import Data
 from ..problem.students import AbstractSizedStudent, AbstractStudent, TwoLayerStudent
 from ..problem.teachers import AbstractTeacher, AbstractTwoLayerTeacher
 from ..spec import Spec
 from .axes import DEFAULT_STUDENT, Scalar, as_table
 from .errors import messages
+from .sampled import data_refusal
 
 Teacher = chosen(AbstractTeacher)
 Student = chosen(AbstractStudent, DEFAULT_STUDENT)
@@ -26,6 +28,32 @@ class Cell(Spec):
     teacher: Teacher  # pyright: ignore[reportInvalidTypeForm]
     student: Student  # pyright: ignore[reportInvalidTypeForm]
     protocol: dict[str, Any]
+    data: Data | None = None
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether its members are trained on samples."""
+        return self.data is not None and self.data.is_sampled
+
+    @property
+    def is_isotropic(self) -> bool:
+        """Whether rotations of x change nothing of what its members are trained on."""
+        return self.data is None or (self.data.inputs.isotropic and not self.data.is_sampled)
+
+    @property
+    def inputs(self) -> int | None:
+        """The dimension d of x; None where the teacher does not say it."""
+        if isinstance(self.teacher, AbstractTwoLayerTeacher):
+            return self.teacher.shape()[1]
+        return getattr(self.teacher, "inputs", None)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the population loss of its members has a closed form."""
+        if not getattr(self.student, "exact", True):
+            return False
+        refusal = None if self.data is None else getattr(self.data.inputs, "population_refusal", None)
+        return refusal is None or refusal(self.student, self.teacher) is None
 
     @cached_property
     def stages(self) -> Protocol:
@@ -50,6 +78,8 @@ class Cell(Spec):
             )
         if isinstance(self.student, AbstractSizedStudent):
             self.student.check(self.teacher)
+        if refusal := data_refusal(self):
+            raise ValueError(refusal)
         for stage in self.stages.stages:
             if isinstance(stage.update, AbstractInstantUpdate):
                 stage.update.check(self.student, self.teacher)

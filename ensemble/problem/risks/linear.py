@@ -18,9 +18,5 @@ class LinearRisk(AbstractDifferentiatedRisk):
 
     teacher: SingularMap
 
-    def matrix(self, model: DeepLinear):
-        """The network as a matrix."""
-        return model.matrix
-
     def value(self, model: DeepLinear):
         return 0.5 * jnp.sum((model.matrix - self.teacher.matrix) ** 2)

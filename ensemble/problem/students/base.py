@@ -42,6 +42,11 @@ class AbstractStudent(Part):
     role: ClassVar[str] = "student"
     learns: ClassVar[type[AbstractTeacher]] = AbstractTeacher
     """The teachers that it can learn from."""
+    exact: ClassVar[bool] = True
+    """Whether the risk of `draw` is the exact population loss under x ~ N(0, I); else a study must give it samples, and
+    of its risk only `teacher` is taken."""
+    from_samples: ClassVar[bool] = False
+    """Whether its model and its risk's `teacher` are functions of one x, so that it can be trained on samples."""
     stored: ClassVar[Mapping[str, Stored]] = {}
     """The arrays that a dataset holds where weights are stored, by variable; a student that names none stores its
     model's leaves under their own names."""

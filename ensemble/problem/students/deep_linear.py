@@ -18,6 +18,7 @@ class DeepLinearStudent(AbstractComparedStudent):
 
     layered: ClassVar[bool] = True
     learns: ClassVar[type[AbstractTeacher]] = DeepLinearTeacher
+    from_samples: ClassVar[bool] = True
     stored: ClassVar[Mapping[str, Stored]] = {
         "layer_weights": Stored(
             "model.stacked", ("layer", "layer_output", "layer_input"), "final weights of every layer"

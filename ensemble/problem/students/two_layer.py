@@ -21,6 +21,7 @@ class TwoLayerStudent(AbstractComparedStudent, AbstractSizedStudent):
     """
 
     learns: ClassVar[type[AbstractTeacher]] = AbstractTwoLayerTeacher
+    from_samples: ClassVar[bool] = True
     stored: ClassVar[Mapping[str, Stored]] = {
         "a": Stored("model.a", ("neuron",), "final output weights"),
         "W": Stored("model.W", ("neuron", "input"), "final first-layer weights"),
