@@ -18,14 +18,17 @@ from .alignment import (
 from .base import (
     AbstractPlainProbe,
     AbstractProbe,
+    AbstractStartProbe,
     Measured,
     Moment,
     aid,
     prepared,
 )
 from .certified import AbstractCertificateProbe, CertificateMax, Gap
+from .kernel import AbstractKernelProbe, KernelAlignment, KernelChange, LinearisationError, WeightChange
 from .linear import Balancedness, LayerAlignment, LayerEffectiveRank, LayerNorm, ModeLeakage, ModeStrength
-from .objective import AppliedDecay, AppliedStepSize, GradNorm, Loss, Risk
+from .objective import AppliedDecay, AppliedStepSize, GradNorm, Loss, LossError, Risk
+from .samples import AbstractSampleProbe, GeneralisationGap, LabelNoiseFit, TrainLoss
 from .sparsity import EffectiveNeurons, PenaltyValue, Sparsity, TotalMass, Vanished
 
 for _part in (
@@ -58,6 +61,14 @@ for _part in (
     Vanished,
     EffectiveNeurons,
     TotalMass,
+    WeightChange,
+    KernelChange,
+    KernelAlignment,
+    LinearisationError,
+    TrainLoss,
+    GeneralisationGap,
+    LabelNoiseFit,
+    LossError,
 ):
     register(_part)
 
@@ -75,9 +86,12 @@ __all__ = [
     "CERTIFICATE",
     "PROBES",
     "AbstractCertificateProbe",
+    "AbstractKernelProbe",
     "AbstractNeuronProbe",
     "AbstractPlainProbe",
     "AbstractProbe",
+    "AbstractSampleProbe",
+    "AbstractStartProbe",
     "Measured",
     "Moment",
     "aid",

@@ -50,6 +50,11 @@ def network(
         raise StudyError(f"ds: {unfinished:,} of its members have no result; finish the run, or select others")
     study = Study.from_json(ds.attrs["study"])
     cells = _cells(ds, study)
+    if which == "student" and not all(getattr(cell.student, "is_plain", True) for cell in cells):
+        raise StudyError(
+            "ds: its students have output_scale, recentred or linearised, so that their functions are not those of "
+            "their weights alone; ask for which = 'teacher', or take the arrays of the dataset"
+        )
     if all(isinstance(cell.student, DeepLinearStudent) for cell in cells):
         return _deep_linear(ds, which, cells)
     if not all(isinstance(cell.student, TwoLayerStudent) for cell in cells):

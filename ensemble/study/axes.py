@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from ..dynamics.stages import Protocol
 from ..parts import REGISTRY
 from ..probes import PROBES
+from ..problem.data import Data
 from ..spec import Spec, in_path, nearest, printable, shortened, unknown_field
 from .errors import StudyError
 
@@ -186,6 +187,8 @@ def paths(data: dict[str, Any]) -> list[str]:
     for role in ("update", "penalty"):
         if role in protocol:
             protocol[role] = with_fields(protocol[role], role)
+    if data.get("data") is not None:
+        walk("data", {name: None for name in Data.model_fields} | (_table_or_none(data["data"]) or {}))
     walk("teacher", with_fields(data.get("teacher"), "teacher"))
     walk("student", student)
     walk("protocol", protocol)

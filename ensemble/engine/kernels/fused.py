@@ -35,7 +35,8 @@ class Fused(AbstractKernel):
 
     name: ClassVar[str] = "fused"
     limits: ClassVar[str] = (
-        "plain descent of two-layer students without optax schedules and without loss or angle rules"
+        "plain descent of two-layer students on the exact population risk without optax schedules and without loss or "
+        "angle rules"
     )
     tile = 1
 

@@ -23,7 +23,8 @@ class Simd(AbstractKernel):
 
     name: ClassVar[str] = "simd"
     limits: ClassVar[str] = (
-        f"plain descent of two-layer students in float64 on a CPU with the activations {', '.join(DUALS)}, "
+        "plain descent of two-layer students on the exact population risk in float64 on a CPU with the activations "
+        f"{', '.join(DUALS)}, "
         "without optax "
         "schedules and without loss or angle rules"
     )

@@ -14,7 +14,7 @@ import numpy as np
 from ...problem.models import TwoLayer
 from ...problem.risks import from_unit_rows
 from ..lanes import ACTIVE, Lanes, Moving, Snapshots, StageRow
-from ..program import Pool, Program, step_numbers
+from ..program import Pool, Program, samples_a_step, step_numbers
 from .steps import stage_values, take_step
 
 STEPS_A_LOOK = 8
@@ -30,7 +30,8 @@ def lanes_a_call(pool: Pool, memory: int) -> int:
     """Lanes of a call: a power of two from the shapes of a lane and the device's memory in bytes."""
     like = pool.like
     teacher = getattr(like.fixed.risk, "teacher", None)
-    numbers = step_numbers(like.moving.model, teacher.a.shape[-1] if isinstance(teacher, TwoLayer) else 0)
+    neurons = teacher.a.shape[-1] if isinstance(teacher, TwoLayer) else 0
+    numbers = step_numbers(like.moving.model, neurons, samples_a_step(like.fixed.risk))
     wanted = 2 ** int(np.ceil(np.log2(_NUMBERS_A_CALL / numbers)))
 
     def size(tree) -> int:

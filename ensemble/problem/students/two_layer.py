@@ -11,16 +11,17 @@ from ..models import reduce_pair
 from ..risks import PopulationRisk
 from ..starts import AbstractStart, Balanced, GivenStart
 from ..teachers import AbstractTeacher, AbstractTwoLayerTeacher
-from .base import AbstractSizedStudent, Stored
+from .base import AbstractComparedStudent, AbstractSizedStudent, Stored
 
 
-class TwoLayerStudent(AbstractSizedStudent):
+class TwoLayerStudent(AbstractComparedStudent, AbstractSizedStudent):
     """A `TwoLayer`, `neurons` + `extra_neurons` wide, from `start`, on the exact population risk.
 
     `inputs` may be left out: it is the teacher's.
     """
 
     learns: ClassVar[type[AbstractTeacher]] = AbstractTwoLayerTeacher
+    from_samples: ClassVar[bool] = True
     stored: ClassVar[Mapping[str, Stored]] = {
         "a": Stored("model.a", ("neuron",), "final output weights"),
         "W": Stored("model.W", ("neuron", "input"), "final first-layer weights"),
@@ -86,4 +87,4 @@ class TwoLayerStudent(AbstractSizedStudent):
         model = self.start.draw(keys.start, planted, self.width, space)
         if space.reduced and given:
             model, planted = reduce_pair(model, planted, space.columns)
-        return model, PopulationRisk.of(planted)
+        return model, self.posed(model, PopulationRisk.of(planted), planted)
