@@ -56,11 +56,21 @@ def own(role: str, base: type = object) -> list[str]:
     return [n for n, part in REGISTRY[role].items() if is_own(part) and (base is object or issubclass(part, base))]
 
 
+WITH_NUMBERS: dict[str, dict[str, Any]] = {
+    "leaky_relu": {"slope": 0.2},
+    "polynomial": {"coefficients": [0.1, 0.5, 0.2]},
+    "silu": {"largest_norm": 2.0, "error": 1e-9},
+}
+"""Activations that are chosen by a table; one of the series stands for all, which share every line but σ."""
 EXAMPLES = {"teacher": TEACHERS, "start": STARTS, "protocol": PROTOCOL_FIELDS}
 NAMES = {
     "teacher": own("teacher", AbstractTwoLayerTeacher),
     "start": own("start", AbstractStart),
-    "activation": own("activation"),
+    "activation": [
+        n
+        for n in own("activation")
+        if not isinstance(REGISTRY["activation"][n], ens.AbstractSeries) or n in WITH_NUMBERS
+    ],
     "protocol": [*PROTOCOLS],
 }
 ROWS = islice(zip(*map(cycle, NAMES.values()), strict=True), max(map(len, NAMES.values())))
@@ -72,6 +82,7 @@ CASES = [
 
 
 def study(teacher: str, start: str, activation: str, protocol: str, seeds: int = 5) -> ens.Study:
+    sigma = {"kind": activation} | WITH_NUMBERS[activation] if activation in WITH_NUMBERS else activation
     shape = {} if teacher == "given" else {"neurons": 2, "inputs": 4}
     return ens.Study.model_validate(
         {
@@ -80,7 +91,7 @@ def study(teacher: str, start: str, activation: str, protocol: str, seeds: int =
             "records": [0, 5, 25],
             "probes": ["loss", "max_angle"],
             "store_weights": True,
-            "teacher": {"kind": teacher, "activation": activation, **shape, **TEACHERS[teacher]},
+            "teacher": {"kind": teacher, "activation": sigma, **shape, **TEACHERS[teacher]},
             "student": {"neurons": 4, "start": {"kind": start, **STARTS[start]}},
             "protocol": {"kind": protocol, **PROTOCOL_FIELDS[protocol]},
         }

@@ -19,6 +19,8 @@ from ensemble.plan import groups
 from tests.helpers import assert_same_members
 from tests.studies import heavy_tailed, small
 
+CLOSED = [n for n, sigma in ens.ACTIVATIONS.items() if not isinstance(sigma, ens.AbstractSeries) and n != "polynomial"]
+
 
 def run(study: ens.Study, engine: str):
     ds = ens.run(study, engine=engine)
@@ -26,7 +28,7 @@ def run(study: ens.Study, engine: str):
     return ds
 
 
-@pytest.mark.parametrize("activation", ens.ACTIVATIONS)
+@pytest.mark.parametrize("activation", CLOSED)
 def test_agrees_with_the_reference_to_rounding(activation):
     teacher = {"kind": "separated_pairs", "activation": activation, "neurons": 4, "inputs": 7, "separation": 0.7}
     # Steps at which none of the activations diverges.
@@ -72,7 +74,7 @@ def test_budget_refill_and_neighbours_change_nothing(budget, monkeypatch):
 
 
 @pytest.mark.parametrize("precision", ["float64", "float32"])
-@pytest.mark.parametrize("activation", ens.ACTIVATIONS)
+@pytest.mark.parametrize("activation", CLOSED)
 def test_lowers_for_cuda(activation, precision):
     """The kernel is made of what Triton has, padded as it wants; compiling and running it needs the GPU."""
     teacher = {"kind": "separated_pairs", "activation": activation, "neurons": 6, "inputs": 9, "separation": 0.7}

@@ -15,7 +15,7 @@ from jax.experimental.pallas import triton
 
 from ...dynamics.updates import Descent
 from ...numerics import safe_divide
-from ...problem.activations import AbstractHomogeneous
+from ...problem.activations import AbstractHomogeneous, AbstractSeries
 from ...problem.models import TwoLayer, row_norms
 from ...problem.penalties import L2
 from ...problem.risks import PopulationRisk
@@ -37,7 +37,8 @@ class Fused(AbstractKernel):
 
     name: ClassVar[str] = "fused"
     limits: ClassVar[str] = (
-        "plain descent of two-layer students without optax schedules and without loss or angle rules"
+        "plain descent of two-layer students without optax schedules and without loss or angle rules, of "
+        "activations with a closed kernel"
     )
     tile = 1
 
@@ -59,6 +60,7 @@ class Fused(AbstractKernel):
             and not (program.by_neuron or program.targeted)
             and isinstance(like.moving.model, TwoLayer)
             and type(like.fixed.risk) is PopulationRisk
+            and not isinstance(like.moving.model.activation, AbstractSeries)
         )
 
     def advance(self, lanes, record_steps, budget):
