@@ -61,16 +61,15 @@ WITH_NUMBERS: dict[str, dict[str, Any]] = {
     "polynomial": {"coefficients": [0.1, 0.5, 0.2]},
     "silu": {"largest_norm": 2.0, "error": 1e-9},
 }
-"""Activations that are chosen by a table; one of the series stands for all, which share every line but σ."""
+"""Activations that are chosen by a table."""
+ALIKE = {"sin": "erf", "gelu": "erf", "h2": "polynomial", "h3": "polynomial", "tanh": "silu", "sigmoid": "silu"}
+ALIKE |= {"softplus": "silu"}
+"""What an activation has in common with another one but its formula: that one stands for both."""
 EXAMPLES = {"teacher": TEACHERS, "start": STARTS, "protocol": PROTOCOL_FIELDS}
 NAMES = {
     "teacher": own("teacher", AbstractTwoLayerTeacher),
     "start": own("start", AbstractStart),
-    "activation": [
-        n
-        for n in own("activation")
-        if not isinstance(REGISTRY["activation"][n], ens.AbstractSeries) or n in WITH_NUMBERS
-    ],
+    "activation": [name for name in own("activation") if name not in ALIKE],
     "protocol": [*PROTOCOLS],
 }
 ROWS = islice(zip(*map(cycle, NAMES.values()), strict=True), max(map(len, NAMES.values())))

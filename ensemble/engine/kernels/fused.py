@@ -15,7 +15,7 @@ from jax.experimental.pallas import triton
 
 from ...dynamics.updates import Descent
 from ...numerics import safe_divide
-from ...problem.activations import AbstractHomogeneous, AbstractSeries
+from ...problem.activations import AbstractActivation, AbstractHomogeneous, AbstractSeries
 from ...problem.models import TwoLayer, row_norms
 from ...problem.penalties import L2
 from ...problem.risks import PopulationRisk
@@ -38,7 +38,7 @@ class Fused(AbstractKernel):
     name: ClassVar[str] = "fused"
     limits: ClassVar[str] = (
         "plain descent of two-layer students without optax schedules and without loss or angle rules, of "
-        "activations with a closed kernel"
+        "activations with a closed kernel and σ(0) = 0"
     )
     tile = 1
 
@@ -60,13 +60,19 @@ class Fused(AbstractKernel):
             and not (program.by_neuron or program.targeted)
             and isinstance(like.moving.model, TwoLayer)
             and type(like.fixed.risk) is PopulationRisk
-            and not isinstance(like.moving.model.activation, AbstractSeries)
+            and _serves(like.moving.model.activation)
         )
 
     def advance(self, lanes, record_steps, budget):
         if self.resident is not None:
             return self.resident.advance(lanes, record_steps, budget)
         return advance_in_calls(self, lanes, record_steps, budget)
+
+
+def _serves(sigma: AbstractActivation) -> bool:
+    """Whether its kernel is in closed form, and 0 for a neuron of zeros, which a padded one is: it would move else."""
+    zero = jnp.zeros(())
+    return not isinstance(sigma, AbstractSeries) and float(sigma.dual(zero, zero, zero)) == 0.0
 
 
 def advance_members(interpret: bool, program: Program, lanes: Lanes, record_steps: jax.Array, budget: jax.Array):
