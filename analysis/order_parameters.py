@@ -193,12 +193,14 @@ def _starts(study: Study, cell: Any, seeds: int) -> tuple[Overlaps, tuple[Any, A
 def _online(cell: Any, noise: float | None, batch: int | None) -> tuple[float, int] | None:
     """(σ_ξ, samples a step); None for the population's descent."""
     data = getattr(cell, "data", None)
-    if noise is None and batch is None and data is None:
-        return None
     if noise is not None and not (math.isfinite(noise) and noise >= 0.0):
         raise ValueError(f"noise: got {noise}; give a standard deviation ≥ 0")
-    if data is not None and not data.online and data.samples is not None:
+    if data is not None and data.samples is not None:
         raise ValueError(f"data.samples: got {data.samples}; the equations are those of fresh samples: online = true")
+    if data is not None and data.inputs.kind != "gaussian":
+        raise ValueError(f"data.inputs: got {data.inputs.kind!r}; the equations are those of x ~ N(0, I): gaussian")
+    if noise is None and batch is None and (data is None or not data.online):
+        return None
     own_noise, own_batch = (0.0, 1) if data is None else (data.noise, data.batch or 1)
     return own_noise if noise is None else noise, own_batch if batch is None else _positive(batch, "batch")
 
@@ -281,11 +283,11 @@ def order_deviation(ds: xr.Dataset, *, noise: float | None = None, batch: int | 
     **Raises:** `ValueError` as `order_parameters`, and where a cell has fewer than two finished members.
     """
     ds = standard(ds)
-    measured = history(ds, "loss")
+    measured = history(ds, "loss").load()
     study = Study.from_json(ds.attrs["study"])
     solved = order_parameters(study, noise=noise, batch=batch, seeds=int(ds["seed"].max()) + 1)
     solved = solved.sel({name: ds[name].values for name in (*axes(ds), "seed")})
-    counted = finished(ds)
+    counted = finished(ds).load()
     count = counted.sum("seed")
     if int(count.min()) < 2:
         raise ValueError("seed: got a cell with fewer than two finished members; a deviation needs a spread")
