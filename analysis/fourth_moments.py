@@ -39,6 +39,7 @@ def squared_errors(
         return _square(S, c, count)
     if isinstance(sigma, Erf):
         return _erf(S, c, count)
+    assert isinstance(sigma, AbstractPolynomial), "the moments of other activations are not known"
     return _polynomial(sigma, S, c, count)
 
 

@@ -1,5 +1,6 @@
 """Order parameters of online learning from a study's starts, along its own protocol (`overlap_equations.py`)."""
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from scipy.integrate import cumulative_trapezoid
 from scipy.stats import t as t_distribution
 
 from ensemble import Study
@@ -16,7 +18,7 @@ from ensemble.numerics import member_keys
 from ensemble.problem.students import TwoLayerStudent
 
 from .fourth_moments import has_fourth_moments
-from .members import axes, finished, history, standard
+from .members import axes, cells, finished, history, standard
 from .overlap_equations import Numbers, Overlaps, by_seed, losses, solve
 
 _MOST_HALVINGS = 60
@@ -49,12 +51,10 @@ def order_parameters(
     increasing list of times within the protocol.
     """
     wanted = None if times is None else _checked_times(times)
-    count = study.seeds if seeds is None else _positive(seeds, "seeds")
-    found, places = [], []
-    for point in study.points:
-        found.append(_of_cell(study, point.cell, wanted, noise, batch, min(count, study.seeds)))
-        places.append(point.place)
-    return _dataset(study, found, places)
+    count = study.seeds if seeds is None else min(_positive(seeds, "seeds"), study.seeds)
+    steps = np.asarray(study.record_steps, float)
+    found = [_of_cell(study, point.cell, steps, wanted, noise, batch, np.arange(count)) for point in study.points]
+    return _dataset(study, found, [point.place for point in study.points])
 
 
 class _Solved(NamedTuple):
@@ -67,18 +67,27 @@ class _Solved(NamedTuple):
     second_order: bool
 
 
-def _of_cell(study: Study, cell: Any, times: Any, noise: float | None, batch: int | None, seeds: int) -> _Solved:
+def _of_cell(
+    study: Study,
+    cell: Any,
+    steps: np.ndarray,
+    times: np.ndarray | None,
+    noise: float | None,
+    batch: int | None,
+    seeds: np.ndarray,
+) -> _Solved:
     _refuse(cell)
     pieces = _pieces(cell)
-    ends = np.cumsum([_time(piece, piece.end) for piece in pieces])
+    clock = _clock(pieces)
     if times is None:
-        steps = np.minimum(np.asarray(study.record_steps, float), pieces[-1].end)
-        clock = np.array([_time_at(pieces, ends, s) for s in steps])
+        steps = np.minimum(steps, pieces[-1].end)
+        times = np.interp(steps, *clock)
     else:
-        clock = times
-        if times[-1] > ends[-1] * (1.0 + 1e-12):
-            raise ValueError(f"times: got {times[-1]:g}, beyond the protocol's Σ step size = {ends[-1]:g}; give less")
-        steps = np.array([_step_at(pieces, ends, t) for t in times])
+        if times[-1] > clock[1][-1] * (1.0 + 1e-12):
+            raise ValueError(
+                f"times: got {times[-1]:g}, beyond the protocol's Σ step size = {clock[1][-1]:g}; give less"
+            )
+        steps = np.interp(times, *clock[::-1])
     sigma, online = cell.teacher.sigma, _online(cell, noise, batch)
     start, teacher = _starts(study, cell, seeds)
     second = online is not None and has_fourth_moments(sigma, sum(start.R.shape[1:]))
@@ -107,7 +116,7 @@ def _of_cell(study: Study, cell: Any, times: Any, noise: float | None, batch: in
     which = np.searchsorted([piece.end for piece in pieces], steps).clip(max=len(pieces) - 1)
     joined = jax.tree.map(lambda *x: np.stack([np.asarray(x[p])[:, i] for i, p in enumerate(which)], axis=1), *path)
     loss = np.asarray(losses(sigma, joined, *teacher))
-    return _Solved(joined, loss, steps, clock, second)
+    return _Solved(joined, loss, steps, times, second)
 
 
 # -- a study's members and protocol ----------------------------------------------------------------------
@@ -150,44 +159,32 @@ def _smooth(schedule: Any) -> Any:
     return None if schedule is None or schedule.kind == "halving" else schedule
 
 
-def _time(piece: _Piece, step: float) -> float:
-    """Σ step size of a piece up to a step."""
-    schedule = _smooth(piece.stage.step_size_schedule)
-    if schedule is None:
-        return piece.step_size * (step - piece.start)
-    steps = np.linspace(piece.start, step, 4097) - piece.begin
-    return float(np.trapezoid(piece.step_size * np.asarray(jax.vmap(schedule)(jnp.asarray(steps))), steps))
+def _clock(pieces: list[_Piece]) -> tuple[np.ndarray, np.ndarray]:
+    """Steps, and Σ step size at them: at the ends of pieces, and inside those whose step size follows a schedule."""
+    steps, times = [np.zeros(1)], [np.zeros(1)]
+    for piece in pieces:
+        schedule = _smooth(piece.stage.step_size_schedule)
+        at = np.linspace(piece.start, piece.end, 2 if schedule is None else 4097)
+        factor = np.ones(len(at)) if schedule is None else np.asarray(jax.vmap(schedule)(jnp.asarray(at - piece.begin)))
+        grown = cumulative_trapezoid(piece.step_size * factor, at)
+        steps.append(at[1:])
+        times.append(times[-1][-1] + grown)
+    return np.concatenate(steps), np.concatenate(times)
 
 
-def _time_at(pieces: list[_Piece], ends: np.ndarray, step: float) -> float:
-    place = min(int(np.searchsorted([piece.end for piece in pieces], step)), len(pieces) - 1)
-    return float((ends[place - 1] if place else 0.0) + _time(pieces[place], step))
-
-
-def _step_at(pieces: list[_Piece], ends: np.ndarray, time: float) -> float:
-    """The step, whole or not, at which Σ step size is a time."""
-    place = min(int(np.searchsorted(ends, time)), len(pieces) - 1)
-    piece, left = pieces[place], time - (ends[place - 1] if place else 0.0)
-    if _smooth(piece.stage.step_size_schedule) is None:
-        return min(piece.start + left / piece.step_size, piece.end)
-    low, high = float(piece.start), float(piece.end)
-    for _ in range(60):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if _time(piece, middle) < left else (low, middle)
-    return high
-
-
-def _starts(study: Study, cell: Any, seeds: int) -> tuple[Overlaps, tuple[Any, Any]]:
+def _starts(study: Study, cell: Any, seeds: np.ndarray) -> tuple[Overlaps, tuple[Any, Any]]:
     """The order parameters of every seed's start, and (a*, T) of its teacher."""
-    space = study.space(cell)
+    return _drawn(cell.student, cell.teacher, study.space(cell), study.root_seed, jnp.asarray(seeds))
 
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _drawn(student: Any, teacher: Any, space: Any, root_seed: Any, seeds: Any) -> tuple[Overlaps, tuple[Any, Any]]:
     def one(seed):
-        model, risk = cell.student.draw(cell.teacher, member_keys(study.root_seed, seed), space)
-        teacher = risk.teacher
-        overlaps = Overlaps(model.a, model.W @ model.W.T, model.W @ teacher.W.T)
-        return overlaps, (teacher.a, teacher.W @ teacher.W.T)
+        model, risk = student.draw(teacher, member_keys(root_seed, seed), space)
+        own = risk.teacher
+        return Overlaps(model.a, model.W @ model.W.T, model.W @ own.W.T), (own.a, own.W @ own.W.T)
 
-    return jax.jit(jax.vmap(one))(jnp.arange(seeds))
+    return jax.vmap(one)(seeds)
 
 
 def _online(cell: Any, noise: float | None, batch: int | None) -> tuple[float, int] | None:
@@ -245,8 +242,18 @@ def _positive(value: int, name: str) -> int:
 def _dataset(study: Study, found: list[_Solved], places: list[tuple[int, ...]]) -> xr.Dataset:
     names = tuple(study.axes)
     shape = tuple(len(axis.values) for axis in study.axes.values())
+    coords: dict[str, Any] = {
+        name: (name, list(axis.values), {"units": axis.units}) for name, axis in study.axes.items()
+    }
+    coords["seed"] = ("seed", np.arange(len(found[0].loss)))
+    attrs = {"study": study.text, "study_hash": study.hash}
+    return _filled(found, places, names, shape).assign_coords(coords).assign_attrs(attrs)
 
-    def filled(dims: tuple[str, ...], values: list[np.ndarray], long_name: str, units: str = "1"):
+
+def _filled(found: list[_Solved], places: list[tuple[int, ...]], names: tuple[str, ...], shape: tuple[int, ...]):
+    """Solutions of cells, each at its place on a grid."""
+
+    def filled(dims: tuple[str, ...], values: list[Any], long_name: str, units: str = "1"):
         size = np.max([np.shape(v) for v in values], axis=0) if np.ndim(values[0]) else ()
         whole = np.full((*shape, *size), np.nan)
         for place, value in zip(places, values, strict=True):
@@ -261,13 +268,11 @@ def _dataset(study: Study, found: list[_Solved], places: list[tuple[int, ...]]) 
         "teacher_overlap": filled((*over, "neuron", "teacher_neuron"), [s.path.R for s in found], "R = W W*ᵀ"),
         "second_order": filled((), [float(s.second_order) for s in found], "whether the term of order η is in"),
     }
-    coords = {name: (name, list(axis.values), {"units": axis.units}) for name, axis in study.axes.items()}
-    coords |= {
-        "seed": ("seed", np.arange(len(found[0].loss))),
+    coords = {
         "time": filled(("record",), [s.time for s in found], "time", "step size × steps"),
         "step": filled(("record",), [s.step for s in found], "descent step", "step"),
     }
-    return xr.Dataset(data, coords=coords, attrs={"study": study.text, "study_hash": study.hash})
+    return xr.Dataset(data, coords=coords)
 
 
 def order_deviation(ds: xr.Dataset, *, noise: float | None = None, batch: int | None = None) -> xr.Dataset:
@@ -278,15 +283,19 @@ def order_deviation(ds: xr.Dataset, *, noise: float | None = None, batch: int | 
     **Returns:** over axes and `record`: `measured` and `solution`, means of the loss over seeds; `mean` of loss −
     solution with `mean_low`, `mean_high` (95%, Student's t), its standard deviation `spread` over seeds, and `z` =
     mean/(standard error); over axes `largest`, the largest |mean|/spread of the records at which the spread is above
-    1e-9 of the loss at the start, and `second_order` as `order_parameters`.
+    1e-9 of the loss at the start, `typical`, the root mean square over records of spread/solution (which falls as
+    d^−1/2), and `second_order` as `order_parameters`.
 
     **Raises:** `ValueError` as `order_parameters`, and where a cell has fewer than two finished members.
     """
     ds = standard(ds)
     measured = history(ds, "loss").load()
-    study = Study.from_json(ds.attrs["study"])
-    solved = order_parameters(study, noise=noise, batch=batch, seeds=int(ds["seed"].max()) + 1)
-    solved = solved.sel({name: ds[name].values for name in (*axes(ds), "seed")})
+    study, grid, names = Study.from_json(ds.attrs["study"]), cells(ds), axes(ds)
+    steps, seeds = ds["step"].values.astype(float), np.atleast_1d(ds["seed"].values)
+    found = [_of_cell(study, cell, steps, None, noise, batch, seeds) for cell in grid.flat]
+    solved = _filled(found, list(np.ndindex(*grid.shape)), names, grid.shape).assign_coords(
+        {name: ds[name] for name in (*names, "seed")}
+    )
     counted = finished(ds).load()
     count = counted.sum("seed")
     if int(count.min()) < 2:
@@ -295,6 +304,8 @@ def order_deviation(ds: xr.Dataset, *, noise: float | None = None, batch: int | 
     mean, spread = difference.mean("seed"), difference.std("seed", ddof=1)
     error = spread / np.sqrt(count)
     half = xr.apply_ufunc(lambda n: t_distribution.ppf(0.975, n - 1), count) * error
+    later = (spread / solved["loss"].where(counted).mean("seed")).where(solved["step"] > 0)
+    typical = np.sqrt((later**2).mean("record"))
     differs = spread > 1e-9 * measured.isel(record=0).mean("seed")
     data = {
         "measured": (measured.where(counted).mean("seed"), "mean loss over seeds"),
@@ -305,8 +316,9 @@ def order_deviation(ds: xr.Dataset, *, noise: float | None = None, batch: int | 
         "spread": (spread, "standard deviation of loss − solution over seeds"),
         "z": ((mean / error).where(differs), "mean over its standard error"),
         "largest": ((abs(mean) / spread).where(differs).max("record"), "largest |mean|/spread of all records"),
+        "typical": (typical, "root mean square of spread/solution over the records after the start"),
     }
-    found = {name: array.assign_attrs({"units": "1", "long_name": said}) for name, (array, said) in data.items()}
+    variables = {name: array.assign_attrs({"units": "1", "long_name": said}) for name, (array, said) in data.items()}
     attrs = {"study": ds.attrs["study"], "study_hash": ds.attrs["study_hash"]}
-    found["second_order"] = solved["second_order"]
-    return xr.Dataset(found, coords={"time": solved["time"], "step": solved["step"]}, attrs=attrs)
+    variables["second_order"] = solved["second_order"]
+    return xr.Dataset(variables, coords={"time": solved["time"], "step": solved["step"]}, attrs=attrs)

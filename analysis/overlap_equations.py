@@ -116,7 +116,7 @@ def solve(structure: Any, starts: Overlaps, numbers: Numbers, begin: Any, end: A
             stepsize_controller=diffrax.PIDController(rtol=RTOL, atol=ATOL),
             max_steps=1_000_000,
         )
-        states, last = found.ys
+        states, last = found.ys  # pyright: ignore[reportGeneralTypeIssues] (as `saveat` asks)
         return states, jax.tree.map(lambda x: x[0], last)
 
     return jax.vmap(one)(starts, numbers)

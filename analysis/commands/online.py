@@ -14,6 +14,9 @@ from ..plots import save
 from ..writing import require_free
 from .options import Analysis, Height, Width, app, look_of, opened
 
+_OF_CELLS = ["largest", "typical", "second_order"]
+"""What a deviation says of a whole cell."""
+
 
 @app.command(cls=Analysis, name="order-parameters")
 def order_parameters(
@@ -50,7 +53,7 @@ def order_parameters(
             require_free(out, "picture", overwrite)
         ds = opened(source, at)
         found = analysis.order_deviation(ds, noise=noise, batch=batch)
-        frame = analysis.table(found.drop_vars(["largest", "second_order"]).reset_coords(["time", "step"]), by="record")
+        frame = analysis.table(found.drop_vars(_OF_CELLS).reset_coords(["time", "step"]), by="record")
         columns += [
             Column("mean loss", "measured", "{:.4g}"),
             Column("equations", "solution", "{:.4g}"),
