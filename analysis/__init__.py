@@ -12,12 +12,14 @@ from .hessian import hessian_eigenvalues
 from .members import below, finished
 from .minima import minima, spurious
 from .modes import learning_steps, learning_time, mode_curves, mode_strength
+from .order_parameters import order_deviation, order_parameters
 from .phase import difference, marginal, order_parameter, phase
 from .plots import (
     angle_picture,
     difference_picture,
     mode_picture,
     neuron_picture,
+    online_picture,
     order_picture,
     overlap_picture,
     phase_picture,
@@ -60,8 +62,11 @@ __all__ = [
     "mode_picture",
     "mode_strength",
     "neuron_picture",
+    "online_picture",
     "optimality_gap",
+    "order_deviation",
     "order_parameter",
+    "order_parameters",
     "order_picture",
     "overlap_picture",
     "phase",

@@ -15,7 +15,7 @@ from jax.experimental.pallas import triton
 
 from ...dynamics.updates import Descent
 from ...numerics import safe_divide
-from ...problem.activations import AbstractHomogeneous
+from ...problem.activations import AbstractActivation, AbstractHomogeneous, AbstractSeries
 from ...problem.models import TwoLayer, row_norms
 from ...problem.penalties import L2
 from ...problem.risks import PopulationRisk
@@ -36,7 +36,7 @@ class Fused(AbstractKernel):
     name: ClassVar[str] = "fused"
     limits: ClassVar[str] = (
         "plain descent of two-layer students on the exact population risk without optax schedules and without loss or "
-        "angle rules"
+        "angle rules, of activations with a closed kernel and σ(0) = 0"
     )
     tile = 1
 
@@ -58,6 +58,7 @@ class Fused(AbstractKernel):
             and not (program.by_neuron or program.targeted)
             and isinstance(like.moving.model, TwoLayer)
             and type(like.fixed.risk) is PopulationRisk
+            and _serves(like.moving.model.activation)
         )
 
     @staticmethod
@@ -74,6 +75,12 @@ class Fused(AbstractKernel):
         if self.resident is not None:
             return self.resident.advance(lanes, record_steps, budget)
         return advance_in_calls(self, lanes, record_steps, budget)
+
+
+def _serves(sigma: AbstractActivation) -> bool:
+    """Whether its kernel is in closed form, and 0 for a neuron of zeros, which a padded one is: it would move else."""
+    zero = jnp.zeros(())
+    return not isinstance(sigma, AbstractSeries) and float(sigma.dual(zero, zero, zero)) == 0.0
 
 
 def advance_members(
