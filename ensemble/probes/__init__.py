@@ -26,6 +26,7 @@ from .base import (
 from .certified import AbstractCertificateProbe, CertificateMax, Gap
 from .linear import Balancedness, LayerAlignment, LayerEffectiveRank, LayerNorm, ModeLeakage, ModeStrength
 from .objective import AppliedDecay, AppliedStepSize, GradNorm, Loss, Risk
+from .robustness import AdversarialAlignment, ErrorSensitivity, Sensitivity
 from .sparsity import EffectiveNeurons, PenaltyValue, Sparsity, TotalMass, Vanished
 
 for _part in (
@@ -58,6 +59,9 @@ for _part in (
     Vanished,
     EffectiveNeurons,
     TotalMass,
+    Sensitivity,
+    ErrorSensitivity,
+    AdversarialAlignment,
 ):
     register(_part)
 
