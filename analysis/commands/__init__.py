@@ -1,6 +1,6 @@
-"""The commands of the analysis: tables, pictures and the page, and refinement, which runs members, too."""
+"""The commands of the analysis: tables, what features are good for, pictures and the page, and refinement."""
 
-from . import pictures, refining, tables
+from . import pictures, refining, tables, uses
 from .options import app
 
-__all__ = ["app", "pictures", "refining", "tables"]
+__all__ = ["app", "pictures", "refining", "tables", "uses"]

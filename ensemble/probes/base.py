@@ -2,7 +2,6 @@
 
 import abc
 from collections.abc import Callable, Iterable
-from types import UnionType
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import equinox as eqx
@@ -62,8 +61,8 @@ class AbstractProbe(eqx.Module):
     """Measured at records and stage ends; at stage ends (and at records where a study asks for it); or at the end."""
     default: ClassVar[bool] = False
     """Whether a study that names no probes has it."""
-    of: ClassVar[type[AbstractStudent] | UnionType] = AbstractStudent
-    """The students that it is measured of."""
+    of: ClassVar[type[AbstractStudent]] = AbstractStudent
+    """The students that it is measured of; a union of classes serves, too."""
 
     @abc.abstractmethod
     def prepare(self, risk: Any) -> Any:

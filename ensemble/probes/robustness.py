@@ -1,7 +1,6 @@
 """Probes of robustness: how strongly a network, and its error, react to a small change of the input (theory.md §12)."""
 
-from types import UnionType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -13,7 +12,7 @@ from .base import AbstractPlainProbe, AbstractProbe, Measured, aid
 from .certificate import residual
 from .geometry import subspace_basis
 
-OF_KERNELS = TwoLayerStudent | DeepLinearStudent
+OF_KERNELS: Any = TwoLayerStudent | DeepLinearStudent
 """Students whose mean squared input gradient is known in closed form."""
 
 
@@ -67,7 +66,7 @@ class Sensitivity(AbstractPlainProbe):
 
     name: ClassVar[str] = "sensitivity"
     long_name: ClassVar[str] = "mean squared norm E‖∇f‖² of the network's gradient in its input"
-    of: ClassVar[type[AbstractStudent] | UnionType] = OF_KERNELS
+    of: ClassVar[type[AbstractStudent]] = OF_KERNELS
 
     def __call__(self, at):
         return at.view(_sensitivity)
@@ -78,7 +77,7 @@ class ErrorSensitivity(AbstractPlainProbe):
 
     name: ClassVar[str] = "error_sensitivity"
     long_name: ClassVar[str] = "mean squared norm E‖∇(f − f*)‖² of the error's gradient in the input"
-    of: ClassVar[type[AbstractStudent] | UnionType] = OF_KERNELS
+    of: ClassVar[type[AbstractStudent]] = OF_KERNELS
 
     def __call__(self, at):
         return mean_square_gradient(error_of(at.moment.model, at.moment.risk.teacher))
@@ -92,7 +91,7 @@ class AdversarialAlignment(AbstractProbe):
 
     name: ClassVar[str] = "adversarial_alignment"
     long_name: ClassVar[str] = "share E‖P∇f‖²/E‖∇f‖² of the input gradient inside the teacher's subspace"
-    of: ClassVar[type[AbstractStudent] | UnionType] = OF_KERNELS
+    of: ClassVar[type[AbstractStudent]] = OF_KERNELS
 
     def prepare(self, risk):
         return (teacher_subspace(risk.teacher),)
