@@ -28,6 +28,7 @@ from .certified import AbstractCertificateProbe, CertificateMax, Gap
 from .kernel import AbstractKernelProbe, KernelAlignment, KernelChange, LinearisationError, WeightChange
 from .linear import Balancedness, LayerAlignment, LayerEffectiveRank, LayerNorm, ModeLeakage, ModeStrength
 from .objective import AppliedDecay, AppliedStepSize, GradNorm, Loss, LossError, Risk
+from .robustness import AdversarialAlignment, ErrorSensitivity, Sensitivity
 from .samples import AbstractSampleProbe, GeneralisationGap, LabelNoiseFit, TrainLoss
 from .sparsity import EffectiveNeurons, PenaltyValue, Sparsity, TotalMass, Vanished
 
@@ -69,6 +70,9 @@ for _part in (
     GeneralisationGap,
     LabelNoiseFit,
     LossError,
+    Sensitivity,
+    ErrorSensitivity,
+    AdversarialAlignment,
 ):
     register(_part)
 

@@ -101,6 +101,9 @@ _OF_RESULTS = set(
     angle_holds gradient_holds circle second_angle certificate member exact learning_time
     measured solution largest typical spread z mean_low mean_high output_weight student_overlap
     teacher_overlap second_order other_neuron
+    leave_one_out loss_increase saliency pair rank_agreement kept pruned_loss minimal_width radius robust_loss
+    robust_loss_error attack_alignment carried neuron_kind feature_neurons feature_explained split merged stray missed
+    loss_of_owners faithfulness
     """.split()
 )
 DEFAULT_STUDENT = "two_layer"
