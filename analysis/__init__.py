@@ -9,6 +9,7 @@ from .certificate import certificates, duality_gap, profile
 from .convergence import stopping_time, time_below, time_quantiles
 from .families import families
 from .hessian import hessian_eigenvalues
+from .learning_curves import double_descent, learning_curve
 from .members import below, finished
 from .minima import minima, spurious
 from .modes import learning_steps, learning_time, mode_curves, mode_strength
@@ -47,10 +48,12 @@ __all__ = [
     "certificates",
     "difference",
     "difference_picture",
+    "double_descent",
     "duality_gap",
     "families",
     "finished",
     "hessian_eigenvalues",
+    "learning_curve",
     "learning_steps",
     "learning_time",
     "log_rank",

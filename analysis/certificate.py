@@ -17,7 +17,7 @@ from ensemble import ACTIVATIONS, TwoLayer, duality_gap
 from ensemble.probes.certificate import Certificate, correlation, residual
 from ensemble.problem.activations import AbstractActivation
 
-from .members import applied_decay, axes, cells, finished, require_penalty, shared_teacher, standard
+from .members import applied_decay, axes, cells, finished, require_penalty, require_population, shared_teacher, standard
 
 
 def certificates(ds: xr.Dataset, weight_decay: float | None = None) -> xr.Dataset:
@@ -45,6 +45,7 @@ def certificates(ds: xr.Dataset, weight_decay: float | None = None) -> xr.Datase
         return _of_probes(ds)
     found_cells = cells(ds)
     require_penalty(found_cells, "certificates")
+    require_population(found_cells, "certificates")
     kinds = {stage.penalty.kind for cell in found_cells.flat for stage in cell.stages.stages}
     if len(kinds) > 1:
         raise ValueError(f"penalty: got {' and '.join(sorted(kinds))}; select the cells of one of them first")
