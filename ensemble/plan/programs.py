@@ -71,7 +71,7 @@ class Drawing(NamedTuple):
         if self.data is not None:
             inputs = self._dimension if space is None else space.inputs
             risk = self.data.risk(numbers["data"], risk, keys.data, inputs, self.is_exact)
-        aids = prepared((PROBES[name] for name in self.probes), risk)
+        aids = prepared((PROBES[name] for name in self.probes), risk, model)
         return jax.tree.map(self._rounded, Drawn(model, risk, aids))
 
     def _rounded(self, x: Any) -> Any:

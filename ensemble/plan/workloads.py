@@ -15,6 +15,7 @@ from ..dynamics.schedules import Halving, Optax, Schedule
 from ..dynamics.stages import Stage
 from ..dynamics.updates import AbstractInstantUpdate, AbstractSteppedUpdate
 from ..engine import NEVER, Compiled, Drawn, Flights, Sink, StagePlan, StageRow, Workload
+from ..problem.models import chosen_layers, layer_numbers
 from ..study import MOST_SEEDS, Cell, Study, StudyError
 from .groups import Group, Structure, group_of
 from .programs import (
@@ -172,23 +173,24 @@ def _stage_rows(
     )
 
 
-_LEAVES_OF_LAYERS: dict[str, tuple[str, ...]] = {"first": ("W",), "output": ("a",)}
-"""Leaves of a two-layer network that a stage moves, by what it calls its layers."""
-
-
 def _moves(stages: list[Stage], model: Any, by_neuron: bool) -> Any:
     """What of a model moves in the stage of every cell, in the model's structure: (cell,) booleans a leaf, or, by
     neuron, arrays that broadcast with the leaf."""
 
-    def moved(path: tuple, leaf: Any) -> np.ndarray:
-        name = getattr(path[-1], "name", "") if path else ""
-        of_leaf = np.array([s.layers == "both" or name in _LEAVES_OF_LAYERS[s.layers] for s in stages])
+    numbers = layer_numbers(model)
+    depth = 1 + max((number for number in numbers if number is not None), default=0)
+    chosen = [chosen_layers(s.layers, depth) for s in stages]
+
+    def moved(number: int | None, leaf: Any) -> np.ndarray:
+        pairs = zip(stages, chosen, strict=True)
+        of_leaf = np.array([s.layers == "both" or number in layers for s, layers in pairs])
         if not by_neuron:
             return of_leaf
         neurons = of_leaf[:, None] & np.stack([s.moving_neurons(leaf.shape[0]) for s in stages])
         return neurons if leaf.ndim == 1 else neurons[:, :, None]
 
-    return jax.tree_util.tree_map_with_path(moved, model)
+    leaves, structure = jax.tree.flatten(model)
+    return structure.unflatten(map(moved, numbers, leaves))
 
 
 def _targets(stages: list[Stage], count: int, dtype: DTypeLike) -> np.ndarray:

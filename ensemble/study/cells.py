@@ -93,13 +93,23 @@ class Cell(Spec):
                         f"protocol.{rule}: got a rule in the stage {stage.name!r} that a {self.student.kind} student "
                         "cannot meet; end it by grad_norm, loss or steps"
                     )
-            if stage.layers != "both" and not isinstance(self.student, AbstractSizedStudent):
-                raise ValueError(
-                    f"protocol.layers: got {stage.layers!r} in the stage {stage.name!r} for a {self.student.kind} "
-                    "student, all of whose "
-                    "weights move; leave layers out"
-                )
+            if refusal := _layers_refusal(stage, self.student):
+                raise ValueError(refusal)
         return self
+
+
+def _layers_refusal(stage: Stage, student: AbstractStudent) -> str | None:
+    """Why a stage's layers are none of a student."""
+    said = f"protocol.layers: got {list(stage.layers) if isinstance(stage.layers, tuple) else stage.layers!r} in the "
+    said += f"stage {stage.name!r} for a {student.kind} student"
+    if stage.layers == "both" or isinstance(student, AbstractSizedStudent):
+        return f'{said}; take "first", "output" or "both"' if isinstance(stage.layers, tuple) else None
+    if not student.layered:
+        return f"{said}, all of whose weights move; leave layers out"
+    beyond = [n for n in stage.layers if n >= student.depth] if isinstance(stage.layers, tuple) else []
+    if beyond:
+        return f"{said}, which has no layer {beyond[0]}: there are {student.depth}, from 0 to {student.depth - 1}"
+    return None
 
 
 def _penalty_refusal(stage: Stage, student: AbstractStudent, teacher: AbstractTeacher) -> str | None:
@@ -130,6 +140,11 @@ def _choice_refusal(stage: Stage, student: AbstractStudent, teacher: AbstractTea
             return (
                 f"protocol.{name}: got {chosen_ones!r} in the stage {stage.name!r} for a {student.kind} student, which "
                 "has no neurons of two layers; leave it out"
+            )
+        if name == "target" and not student.is_plain:
+            return (
+                f"protocol.target: got {chosen_ones!r} in the stage {stage.name!r} for a student with output_scale, "
+                "recentred or linearised; leave it out"
             )
         count, whose = (student.width, "student") if name == "neurons" else (teacher.shape()[0], "teacher")
         beyond = [n for n in chosen_ones if n >= count] if isinstance(chosen_ones, tuple) else []

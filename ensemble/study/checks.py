@@ -83,6 +83,11 @@ def check_probes(study: "Study") -> None:
 
 def check_coordinates(study: "Study") -> None:
     """**Raises:** `ValueError` where reduced coordinates are asked for and would not be exact."""
+    for name in full_probes(study) if study.coordinates == "reduced" else ():
+        raise ValueError(
+            f"coordinates: got 'reduced' with the probe {name!r}, which is of all d coordinates of the input; take "
+            'coordinates = "auto" or "full"'
+        )
     for point in study.points if study.coordinates == "reduced" else ():
         if not isinstance(point.cell.student, AbstractSizedStudent):
             raise ValueError(
@@ -107,6 +112,11 @@ def check_coordinates(study: "Study") -> None:
                     )
 
 
+def full_probes(study: "Study") -> Iterator[str]:
+    """The probes of a study that need rows of all d coordinates."""
+    return (name for name in study.probes if name in PROBES and PROBES[name].full_coordinates)
+
+
 def usual_probes(student: Any, data: Any = None) -> list[str]:
     """The probes of a study that names none; `data` is its table of data."""
     sampled = data.get("samples") if isinstance(data, dict) else getattr(data, "samples", None)
@@ -122,7 +132,14 @@ def _refusal(probe: AbstractProbe, cell: Cell) -> str | None:
         return f"for a {cell.student.kind} student, of which it is not defined"
     if probe.of_samples and (cell.data is None or cell.data.samples is None):
         return "without a sample of the member's own: give data.samples = n"
+    if probe.full_coordinates and cell.data is not None and cell.data.inputs.kind != "gaussian":
+        return f"under {cell.data.inputs.kind} inputs: the tangent kernel is measured over N(0, I)"
     if isinstance(probe, AbstractCertificateProbe):
+        if not getattr(cell.student, "is_plain", True):
+            return (
+                "for a student with output_scale, recentred or linearised, whose function is not that of its weights "
+                "alone; the certificate serves the network itself"
+            )
         if cell.data is not None and (cell.is_sampled or cell.data.inputs.kind != "gaussian"):
             what = "that are trained on samples" if cell.is_sampled else f"under {cell.data.inputs.kind} inputs"
             return f"for members {what}: the certificate is one of the population risk of N(0, I)"
@@ -162,7 +179,10 @@ def warn(study: "Study") -> None:
         for stage in point.cell.stages.stages:
             teacher, update = point.cell.teacher, stage.update
             key = (teacher.model_dump_json(), stage.model_dump_json())
-            if not stage.takes_steps or stage.length == 1 or key in seen or point.cell.data is not None:
+            # The bound is the sharpness of the network itself.
+            is_plain = getattr(point.cell.student, "is_plain", True) and not isinstance(stage.layers, tuple)
+            is_plain = is_plain and point.cell.data is None
+            if not stage.takes_steps or stage.length == 1 or key in seen or not is_plain:
                 continue
             seen.add(key)
             asked = (teacher, update, stage.layers, stage.weight_decay)

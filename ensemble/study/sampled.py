@@ -25,6 +25,11 @@ def data_refusal(cell: "Cell") -> str | None:
             "of functions of x; leave it out, or take one of the students "
             + ", ".join(name for name, part in REGISTRY["student"].items() if part.from_samples)
         )
+    if not getattr(student, "is_plain", True):
+        return (
+            "data: got a table for a student with output_scale, recentred or linearised, whose risk is the exact one "
+            "of N(0, I); leave it out, or these"
+        )
     try:
         data.inputs.check(cell.inputs, cell.teacher)
     except ValueError as error:

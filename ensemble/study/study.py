@@ -236,7 +236,7 @@ class Study(Spec):
         if not isinstance(cell.student, AbstractSizedStudent):
             return None
         reduces = self.coordinates != "full" and cell.stages.rotation_equivariant and cell.is_isotropic
-        return cell.student.space(cell.teacher, reduces)
+        return cell.student.space(cell.teacher, reduces and not any(checks.full_probes(self)))
 
     def member_cap(self, cell: Cell) -> int:
         """The most descent steps that a member of this cell can take."""

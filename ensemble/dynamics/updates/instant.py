@@ -53,3 +53,8 @@ class Balance(AbstractInstantUpdate):
 def _require_two_layers(kind: str, student: object) -> None:
     if not isinstance(student, TwoLayerStudent):
         raise ValueError(f"protocol: got a {kind} stage for a student that is no two_layer; take another protocol")
+    if not student.is_plain:
+        raise ValueError(
+            f"protocol: got a {kind} stage for a student with output_scale, recentred or linearised; it is one of the "
+            "network itself: take another protocol, or leave these out"
+        )
