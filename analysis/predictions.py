@@ -23,7 +23,7 @@ from ensemble.dynamics.stability import largest_stable_step
 from ensemble.dynamics.stages import Stage
 from ensemble.study import Cell
 
-from .members import axes, cells, standard
+from .members import axes, cells, of_population, standard
 
 
 class Kind(NamedTuple):
@@ -94,7 +94,8 @@ def predictions(study: Study | xr.Dataset) -> xr.Dataset:
 def _of_cell(cell: Cell) -> Iterator[tuple[str, float]]:
     """(name, value) of what theory says of a cell."""
     stages = [stage for stage in cell.stages.stages if getattr(stage, "takes_steps", False)]
-    if not stages or not hasattr(cell.teacher, "sigma") or not getattr(cell.student, "is_plain", True):
+    plain = getattr(cell.student, "is_plain", True)
+    if not stages or not hasattr(cell.teacher, "sigma") or not plain or not of_population(cell):
         return
     stage = stages[-1]
     limit = largest_stable_step(cell.teacher, stage.update, stage.layers, stage.weight_decay)
