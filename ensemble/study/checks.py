@@ -168,6 +168,9 @@ def parts_of(study: "Study") -> Iterator[Any]:
             yield point.cell.data.inputs
         if sigma := getattr(point.cell.teacher, "sigma", None):
             yield sigma
+        own = getattr(point.cell.student, "activation", None)
+        if isinstance(own, str) and own in REGISTRY["activation"]:
+            yield REGISTRY["activation"][own]
         for stage in point.cell.stages.stages:
             yield from (stage.update, stage.penalty, stage.step_size_schedule, stage.weight_decay_schedule)
 
