@@ -8,28 +8,36 @@ from .boundary import boundary
 from .certificate import certificates, duality_gap, profile
 from .convergence import stopping_time, time_below, time_quantiles
 from .families import families
+from .features import features
 from .hessian import hessian_eigenvalues
 from .members import below, finished
 from .minima import minima, spurious
 from .modes import learning_steps, learning_time, mode_curves, mode_strength
+from .order_parameters import order_deviation, order_parameters
 from .phase import difference, marginal, order_parameter, phase
 from .plots import (
     angle_picture,
     difference_picture,
+    feature_picture,
     mode_picture,
     neuron_picture,
+    online_picture,
     order_picture,
     overlap_picture,
     phase_picture,
     profile_picture,
+    pruning_picture,
+    robustness_picture,
     save,
     survival_picture,
     trajectory_picture,
 )
 from .predictions import predictions
+from .pruning import importance, pruned, pruning
 from .rates import rates
 from .reference import Reference, ReferenceWarning, optimality_gap, reference_optimum
 from .refine import refine
+from .robustness import robust_loss
 from .scaling import scaling
 from .statistics import quantiles, share, wilson
 from .summary import summary
@@ -49,8 +57,11 @@ __all__ = [
     "difference_picture",
     "duality_gap",
     "families",
+    "feature_picture",
+    "features",
     "finished",
     "hessian_eigenvalues",
+    "importance",
     "learning_steps",
     "learning_time",
     "log_rank",
@@ -60,8 +71,11 @@ __all__ = [
     "mode_picture",
     "mode_strength",
     "neuron_picture",
+    "online_picture",
     "optimality_gap",
+    "order_deviation",
     "order_parameter",
+    "order_parameters",
     "order_picture",
     "overlap_picture",
     "phase",
@@ -69,12 +83,17 @@ __all__ = [
     "predictions",
     "profile",
     "profile_picture",
+    "pruned",
+    "pruning",
+    "pruning_picture",
     "quantiles",
     "rates",
     "record_times",
     "recovered",
     "reference_optimum",
     "refine",
+    "robust_loss",
+    "robustness_picture",
     "save",
     "scaling",
     "share",

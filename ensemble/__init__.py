@@ -34,7 +34,7 @@ from .parts import register  # noqa: E402
 from .plan import Sample, initial, sample  # noqa: E402
 from .probes import PROBES, AbstractNeuronProbe, AbstractPlainProbe, AbstractProbe, Measured  # noqa: E402
 from .probes.certificate import duality_gap  # noqa: E402
-from .problem.activations import ACTIVATIONS, AbstractActivation, AbstractHomogeneous  # noqa: E402
+from .problem.activations import ACTIVATIONS, AbstractActivation, AbstractHomogeneous, AbstractSeries  # noqa: E402
 from .problem.data import Data  # noqa: E402
 from .problem.draws import Space  # noqa: E402
 from .problem.inputs import AbstractInputs  # noqa: E402
@@ -79,6 +79,7 @@ __all__ = [
     "AbstractProximalPenalty",
     "AbstractRisk",
     "AbstractSchedule",
+    "AbstractSeries",
     "AbstractStart",
     "AbstractSteppedUpdate",
     "AbstractStudent",

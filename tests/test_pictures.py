@@ -52,6 +52,9 @@ def drawings(ds: xr.Dataset) -> dict:
         "overlaps": analysis.overlap_picture(column.sel(separation=0.8)),
         "neurons": analysis.neuron_picture(column.sel(separation=0.8, seed=[1])),
         "profile": analysis.profile_picture(analysis.profile(*networks, weight_decay=0.0125)),
+        "pruning": analysis.pruning_picture(analysis.pruning(column)),
+        "robustness": analysis.robustness_picture(analysis.robust_loss(column, (0.1, 0.3), points=16, steps=3)),
+        "features": analysis.feature_picture(column.sel(separation=0.8)),
     }
 
 
@@ -139,6 +142,11 @@ def test_nothing_is_cut_or_covered_under_long_names(long_named, width):
         "curves": analysis.survival_picture(analysis.survival(column, "loss", below=0.3), width=width),
         "six curves": analysis.survival_picture(analysis.survival(many, "loss", below=0.3), width=width),
         "neurons": analysis.neuron_picture(column.isel(separation=1), width=width),
+        "pruning": analysis.pruning_picture(analysis.pruning(column), width=width),
+        "robustness": analysis.robustness_picture(
+            analysis.robust_loss(column, (0.1, 0.3), points=16, steps=3), width=width
+        ),
+        "features": analysis.feature_picture(column.isel(separation=1), width=width),
     }
     assert {name: found for name, figure in figures.items() if (found := cut_or_covered(figure))} == {}
     assert {figure.get_size_inches()[0] for figure in figures.values()} == {{"column": 3.4, "page": 6.8}[width]}
@@ -285,6 +293,14 @@ COMMANDS = {
         *("--out", "{out}/c.pdf"),
     ],
     "order": ["picture order", "--x", "weight_decay", "--y", "separation", "--out", "{out}/o.png"],
+    "importance": ["importance"],
+    "pruning": ["pruning", "--by", "importance", "--at", "separation=0.8", "--out", "{out}/p.png"],
+    "features": ["features", "--tolerance", "0.3"],
+    "robustness": [
+        *("robustness", "--radius", "0.1", "--radius", "0.3", "--points", "16", "--steps", "3"),
+        *("--at", "separation=0.8", "--out", "{out}/r.svg"),
+    ],
+    "map": ["picture features", "--at", "separation=0.8", "--at", "weight_decay=0.05", "--out", "{out}/f.pdf"],
 }
 SAYS = {
     "survival": "log-rank test",
@@ -296,6 +312,11 @@ SAYS = {
     "neurons": "picture: ",
     "cell": "picture: ",
     "order": "picture: ",
+    "importance": "Spearman's rank correlation",
+    "pruning": "picture: ",
+    "features": "within 0.3 rad of a teacher neuron",
+    "robustness": "lower bound by projected ascent: 16 inputs, 6 starts, 3 steps",
+    "map": "picture: ",
 }
 
 

@@ -104,6 +104,7 @@ def map_picture(ds: xr.Dataset):
     return analysis.phase_picture(result, analysis.boundary(ds, x, y, "loss", 0.02, rest(ds)) if heights else None)
 
 
+RADII, CHEAP = (0.1, 0.3), {"points": 8, "starts": 2, "steps": 2}
 CALLS = {
     "angle_picture": lambda d: analysis.angle_picture(curve(d)),
     "below": lambda d: analysis.below(d, "recovery_error", 1.0),
@@ -116,7 +117,10 @@ CALLS = {
         *(axes(d) or ("no_axis",))[:2],
     ),
     "families": lambda d: analysis.families(d, eigenvalues=False),
+    "feature_picture": lambda d: analysis.feature_picture(first(d)),
+    "features": lambda d: analysis.features(d),
     "finished": lambda d: analysis.finished(d),
+    "importance": lambda d: analysis.importance(d),
     "log_rank": lambda d: analysis.log_rank(d, map_axes(d)[0], "loss", below=0.3),
     "marginal": lambda d: analysis.marginal(d, map_axes(d)[0], "loss", 0.02),
     "minima": lambda d: analysis.minima(d),
@@ -131,10 +135,15 @@ CALLS = {
     "phase_picture": map_picture,
     "profile": lambda d: analysis.profile(*networks(d), weight_decay=0.01),
     "profile_picture": lambda d: analysis.profile_picture(analysis.profile(*networks(d), weight_decay=0.01)),
+    "pruned": lambda d: analysis.pruned(d, keep=1),
+    "pruning": lambda d: analysis.pruning(d),
+    "pruning_picture": lambda d: analysis.pruning_picture(analysis.pruning(curve(d))),
     "quantiles": lambda d: analysis.quantiles(d["loss"], among=analysis.finished(d)),
     "rates": lambda d: analysis.rates(d),
     "record_times": lambda d: analysis.record_times(d),
     "recovered": lambda d: analysis.recovered(d),
+    "robust_loss": lambda d: analysis.robust_loss(d, RADII, **CHEAP),
+    "robustness_picture": lambda d: analysis.robustness_picture(analysis.robust_loss(curve(d), RADII, **CHEAP)),
     "scaling": lambda d: analysis.scaling(first(d)),
     "share": lambda d: analysis.share(d["loss"] < 0.1),
     "spurious": lambda d: analysis.spurious(d),
@@ -150,7 +159,7 @@ CALLS = {
 }
 # Functions that take no dataset: what they take has no shape but its own, or is a study.
 OF_NETWORKS = {"duality_gap", "hessian_eigenvalues", "reference_optimum", "wilson", "save", "refine"}
-OF_NETWORKS |= {"Reference", "ReferenceWarning", "predictions"}
+OF_NETWORKS |= {"Reference", "ReferenceWarning", "predictions", "order_parameters", "order_deviation", "online_picture"}
 # Functions of other students, with their own shapes in tests/test_deep_linear.py.
 OF_OTHERS = {"learning_steps", "learning_time", "mode_curves", "mode_picture", "mode_strength"}
 BESIDE = {"content": lambda d: content(d, "loss", 0.02), "certificate_picture": lambda d: certificate_picture(first(d))}
@@ -164,9 +173,11 @@ ONE_VALUE = "along: got '.*', which has one value; a test needs two cells"
 OF_THE_STUDY = {
     *("certificates", "families", "neuron_picture", "optimality_gap", "overlap_picture"),
     *("content", "scaling", "certificate_picture", "record_times"),
+    *("features", "feature_picture", "importance", "pruned", "pruning", "pruning_picture"),
+    *("robust_loss", "robustness_picture"),
 }
 OF_AN_AXIS = {"boundary", "log_rank", "marginal", "order_parameter", "order_picture", "phase", "phase_picture"}
-OF_ONE_MEMBER = {"neuron_picture", "overlap_picture", "certificate_picture"}
+OF_ONE_MEMBER = {"neuron_picture", "overlap_picture", "certificate_picture", "feature_picture"}
 WITHOUT_AXES = {"no axes", "no axes, one seed", "one cell", "one member"}
 SINGLE = {"no axes, one seed", "one seed", "one seed selected", "one member"}
 
@@ -256,6 +267,8 @@ def test_no_result_has_a_name_that_an_axis_may_have(datasets):
     free = {}
     for name, call in CALLS.items():
         found = {one for one in names_of(call(datasets["two axes"])) if not reserved(one)} - AXES
+        # A dataset of the study itself, whose names its axes do not have.
+        found -= set(datasets["two axes"].variables) if name == "pruned" else set()
         if found:
             free[name] = found
     assert not free

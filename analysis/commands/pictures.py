@@ -152,6 +152,7 @@ class Kind(StrEnum):
     neurons = "neurons"
     certificate = "certificate"
     modes = "modes"
+    features = "features"
 
 
 @app.command(cls=Analysis)
@@ -169,7 +170,7 @@ def picture(
     height: Height = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Trajectories, angles, modes, order parameters of cells; overlaps, neurons, certificate of one (--at seed=n)."""
+    """Trajectories, angles, modes, order of cells; overlaps, neurons, certificate, features of one (--at seed=n)."""
     look = look_of(width, height)
     require_free(out, "picture", overwrite)
     ds = opened(directory, at)
@@ -191,6 +192,8 @@ def picture(
             figure = certificate_picture(ds, **look)
         case Kind.modes:
             figure = analysis.mode_picture(ds, along, **look)
+        case Kind.features:
+            figure = analysis.feature_picture(ds, **look)
     save(figure, out, overwrite=overwrite)
     say(f"picture: {out}")
 

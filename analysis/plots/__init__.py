@@ -5,23 +5,30 @@ picture has one panel), `title`, `xlabel` and `ylabel`; see `layout.Look`.
 """
 
 from .curves import angle_picture, profile_picture, survival_picture, trajectory_picture
+from .features import feature_picture
 from .layout import Look
 from .maps import difference_picture, order_picture, phase_picture
 from .modes import mode_picture
 from .neurons import neuron_picture, overlap_picture
+from .online import online_picture
 from .style import STYLE, save
+from .uses import pruning_picture, robustness_picture
 
 __all__ = [
     "STYLE",
     "Look",
     "angle_picture",
     "difference_picture",
+    "feature_picture",
     "mode_picture",
     "neuron_picture",
+    "online_picture",
     "order_picture",
     "overlap_picture",
     "phase_picture",
     "profile_picture",
+    "pruning_picture",
+    "robustness_picture",
     "save",
     "survival_picture",
     "trajectory_picture",

@@ -36,6 +36,7 @@ from .representations import (
     TeacherAngle,
     TeacherSimilarity,
 )
+from .robustness import AdversarialAlignment, ErrorSensitivity, Sensitivity
 from .samples import AbstractSampleProbe, GeneralisationGap, LabelNoiseFit, TrainLoss
 from .sparsity import EffectiveNeurons, PenaltyValue, Sparsity, TotalMass, Vanished
 
@@ -83,6 +84,9 @@ for _part in (
     GeneralisationGap,
     LabelNoiseFit,
     LossError,
+    Sensitivity,
+    ErrorSensitivity,
+    AdversarialAlignment,
 ):
     register(_part)
 

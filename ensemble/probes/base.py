@@ -62,7 +62,7 @@ class AbstractProbe(eqx.Module):
     default: ClassVar[bool] = False
     """Whether a study that names no probes has it."""
     of: ClassVar[type[AbstractStudent]] = AbstractStudent
-    """The students that it is measured of."""
+    """The students that it is measured of; a union of classes serves, too."""
     full_coordinates: ClassVar[bool] = False
     """Whether it is one over x ~ N(0, I) in all d coordinates: a study that measures it has no reduced ones."""
     of_samples: ClassVar[bool] = False

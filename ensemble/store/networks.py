@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from ..numerics import member_keys
+from ..problem.activations import said
 from ..problem.draws import full_space
 from ..problem.models import Deep, DeepLinear, TwoLayer
 from ..problem.starts import GivenStart
@@ -64,7 +65,7 @@ def network(
         raise StudyError("ds: its students are no two-layer networks; their weights are the variables of the dataset")
     a, W, neuron = _VARIABLES[which]
     _require_stored(ds, a, W)
-    _one((cell.teacher.activation for cell in cells), "activations")
+    _one((_said(cell.teacher.activation) for cell in cells), "activations")
     sigma = cells[0].teacher.sigma
     count = _size(ds, neuron)
     rows = np.asarray(ds[W].transpose(..., neuron, "input").values)[..., :count, : _size(ds, "input")]
@@ -137,6 +138,10 @@ def _one(values: Iterable[Any], what: str) -> Any:
     if len(found) > 1:
         raise StudyError(f"ds: its members have different {what} ({', '.join(map(str, found))}); select one of them")
     return found[0]
+
+
+def _said(chosen: Any) -> str:
+    return str(said(chosen))
 
 
 def _in_full(rows: np.ndarray, ds: xr.Dataset, cells: list[Cell], study: Study) -> np.ndarray:

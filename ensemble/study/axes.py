@@ -100,6 +100,11 @@ _OF_RESULTS = set(
     law_share verdict exponential rate_median exponent_median zeta reference
     reference_bound angle_exponent gradient_exponent gradient_decay_exponent angle_constant gradient_constant
     angle_holds gradient_holds circle second_angle certificate member exact learning_time
+    measured solution largest typical spread z mean_low mean_high output_weight student_overlap
+    teacher_overlap second_order other_neuron
+    leave_one_out loss_increase saliency pair rank_agreement kept pruned_loss minimal_width radius robust_loss
+    robust_loss_error attack_alignment carried neuron_kind feature_neurons feature_explained split merged stray missed
+    loss_of_owners faithfulness
     """.split()
 )
 DEFAULT_STUDENT = "two_layer"

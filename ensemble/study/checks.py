@@ -9,6 +9,7 @@ from ..dynamics.stability import drawn_stable_step, largest_stable_step
 from ..memory import in_words, memory
 from ..parts import REGISTRY
 from ..probes import PROBES, AbstractCertificateProbe, AbstractProbe
+from ..problem.activations import activation
 from ..problem.students import AbstractSizedStudent, AbstractStudent
 from .axes import DEFAULT_STUDENT, taken
 from .cells import Cell
@@ -168,9 +169,8 @@ def parts_of(study: "Study") -> Iterator[Any]:
             yield point.cell.data.inputs
         if sigma := getattr(point.cell.teacher, "sigma", None):
             yield sigma
-        own = getattr(point.cell.student, "activation", None)
-        if isinstance(own, str) and own in REGISTRY["activation"]:
-            yield REGISTRY["activation"][own]
+        if (own := getattr(point.cell.student, "activation", None)) is not None:
+            yield activation(own)
         for stage in point.cell.stages.stages:
             yield from (stage.update, stage.penalty, stage.step_size_schedule, stage.weight_decay_schedule)
 

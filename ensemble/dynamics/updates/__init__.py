@@ -6,7 +6,7 @@ adam, adamw, rmsprop, adagrad, sign     coordinate by coordinate: these know the
 optax                 any other gradient transformation of optax, by name
 proximal, fista       for penalties with a proximal map: plain or with momentum, and accelerated
 flow                  gradient flow, by adaptive solvers
-ridge, balance        done once: the exact output layer; |a_i| = ‖w_i‖
+ridge, balance, prune done once: the exact output layer; |a_i| = ‖w_i‖; neurons that leave
 """
 
 from ...parts import register
@@ -25,6 +25,7 @@ from .flow import Flow
 from .instant import Balance, Ridge
 from .optax_updates import AdaGrad, Adam, AdamW, Momentum, Nesterov, OptaxUpdate, RMSProp, Sign
 from .proximal import FISTA, AbstractProximalUpdate, Proximal
+from .prune import Prune
 
 for _part in (
     Descent,
@@ -41,6 +42,7 @@ for _part in (
     Flow,
     Ridge,
     Balance,
+    Prune,
 ):
     register(_part)
 
@@ -64,6 +66,7 @@ __all__ = [
     "Objective",
     "OptaxUpdate",
     "Proximal",
+    "Prune",
     "RMSProp",
     "Ridge",
     "Sign",

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from pydantic import Field, PositiveInt, model_validator
 
 from ...parts import chosen, is_lenient
-from ..activations import ACTIVATIONS, AbsCentred, AbstractActivation, ReLUEven
+from ..activations import AbsCentred, AbstractActivation, ReLUEven, activation
 from ..models import Deep, Residual
 from ..risks import AbstractRisk
 from ..starts import AbstractFreeLayersStart, Gaussian
-from ..teachers import AbstractTeacher, AbstractTwoLayerTeacher, ActivationName
+from ..teachers import AbstractTeacher, AbstractTwoLayerTeacher, Activation
 from .base import AbstractLayeredStudent, Stored
 
 
@@ -38,7 +38,7 @@ class DeepStudent(AbstractLayeredStudent):
     kind: Literal["deep"] = "deep"
     depth: Annotated[int, Field(ge=2, le=64)] = 3
     width: PositiveInt | Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
-    activation: ActivationName | None = None
+    activation: Activation = None
     bias: bool = False
     residual: Residual = "none"
     norm: bool = False
@@ -53,7 +53,7 @@ class DeepStudent(AbstractLayeredStudent):
 
     def sigma(self, teacher: AbstractTwoLayerTeacher) -> AbstractActivation:
         """σ: its own, or the teacher's."""
-        return ACTIVATIONS[self.activation or teacher.activation]
+        return activation(teacher.activation if self.activation is None else self.activation)
 
     def sizes_of(self, teacher: AbstractTwoLayerTeacher) -> tuple[int, ...]:
         """Inputs, every hidden width, outputs."""

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
+import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
 from ...parts import chosen
+from ..activations import largest_norm
 from ..draws import Space, full_space
 from ..models import reduce_pair
 from ..risks import PopulationRisk
@@ -52,6 +54,7 @@ class TwoLayerStudent(AbstractComparedStudent, AbstractSizedStudent):
                 f"student.inputs: got {own}, but teacher.inputs = {inputs}; student and teacher see the same x, so "
                 "leave student.inputs out or make it equal"
             )
+        _refuse_long_rows(teacher, self.start)
 
     def space(self, teacher, reduces):
         _, inputs = teacher.shape()
@@ -88,3 +91,19 @@ class TwoLayerStudent(AbstractComparedStudent, AbstractSizedStudent):
         if space.reduced and given:
             model, planted = reduce_pair(model, planted, space.columns)
         return model, self.posed(model, PopulationRisk.of(planted), planted)
+
+
+def _refuse_long_rows(teacher: AbstractTwoLayerTeacher, start: AbstractStart) -> None:
+    """Refuses rows that are known to be longer than the activation's series serves."""
+    most = largest_norm(teacher.sigma)
+    known = teacher.known()
+    rows = {"the teacher": 1.0 if known is None else float(np.sqrt(np.diagonal(known[1]).max()))}
+    if isinstance(start, GivenStart):
+        rows["the given start"] = float(np.linalg.norm(np.asarray(start.W), axis=1).max())
+    for whose, norm in rows.items():
+        if norm > most * (1.0 + 1e-9):
+            raise ValueError(
+                f"teacher.activation: got {teacher.sigma.name}, whose kernel is a series for norms up to {most:g}, and "
+                f"a row of {whose} has norm {norm:.4g}; say activation = "
+                f'{{kind = "{teacher.sigma.name}", largest_norm = …}} with a larger one'
+            )
