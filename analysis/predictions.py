@@ -103,6 +103,8 @@ def _of_cell(cell: Cell) -> Iterator[tuple[str, float]]:
     if not stages or not hasattr(cell.teacher, "sigma") or not _is_two_layer(cell.student):
         return
     stage = stages[-1]
+    if isinstance(stage.layers, tuple):
+        return
     limit = largest_stable_step(cell.teacher, stage.update, stage.layers, stage.weight_decay)
     if limit is not None:
         yield "step_size_limit", limit
