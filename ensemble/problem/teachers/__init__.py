@@ -19,7 +19,7 @@ input, and the starts are isotropic.
 """
 
 from ...parts import register
-from .base import AbstractTeacher, AbstractTwoLayerTeacher, Row, check_given
+from .base import AbstractTeacher, AbstractTwoLayerTeacher, Activation, Row, check_given
 from .deep_linear import DeepLinearTeacher
 from .equiangular import Equiangular
 from .given import GivenTeacher
@@ -33,6 +33,7 @@ for _part in (Orthonormal, SeparatedPairs, Equiangular, RandomSeparated, GivenTe
 __all__ = [
     "AbstractTeacher",
     "AbstractTwoLayerTeacher",
+    "Activation",
     "DeepLinearTeacher",
     "Equiangular",
     "GivenTeacher",
