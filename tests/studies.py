@@ -8,11 +8,15 @@ import ensemble as ens
 from ensemble.parts import is_own
 from ensemble.probes import ALWAYS, CERTIFICATE
 from ensemble.problem.students import TwoLayerStudent
+from ensemble.problem.teachers import SeparatedPairs
 
 PROBES = tuple(
     name
     for name, probe in ens.PROBES.items()
-    if is_own(probe) and issubclass(TwoLayerStudent, probe.of) and name not in (*CERTIFICATE, *ALWAYS)
+    if is_own(probe)
+    and issubclass(TwoLayerStudent, probe.of)
+    and issubclass(SeparatedPairs, probe.against)
+    and name not in (*CERTIFICATE, *ALWAYS)
 )
 
 

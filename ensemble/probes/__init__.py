@@ -28,6 +28,7 @@ from .linear import Balancedness, LayerAlignment, LayerEffectiveRank, LayerNorm,
 from .objective import AppliedDecay, AppliedStepSize, GradNorm, Loss, Risk
 from .robustness import AdversarialAlignment, ErrorSensitivity, Sensitivity
 from .sparsity import EffectiveNeurons, PenaltyValue, Sparsity, TotalMass, Vanished
+from .transfer import FirstTaskLoss, FirstTaskReadout, SecondTaskLoss, SecondTaskReadout
 
 for _part in (
     Loss,
@@ -62,6 +63,10 @@ for _part in (
     Sensitivity,
     ErrorSensitivity,
     AdversarialAlignment,
+    FirstTaskLoss,
+    SecondTaskLoss,
+    FirstTaskReadout,
+    SecondTaskReadout,
 ):
     register(_part)
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from ..problem.penalties import AbstractPenalty
 from ..problem.risks import AbstractRisk
 from ..problem.students import AbstractStudent
+from ..problem.teachers import AbstractTeacher
 
 View = TypeVar("View")
 When = Literal["records", "stages", "end"]
@@ -63,6 +64,8 @@ class AbstractProbe(eqx.Module):
     """Whether a study that names no probes has it."""
     of: ClassVar[type[AbstractStudent]] = AbstractStudent
     """The students that it is measured of; a union of classes serves, too."""
+    against: ClassVar[type[AbstractTeacher]] = AbstractTeacher
+    """The teachers that it is measured against."""
 
     @abc.abstractmethod
     def prepare(self, risk: Any) -> Any:

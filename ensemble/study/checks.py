@@ -111,6 +111,9 @@ def _refusal(probe: AbstractProbe, cell: Cell) -> str | None:
     """Why a probe cannot be measured of a cell's members."""
     if not isinstance(cell.student, probe.of):
         return f"for a {cell.student.kind} student, of which it is not defined"
+    if not isinstance(cell.teacher, probe.against):
+        served = probe.against.model_fields["kind"].default
+        return f"with the teacher {cell.teacher.kind!r}, and it is measured against {served!r} alone"
     if isinstance(probe, AbstractCertificateProbe):
         sigma = cell.teacher.sigma
         if not sigma.homogeneous:
