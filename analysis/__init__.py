@@ -13,6 +13,7 @@ from .hessian import hessian_eigenvalues
 from .members import below, finished
 from .minima import minima, spurious
 from .modes import learning_steps, learning_time, mode_curves, mode_strength
+from .order_parameters import order_deviation, order_parameters
 from .phase import difference, marginal, order_parameter, phase
 from .plots import (
     angle_picture,
@@ -20,6 +21,7 @@ from .plots import (
     feature_picture,
     mode_picture,
     neuron_picture,
+    online_picture,
     order_picture,
     overlap_picture,
     phase_picture,
@@ -69,8 +71,11 @@ __all__ = [
     "mode_picture",
     "mode_strength",
     "neuron_picture",
+    "online_picture",
     "optimality_gap",
+    "order_deviation",
     "order_parameter",
+    "order_parameters",
     "order_picture",
     "overlap_picture",
     "phase",

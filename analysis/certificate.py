@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from ensemble import ACTIVATIONS, TwoLayer, duality_gap
+from ensemble import TwoLayer, duality_gap
 from ensemble.probes.certificate import Certificate, correlation, residual
 from ensemble.problem.activations import AbstractActivation
 
-from .members import applied_decay, axes, cells, finished, require_penalty, shared_teacher, standard
+from .members import applied_decay, axes, cells, finished, require_penalty, require_plain, shared_teacher, standard
 
 
 def certificates(ds: xr.Dataset, weight_decay: float | None = None) -> xr.Dataset:
@@ -45,13 +45,15 @@ def certificates(ds: xr.Dataset, weight_decay: float | None = None) -> xr.Datase
         return _of_probes(ds)
     found_cells = cells(ds)
     require_penalty(found_cells, "certificates")
+    require_plain(found_cells, "certificates")
     kinds = {stage.penalty.kind for cell in found_cells.flat for stage in cell.stages.stages}
     if len(kinds) > 1:
         raise ValueError(f"penalty: got {' and '.join(sorted(kinds))}; select the cells of one of them first")
-    names = {cell.teacher.activation for cell in found_cells.flat}
-    if len(names) > 1:
-        raise ValueError(f"activation: got an axis over {', '.join(sorted(names))}; select one value of it first")
-    sigma = ACTIVATIONS[names.pop()]
+    sigmas = list(dict.fromkeys(cell.teacher.sigma for cell in found_cells.flat))
+    if len(sigmas) > 1:
+        names = ", ".join(sorted(sigma.name for sigma in sigmas))
+        raise ValueError(f"activation: got an axis over {names}; select one value of it first")
+    (sigma,) = sigmas
     decay = applied_decay(ds) if weight_decay is None else xr.full_like(ds["stop_step"], weight_decay, dtype=float)
     dims = (*axes(ds), "seed")
     done = finished(ds).transpose(*dims).values.reshape(-1)

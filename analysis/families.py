@@ -19,7 +19,7 @@ from ensemble import STATUS, TwoLayer, population_gradient
 from ensemble.problem.activations import AbstractActivation
 
 from .hessian import Layers, hessian_eigenvalues
-from .members import applied_decay, axes, cells, finished, probe, require_penalty, standard
+from .members import applied_decay, axes, cells, finished, probe, require_penalty, require_plain, standard
 from .statistics import wilson
 
 TOLERANCE = 1e-4
@@ -85,6 +85,7 @@ def families(
     weights = {name: ds[name].transpose(*dims, ...) for name in ("a", "W", "teacher_a", "teacher_W")}
     found: dict[tuple[int, ...], list[dict]] = {}
     found_cells = cells(ds)
+    require_plain(found_cells, "families")
     if eigenvalues:
         require_penalty(found_cells, "eigenvalues of the Hessian of L + λP", ("l2",))
     for place, cell in np.ndenumerate(found_cells):

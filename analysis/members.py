@@ -183,6 +183,20 @@ def require_penalty(found: np.ndarray, what: str, served: tuple[str, ...] = ("l2
             )
 
 
+def all_plain(found: np.ndarray) -> bool:
+    """Whether the students of all cells are networks as their weights say: none with an output scale, recentred or
+    linearised."""
+    return all(getattr(cell.student, "is_plain", True) for cell in found.flat)
+
+
+def require_plain(found: np.ndarray, what: str) -> None:
+    """**Raises:** `ValueError` where cells have students whose function is not that of their weights alone."""
+    if not all_plain(found):
+        raise ValueError(
+            f"student: got output_scale, recentred or linearised; {what} are of the network itself: select other cells"
+        )
+
+
 def shared_teacher(cell: Cell) -> TwoLayer | None:
     """The teacher that all seeds of a cell have; None where seeds draw their own."""
     if cell.teacher.known() is None or getattr(cell.teacher, "output_weights", None) == "random":

@@ -70,7 +70,7 @@ def mode_curves(ds: xr.Dataset) -> xr.Dataset:
     """The exact strength of every mode at the records of a study of deep linear networks.
 
     **Arguments:** a dataset of `student.kind = "deep_linear"` from an aligned start (`aligned_balanced`,
-    `lambda_balanced`), trained by one stage of descent of one step size and one weight decay.
+    `lambda_balanced`), trained by one stage of descent or of flow, of one step size and one weight decay.
 
     **Returns:** over axes, `record` and `mode`: `exact`; over axes and `record` the coordinate `time`, step size ×
     steps; over axes and `mode`: `learning_time`, at which half of the singular value is reached without decay (times of
@@ -160,7 +160,8 @@ def _one_stage(cell: Any) -> Any:
     stage = stages[0]
     reasons = {
         "protocol: got several stages": len(stages) > 1,
-        f"update: got {stage.update.kind!r}": stage.update.kind != "descent",
+        f"update: got {stage.update.kind!r}": stage.update.kind not in ("descent", "flow"),
+        f"layers: got {stage.layers!r}": stage.layers != "both",
         f"penalty: got {stage.penalty.kind!r}": stage.penalty.kind != "l2",
         "step_size_schedule: got a schedule": stage.step_size_schedule is not None,
         "weight_decay_schedule: got a schedule": stage.weight_decay_schedule is not None,
@@ -168,7 +169,8 @@ def _one_stage(cell: Any) -> Any:
     for reason, holds in reasons.items():
         if holds:
             raise ValueError(
-                f"{reason}; exact mode curves are known of one stage of descent at one step size and decay"
+                f"{reason}; exact mode curves are known of one stage of descent or flow of all layers at one step size "
+                "and decay"
             )
     return stage
 
@@ -178,6 +180,10 @@ def _shares(cell: Any) -> np.ndarray:
     if not isinstance(cell.student, DeepLinearStudent):
         raise ValueError(
             f"student.kind: got {cell.student.kind!r}; exact mode curves are those of deep_linear students"
+        )
+    if not cell.student.is_plain:
+        raise ValueError(
+            "student: got output_scale, recentred or linearised; exact mode curves are those of the network itself"
         )
     start = cell.student.start
     if not isinstance(start, AbstractAlignedStart):

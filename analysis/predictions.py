@@ -94,7 +94,7 @@ def predictions(study: Study | xr.Dataset) -> xr.Dataset:
 def _of_cell(cell: Cell) -> Iterator[tuple[str, float]]:
     """(name, value) of what theory says of a cell."""
     stages = [stage for stage in cell.stages.stages if getattr(stage, "takes_steps", False)]
-    if not stages or not hasattr(cell.teacher, "sigma"):
+    if not stages or not hasattr(cell.teacher, "sigma") or not getattr(cell.student, "is_plain", True):
         return
     stage = stages[-1]
     limit = largest_stable_step(cell.teacher, stage.update, stage.layers, stage.weight_decay)

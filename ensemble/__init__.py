@@ -31,11 +31,13 @@ from .engine import EngineError, places  # noqa: E402
 from .launch import PartialResult, Report, reproduce, run, status  # noqa: E402
 from .numerics import Keys  # noqa: E402
 from .parts import register  # noqa: E402
-from .plan import initial  # noqa: E402
+from .plan import Sample, initial, sample  # noqa: E402
 from .probes import PROBES, AbstractNeuronProbe, AbstractPlainProbe, AbstractProbe, Measured  # noqa: E402
 from .probes.certificate import duality_gap  # noqa: E402
-from .problem.activations import ACTIVATIONS, AbstractActivation, AbstractHomogeneous  # noqa: E402
+from .problem.activations import ACTIVATIONS, AbstractActivation, AbstractHomogeneous, AbstractSeries  # noqa: E402
+from .problem.data import Data  # noqa: E402
 from .problem.draws import Space  # noqa: E402
+from .problem.inputs import AbstractInputs  # noqa: E402
 from .problem.models import TwoLayer  # noqa: E402
 from .problem.penalties import (  # noqa: E402
     AbstractDifferentiatedPenalty,
@@ -68,6 +70,7 @@ __all__ = [
     "AbstractFreeStart",
     "AbstractGradientUpdate",
     "AbstractHomogeneous",
+    "AbstractInputs",
     "AbstractInstantUpdate",
     "AbstractNeuronProbe",
     "AbstractPenalty",
@@ -76,6 +79,7 @@ __all__ = [
     "AbstractProximalPenalty",
     "AbstractRisk",
     "AbstractSchedule",
+    "AbstractSeries",
     "AbstractStart",
     "AbstractSteppedUpdate",
     "AbstractStudent",
@@ -84,6 +88,7 @@ __all__ = [
     "Axis",
     "Box",
     "Clock",
+    "Data",
     "EngineError",
     "Halving",
     "Info",
@@ -95,6 +100,7 @@ __all__ = [
     "PopulationRisk",
     "Protocol",
     "Report",
+    "Sample",
     "SchemaError",
     "Space",
     "Stage",
@@ -116,5 +122,6 @@ __all__ = [
     "register",
     "reproduce",
     "run",
+    "sample",
     "status",
 ]

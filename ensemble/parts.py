@@ -104,7 +104,7 @@ def _unknown(role: str, name: Any, known: Mapping[str, Any]) -> str:
 
 
 def _plural(role: str) -> str:
-    return "penalties" if role == "penalty" else f"{role}s"
+    return {"penalty": "penalties", "inputs": "inputs"}.get(role, f"{role}s")
 
 
 P = TypeVar("P", bound=Part)

@@ -5,6 +5,11 @@ import mpmath as mp
 mp.mp.dps = 50
 
 
+CLOSED = ("relu", "abs", "relu_even", "abs_centred", "linear", "leaky_relu", "erf", "square", "sin", "h2", "h3")
+"""The activations of which there is a formula here."""
+LEAK = mp.mpf(0.01)
+
+
 def kappa(name: str, rho):
     """E σ(wᵀx)σ(vᵀx) for unit vectors, from theory.md's table; arccos instead of the code's arcsin."""
     rho = mp.mpf(rho)
@@ -19,6 +24,8 @@ def kappa(name: str, rho):
         "relu_even": absolute / 4 - 1 / (2 * mp.pi),
         "abs_centred": absolute - 2 / mp.pi,
         "linear": rho,
+        # The slope of 0.01 as float64 has it.
+        "leaky_relu": relu - 2 * LEAK * other + LEAK**2 * relu,
     }[name]
 
 
@@ -30,6 +37,12 @@ def kernel(name: str, w, v):
         return 2 / mp.pi * mp.asin(gram / mp.sqrt((1 + ww) * (1 + vv)))
     if name == "square":
         return ww * vv + 2 * gram**2
+    if name == "sin":
+        return mp.exp(-(ww + vv) / 2) * mp.sinh(gram)
+    if name == "h2":
+        return ((ww - 1) * (vv - 1) + 2 * gram**2) / 2
+    if name == "h3":
+        return (6 * gram**3 + 9 * gram * (ww - 1) * (vv - 1)) / 6
     if ww == 0 or vv == 0:
         return mp.mpf(0)
     norms = mp.sqrt(ww) * mp.sqrt(vv)

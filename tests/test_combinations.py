@@ -57,11 +57,20 @@ def own(role: str, base: type = object) -> list[str]:
     return [n for n, part in REGISTRY[role].items() if is_own(part) and (base is object or issubclass(part, base))]
 
 
+WITH_NUMBERS: dict[str, dict[str, Any]] = {
+    "leaky_relu": {"slope": 0.2},
+    "polynomial": {"coefficients": [0.1, 0.5, 0.2]},
+    "silu": {"largest_norm": 2.0, "error": 1e-9},
+}
+"""Activations that are chosen by a table."""
+ALIKE = {"sin": "erf", "gelu": "erf", "h2": "polynomial", "h3": "polynomial", "tanh": "silu", "sigmoid": "silu"}
+ALIKE |= {"softplus": "silu"}
+"""What an activation has in common with another one but its formula: that one stands for both."""
 EXAMPLES = {"teacher": TEACHERS, "start": STARTS, "protocol": PROTOCOL_FIELDS}
 NAMES = {
     "teacher": own("teacher", AbstractTwoLayerTeacher),
     "start": own("start", AbstractStart),
-    "activation": own("activation"),
+    "activation": [name for name in own("activation") if name not in ALIKE],
     "protocol": [*PROTOCOLS],
 }
 ROWS = islice(zip(*map(cycle, NAMES.values()), strict=True), max(map(len, NAMES.values())))
@@ -73,6 +82,7 @@ CASES = [
 
 
 def study(teacher: str, start: str, activation: str, protocol: str, seeds: int = 5) -> ens.Study:
+    sigma = {"kind": activation} | WITH_NUMBERS[activation] if activation in WITH_NUMBERS else activation
     shape = {} if teacher == "given" else {"neurons": 2, "inputs": 4}
     return ens.Study.model_validate(
         {
@@ -81,7 +91,7 @@ def study(teacher: str, start: str, activation: str, protocol: str, seeds: int =
             "records": [0, 5, 25],
             "probes": ["loss", "max_angle"],
             "store_weights": True,
-            "teacher": {"kind": teacher, "activation": activation, **shape, **TEACHERS[teacher]},
+            "teacher": {"kind": teacher, "activation": sigma, **shape, **TEACHERS[teacher]},
             "student": {"neurons": 4, "start": {"kind": start, **STARTS[start]}},
             "protocol": {"kind": protocol, **PROTOCOL_FIELDS[protocol]},
         }

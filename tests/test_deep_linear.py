@@ -4,16 +4,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from scipy.integrate import quad
 
 import analysis
 import ensemble as ens
 import ensemble.engine.kernels.base as kernels
 from ensemble.engine.pools import LanePool
+from ensemble.numerics import member_keys
 from ensemble.numerics.keys import fixed_key, member_key
 from ensemble.problem.models import DeepLinear, SingularMap
 from ensemble.problem.risks import LinearRisk
-from ensemble.problem.starts import AlignedBalanced, Gaussian, Identity, LambdaBalanced, Orthogonal
+from ensemble.problem.starts import AlignedBalanced, Gaussian, Identity, LambdaBalanced, NearFactors, Orthogonal
 from ensemble.problem.teachers import DeepLinearTeacher
 from tests.helpers import assert_same_members
 from tests.test_pictures import cut_or_covered
@@ -110,6 +112,37 @@ def test_descent_is_at_a_distance_of_the_order_of_the_step_from_the_exact_curves
     assert float(ds["mode_leakage_history"].max()) < 1e-13, "modes mixed"
 
 
+def flowing(depth: int = 3, start: dict = ALIGNED) -> ens.Study:
+    update = {"kind": "flow", "rtol": 1e-10, "atol": 1e-12}
+    student = {"kind": "deep_linear", "depth": depth, "width": 5, "start": start}
+    return study(
+        student=student, seeds=1, protocol={"kind": "plain", "update": update, "step_size": 0.25, "time": 10.0}
+    )
+
+
+def test_flow_is_the_exact_curve():
+    """Every depth from 2 to 6 in tests/validation/test_deep_flow.py."""
+    ds = ens.run(flowing())
+    far = np.abs(ds["mode_strength_history"] - analysis.mode_curves(ds)["exact"])
+    assert float(far.max()) < 1e-8
+    assert np.all(np.abs(ds["mode_strength"] - np.asarray(MODES)) < 1e-8)
+
+
+def test_flow_conserves_what_layers_differ_by():
+    """d/dt (W_{l+1}ᵀW_{l+1} − W_lW_lᵀ) = 0 from any start, here entry by entry; descent breaks it at order η."""
+    asked = flowing(start={"kind": "gaussian", "gain": 0.7})
+    ds = ens.run(asked)
+    (point,) = asked.points
+    begun, _ = point.cell.student.draw(point.cell.teacher, member_keys(0, 0), None)
+    ended = ens.network(ds.isel(seed=0))
+    assert float(ds["loss"].isel(seed=0)) < 1e-3, "it moved"
+    for pair in (0, 1):
+        before, after = (
+            m.layers[pair + 1].T @ m.layers[pair + 1] - m.layers[pair] @ m.layers[pair].T for m in (begun, ended)
+        )
+        np.testing.assert_allclose(after, before, atol=1e-10)
+
+
 def test_mode_curves_are_of_cells_from_which_they_are_known(depths):
     curves = analysis.mode_curves(depths)
     assert np.all(np.isfinite(curves["exact"].sel(start="aligned")))
@@ -203,6 +236,56 @@ def test_the_balanced_start_carries_its_scale_in_every_mode(planted):
 def test_modes_beyond_a_hidden_width_stay_out(planted):
     model = DeepLinear(AlignedBalanced(scale=0.02).draw(fixed_key(1), planted, (6, 2, 4)))
     np.testing.assert_allclose(planted.U.T @ model.matrix @ planted.V, np.diag([0.02, 0.02, 0.0]), atol=1e-15)
+
+
+def test_a_start_near_the_factors_is_the_teacher_and_noise(planted):
+    layers = NearFactors(distance=0.0).draw(fixed_key(1), planted, SIZES)
+    np.testing.assert_allclose(DeepLinear(layers).matrix, planted.matrix, atol=1e-14)
+    noisy = NearFactors(distance=0.3).draw(fixed_key(1), planted, SIZES)
+    noise = Gaussian(gain=0.3).draw(fixed_key(1), planted, SIZES)
+    for found, exact, beside in zip(noisy, layers, noise, strict=True):
+        np.testing.assert_allclose(found, exact + beside, atol=1e-15)
+
+
+def test_stages_train_the_layers_that_they_name():
+    """Each stage moves its own layers, bit for bit no other; an axis over layers compiles nothing new."""
+    common = {"step_size": 0.01, "steps": 5}
+    stages = [{"name": "one", "layers": [0], **common}, {"name": "rest", "layers": [1, 2], **common}]
+    asked = study(protocol={"kind": "stages", "stages": stages}, seeds=1, records=0, probes=["loss", "layer_norm"])
+    ds = ens.run(asked)
+    (point,) = asked.points
+    begun, _ = point.cell.student.draw(point.cell.teacher, member_keys(0, 0), None)
+    norms = ds["layer_norm_stage"].isel(seed=0).values
+    start = [float(jnp.linalg.norm(W)) for W in begun.layers]
+    np.testing.assert_allclose(norms[0, 1:], start[1:], rtol=1e-12)
+    assert abs(norms[0, 0] - start[0]) > 1e-6 and norms[1, 0] == norms[0, 0]
+    assert np.all(np.abs(norms[1, 1:] - norms[0, 1:]) > 1e-6)
+    with pytest.raises(ValueError, match="exact mode curves are known of one stage"):
+        analysis.mode_curves(ens.run(asked.replace(probes=["mode_strength"], records=2)))
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([3], r"layers: got \[3\] in the stage 'local' for a deep_linear student, which has no layer 3: there are 3"),
+        ([], r"layers: got \[\]; name at least one"),
+        ([1, 1], r"layers: got \[1, 1\]; name at least one, each once"),
+    ],
+)
+def test_layers_that_are_none_are_refused(layers, message):
+    with pytest.raises(ValidationError, match=message):
+        study(protocol={"kind": "stages", "stages": [{"name": "local", "layers": layers, "steps": 5}]})
+
+
+def test_two_layer_students_have_no_numbered_layers():
+    table = {
+        "teacher": {"kind": "orthonormal", "activation": "relu", "neurons": 2, "inputs": 3},
+        "student": {"neurons": 2},
+        "protocol": {"kind": "stages", "stages": [{"name": "local", "layers": [0], "steps": 5}]},
+        "probes": ["loss"],
+    }
+    with pytest.raises(ValidationError, match='for a two_layer student; take "first", "output" or "both"'):
+        study(**table)
 
 
 def test_starts_that_do_not_know_the_teacher(planted):
@@ -314,9 +397,8 @@ def test_a_directory_is_opened_extended_and_made_again(tmp_path):
             {"student": {"kind": "deep_linear", "depth": 3, "width": 5, "start": "lambda_balanced"}},
             "got 3 with the start lambda_balanced, which is one of two layers",
         ),
-        ({"protocol": {"kind": "plain", "layers": "first"}}, "protocol.layers: got 'first'"),
         ({"protocol": {"kind": "plain", "max_angle": 0.1}}, "protocol.max_angle"),
-        ({"protocol": {"kind": "zhou_ge"}}, "protocol.layers: got 'first' in the stage 'early'"),
+        ({"protocol": {"kind": "zhou_ge"}}, "got a ridge stage for a student that is no two_layer"),
         ({"probes": ["max_angle"]}, "probes: got 'max_angle' for a deep_linear student"),
     ],
 )

@@ -13,7 +13,7 @@ from ensemble.problem.activations import ACTIVATIONS, AbstractHomogeneous
 from ensemble.problem.risks import UnitRowsRisk, kernel
 from tests import reference
 
-NAMES = tuple(ACTIVATIONS)
+NAMES = reference.CLOSED
 HOMOGENEOUS = tuple(n for n, s in ACTIVATIONS.items() if isinstance(s, AbstractHomogeneous))
 
 

@@ -19,6 +19,7 @@ OWN = tuple(
     if type(probe).__module__.startswith("ensemble.")
     and issubclass(TwoLayerStudent, probe.of)
     and issubclass(GivenTeacher, probe.against)
+    and not probe.of_samples
 )
 
 
@@ -27,7 +28,7 @@ def probe(student, teacher, decay=0.0, threshold=1e-3, certificate=False, output
     def measured(student, teacher, decay, moves, threshold):
         risk = ens.PopulationRisk.of(teacher)
         names = [name for name in OWN if certificate or name not in CERTIFICATE]
-        aids = prepared([PROBES[name] for name in names], risk)
+        aids = prepared([PROBES[name] for name in names], risk, student)
         at = Measured(Moment(student, risk, aids, decay, jnp.asarray(0.1), moves, threshold), L2())
         return {name: PROBES[name](at) for name in names}
 

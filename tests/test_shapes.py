@@ -159,7 +159,7 @@ CALLS = {
 }
 # Functions that take no dataset: what they take has no shape but its own, or is a study.
 OF_NETWORKS = {"duality_gap", "hessian_eigenvalues", "reference_optimum", "wilson", "save", "refine"}
-OF_NETWORKS |= {"Reference", "ReferenceWarning", "predictions"}
+OF_NETWORKS |= {"Reference", "ReferenceWarning", "predictions", "order_parameters", "order_deviation", "online_picture"}
 # Functions of other students, with their own shapes in tests/test_deep_linear.py.
 OF_OTHERS = {"learning_steps", "learning_time", "mode_curves", "mode_picture", "mode_strength"}
 BESIDE = {"content": lambda d: content(d, "loss", 0.02), "certificate_picture": lambda d: certificate_picture(first(d))}

@@ -1,6 +1,7 @@
-"""The commands of the analysis: tables, what features are good for, pictures and the page, and refinement."""
+"""The commands of the analysis: tables, closed equations, what features are good for, pictures and the page, and
+refinement, which runs members."""
 
-from . import pictures, refining, tables, uses
+from . import online, pictures, refining, tables, uses
 from .options import app
 
-__all__ = ["app", "pictures", "refining", "tables", "uses"]
+__all__ = ["app", "online", "pictures", "refining", "tables", "uses"]

@@ -10,6 +10,7 @@ from .layout import Look
 from .maps import difference_picture, order_picture, phase_picture
 from .modes import mode_picture
 from .neurons import neuron_picture, overlap_picture
+from .online import online_picture
 from .style import STYLE, save
 from .uses import pruning_picture, robustness_picture
 
@@ -21,6 +22,7 @@ __all__ = [
     "feature_picture",
     "mode_picture",
     "neuron_picture",
+    "online_picture",
     "order_picture",
     "overlap_picture",
     "phase_picture",

@@ -16,7 +16,7 @@ from ensemble.probes.certificate import Certificate
 
 from ..certificate import profile
 from ..families import pattern
-from ..members import applied_decay, cells, one_member
+from ..members import applied_decay, cells, one_member, require_plain
 from ..paths import Paths, Plane, in_view, neuron_paths, vanished
 from .curves import profile_picture
 from .layout import COLUMN, PAGE, Look, sheet, width_of
@@ -121,6 +121,7 @@ def _plane(ax: Axes, paths: Paths, plane: Plane) -> None:
 def certificate_picture(ds: xr.Dataset, **look: Unpack[Look]) -> Figure:
     """`profile_picture` of one member with stored weights, at the λ of its last step; errors as `overlap_picture`."""
     member, _ = one_member(ds)
+    require_plain(cells(member), "certificates")
     sigma = cells(member).flat[0].teacher.sigma
     student, teacher = (
         TwoLayer(member[a].values, member[W].values, sigma) for a, W in (("a", "W"), ("teacher_a", "teacher_W"))

@@ -13,7 +13,7 @@ from ..alignment import trajectory
 from ..boundary import boundary
 from ..certificate import certificates, certified
 from ..families import families
-from ..members import axes, cells, finished, history, probe, require_axis, standard, with_units
+from ..members import all_plain, axes, cells, finished, history, probe, require_axis, standard, with_units
 from ..members import below as is_below
 from ..paths import in_view, neuron_paths, vanished
 from ..plots.style import axis_positions
@@ -188,6 +188,8 @@ def _certified(ds: xr.Dataset, detailed: bool) -> xr.Dataset | None:
     """The share of members that are certified; None where λ = 0 or it cannot be said."""
     sigmas = {cell.teacher.sigma for cell in cells(ds).flat}
     penalties = {stage.penalty for cell in cells(ds).flat for stage in cell.stages.stages}
+    if not all_plain(cells(ds)):
+        return None
     if len({penalty.kind for penalty in penalties}) > 1 or not all(penalty.total_variation for penalty in penalties):
         return None
     if len(sigmas) > 1 or not all(sigma.homogeneous for sigma in sigmas) or not (detailed or "gap" in ds):

@@ -49,6 +49,12 @@ def _count(jaxpr: Any) -> Counted:
             found = found.plus(Counted(loaded=_bytes(out)))
         elif name == "swap":
             found = found.plus(Counted(stored=_bytes(out)))
+        elif name == "dot_general":
+            (contracted, _), _ = e.params["dimension_numbers"]
+            size = math.prod(out.shape) * math.prod(e.invars[0].aval.shape[axis] for axis in contracted)
+            # The units for products of float64 numbers take two where others take one.
+            rate = 2.0 if out.dtype == jnp.float64 else 1.0
+            found = found.plus(Counted(Operations(adds=1, multiplies=1)), size / rate)
         elif name == "reduce_sum":
             found = found.plus(Counted(Operations(adds=math.prod(e.invars[0].aval.shape))))
         elif any(jnp.issubdtype(v.aval.dtype, jnp.floating) for v in e.invars):

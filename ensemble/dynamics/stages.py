@@ -41,8 +41,9 @@ class Stage(Spec):
       every `check_every`-th step of the stage).
 
     `decay = "coupled"` lets the update act on ∇(L + λP), `"decoupled"` on ∇L alone, with ηλ∇P subtracted beside it. A
-    stage begins with a fresh state of its update unless `keep_state` is true. `layers` are those of a two-layer
-    student; of other models all weights move. `penalty` is a name, a table, or a list of tables with a `strength` each.
+    stage begins with a fresh state of its update unless `keep_state` is true. `layers` are `"first"`, `"output"` (the
+    last) or `"both"` (all); of a deep student also a list of numbers from 0. `penalty` is a name, a table, or a list of
+    tables with a `strength` each.
 
     `time` is for gradient flow, in place of `steps`: time / `step_size` steps of the clock.
 
@@ -56,7 +57,7 @@ class Stage(Spec):
     penalty: Penalty = L2()
     decay: Decay = "coupled"
     keep_state: bool = False
-    layers: Layers = "both"
+    layers: Layers | tuple[Annotated[int, Field(ge=0)], ...] = "both"
     neurons: Neurons | None = None
     target: Target | None = None
     step_size: PositiveFloat = 0.1
@@ -114,6 +115,8 @@ class Stage(Spec):
         return self.decay == "decoupled" or getattr(self.update, "always_decoupled", False)
 
     def model_post_init(self, context: Any, /) -> None:
+        if isinstance(self.layers, tuple) and (not self.layers or len(set(self.layers)) < len(self.layers)):
+            raise ValueError(f'layers: got {list(self.layers)}; name at least one, each once, or "both" for all')
         for name in ("neurons", "target"):
             chosen_ones = getattr(self, name)
             if isinstance(chosen_ones, tuple) and (not chosen_ones or len(set(chosen_ones)) < len(chosen_ones)):

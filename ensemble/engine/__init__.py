@@ -4,7 +4,7 @@ from .accelerator import missing, slow_float64
 from .devices import Compiled, Device, EngineError, configure, granted_cores, kept, places, side_by_side
 from .kernels import ENGINES, choose, kernel_name
 from .lanes import ACTIVE, DIVERGED, NEVER, RULE_MET, Fixed, Lanes, StageRow, row_like
-from .program import TRACES, Pool, Program, moving_like, tile_size
+from .program import TRACES, Pool, Program, moving_like, samples_a_step, tile_size
 from .run import Watch, run_workloads
 from .workload import Drawn, Ended, Flights, Sink, StagePlan, Work, Workload
 
@@ -41,6 +41,7 @@ __all__ = [
     "places",
     "row_like",
     "run_workloads",
+    "samples_a_step",
     "side_by_side",
     "slow_float64",
     "tile_size",

@@ -27,9 +27,19 @@ Result = TypeVar("Result")
 _WORTH_KEEPING = 0.05
 """Seconds of compilation from which a program is kept on disk."""
 
-OPTIONS_GPU = {"xla_gpu_autotune_level": "0"}
-"""Of programs whose bits must not depend on a race: XLA times several ways to multiply matrices, each with its own
-order of summation, and takes the fastest of the day. This takes the one that a program compiled without a card has."""
+OPTIONS_GPU = {
+    # Bits must not depend on a race: XLA times several ways to multiply matrices, each with its own order of summation,
+    # and takes the fastest of the day. This takes the one that a program compiled without a card has (and cost 4% in
+    # the one case where both were measured).
+    "xla_gpu_autotune_level": "0",
+    # XLA's own list, and loops: the card reads a loop's condition itself, instead of the host.
+    "xla_gpu_enable_command_buffer": "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION,WHILE,CONDITIONAL",
+}
+"""How programs are compiled for NVIDIA's cards."""
+
+_OPTIONS_SAMPLES = {"xla_cpu_multi_thread_eigen": False}
+"""Of a CPU's programs that sum over samples: Eigen may split a sum over the machine's cores, and every core has a call
+of its own already."""
 
 kept = functools.lru_cache(maxsize=64)
 """Of functions that make a `Compiled`: a process keeps the last so many of each.
@@ -41,6 +51,14 @@ thousand structures would crash. A program that is asked for again comes from di
 
 class EngineError(ValueError):
     """The engine cannot do what it is asked for."""
+
+
+def options(sampled: bool = False) -> dict[str, Any] | None:
+    """XLA's options for programs of this platform that advance members; `sampled`: those that sum over samples."""
+    platform = jax.default_backend()
+    if platform == "gpu":
+        return OPTIONS_GPU
+    return _OPTIONS_SAMPLES if sampled and platform == "cpu" else None
 
 
 def granted_cores() -> int:

@@ -139,11 +139,14 @@ class LanePool:
         rows, slots = np.nonzero(filled)
         return rows, slots, self.first_record[rows] + slots
 
-    def budget(self, ruled: bool, mean_steps: float | None, share: float) -> int:
+    def budget(self, ruled: bool, mean_steps: float | None, share: float, awaited: bool) -> int:
         """Steps for the next call: to the first stage end where stages end by their steps, a small share of
-        a member's life where a rule may end them; never longer than `share` of a call."""
+        a member's life where a rule may end them; never longer than `share` of a call, and as long as that where a
+        lane that rests costs nothing and is `awaited` by nobody."""
         moving, stage, busy = self.lanes.moving, self.lanes.stage, self.busy
         most = max(1, int(self.time_budget * share))
+        if self.kernel.tile == 1 and not awaited:
+            return most
         if not ruled:
             return max(1, min(int((stage.end_step[busy] - moving.step[busy]).min()), most))
         wanted = _FIRST_BUDGET if mean_steps is None else int(_BUDGET_SHARE * mean_steps)

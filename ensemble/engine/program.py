@@ -9,6 +9,7 @@ import numpy as np
 from ..dynamics.updates import AbstractSteppedUpdate
 from ..problem.models import TwoLayer
 from ..problem.penalties import AbstractPenalty
+from ..problem.risks import AbstractStochasticRisk, SampleRisk
 from .lanes import Lanes, Moving, StageRow
 
 
@@ -31,6 +32,8 @@ class Program(NamedTuple):
     """Whether what moves is said neuron by neuron, and not leaf by leaf."""
     targeted: bool = False
     """Whether stages have teacher neurons of their own as their target."""
+    sampled: bool = False
+    """Whether its risk is one of samples."""
 
 
 class Pool(NamedTuple):
@@ -54,17 +57,27 @@ def divergence_limit(dtype: np.dtype) -> float:
     return 1e30 if dtype == np.float64 else 1e6
 
 
-def step_numbers(model: Any, teacher_neurons: int) -> int:
-    """What a step computes of a lane: pairs of neurons of a two-layer network, weights of any other model."""
+def samples_a_step(risk: Any) -> int:
+    """The samples that a step sees of a lane's risk; 0 of a population risk."""
+    if isinstance(risk, AbstractStochasticRisk):
+        return getattr(risk, "batch", 1)
+    return risk.x.shape[0] if isinstance(risk, SampleRisk) else 0
+
+
+def step_numbers(model: Any, teacher_neurons: int, samples: int = 0) -> int:
+    """What a step computes of a lane: pairs of neurons of a two-layer network, weights of any other model; of samples,
+    their values in all layers."""
+    if samples:
+        return max(1, samples * sum(sum(x.shape[-2:]) for x in jax.tree.leaves(model)))
     if isinstance(model, TwoLayer):
         width = model.a.shape[-1]
         return max(1, width * (width + teacher_neurons))
     return max(1, sum(int(np.prod(x.shape)) for x in jax.tree.leaves(model)))
 
 
-def tile_size(model: Any, teacher_neurons: int) -> int:
+def tile_size(model: Any, teacher_neurons: int, samples: int = 0) -> int:
     """Lanes in a tile, from the static shape alone: few enough for what a step computes of them to stay in cache."""
-    return max(8, min(32, 2 ** int(np.log2(max(1, 40_000 // step_numbers(model, teacher_neurons))))))
+    return max(8, min(32, 2 ** int(np.log2(max(1, 40_000 // step_numbers(model, teacher_neurons, samples))))))
 
 
 def moving_like(model: Any, state: Any, dtype: str) -> Moving:

@@ -167,7 +167,8 @@ class Stream:
             ruled = any(
                 bool(np.any(work.stages[s].ruled[cells[pool.stage[rows] == s]])) for s in np.unique(pool.stage[rows])
             )
-            pool.advance(work.record_steps, pool.budget(ruled, mean, 1.0 / len(busy)))
+            awaited = self.next < len(work.members) or any(other.queued for other in self.pools)
+            pool.advance(work.record_steps, pool.budget(ruled, mean, 1.0 / len(busy), awaited))
         self.moved = busy
 
     def settle(self) -> None:

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from ..dynamics.schedules import Optax
 from ..dynamics.stages import SLOW_RULES, Stage
 from ..dynamics.updates import AbstractSteppedUpdate, AbstractUpdate
-from ..engine import Drawn, Pool, Program, tile_size
+from ..engine import Drawn, Pool, Program, samples_a_step, tile_size
+from ..problem.data import Data
 from ..problem.draws import Space
 from ..problem.models import TwoLayer
 from ..problem.penalties import AbstractPenalty
@@ -55,6 +56,13 @@ class Structure(NamedTuple):
     space: Space | None
     """Its `inputs` are 0 in reduced coordinates, where they are an argument of the program."""
     stages: tuple[StageShape, ...]
+    data: Data | None
+    is_exact: bool
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether members are trained on samples."""
+        return self.data is not None and self.data.is_sampled
 
     @property
     def by_neuron(self) -> bool:
@@ -68,7 +76,8 @@ class Structure(NamedTuple):
 
     def drawing(self, study: Study) -> Drawing:
         """What a program that draws members has to know."""
-        return Drawing(self.teacher, self.student, self.space, study.precision, study.stored_probes)
+        parts = self.teacher, self.student, self.space, self.data, self.is_exact
+        return Drawing(*parts, study.precision, study.stored_probes)
 
 
 class Group(NamedTuple):
@@ -105,7 +114,9 @@ def _structure(study: Study, cell: Cell) -> Structure:
         space = space._replace(inputs=0) if space.reduced else space
     else:
         teacher, student = cell.teacher.structure(), cell.student.structure()
-    return Structure(teacher, student, space, tuple(map(_stage_shape, cell.stages.stages)))
+    stages = tuple(map(_stage_shape, cell.stages.stages))
+    data = None if cell.data is None else cell.data.structure()
+    return Structure(teacher, student, space, stages, data, cell.is_exact)
 
 
 def _stage_shape(stage: Stage) -> StageShape:
@@ -155,8 +166,9 @@ def _program(precision: str, like: Drawn, stages: list[StageShape], structure: S
         schedules=tuple(dict.fromkeys(schedule for stage in stages for schedule in stage.schedules)),
         rules=tuple(rule for rule in SLOW_RULES if any(rule in stage.rules for stage in stages)),
         dtype=precision,
-        tile=tile_size(like.model, teacher_neurons),
+        tile=tile_size(like.model, teacher_neurons, samples_a_step(like.risk)),
         slots=SLOTS,
         by_neuron=structure.by_neuron,
         targeted=structure.targeted,
+        sampled=structure.is_sampled,
     )

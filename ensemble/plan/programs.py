@@ -27,6 +27,7 @@ from ..engine import (
 )
 from ..numerics import member_keys
 from ..probes import PROBES, Measured, Moment, prepared
+from ..problem.data import Data
 from ..problem.draws import Space
 from ..problem.penalties import AbstractPenalty
 from ..problem.students import AbstractStudent
@@ -42,6 +43,10 @@ _BATCH_ACCELERATOR = 4096
 """Members in a batch on an accelerator, which computes them at once."""
 
 
+_BATCH_BYTES = 2**26
+"""What the samples of a batch of members may take."""
+
+
 class Drawing(NamedTuple):
     """What is static of how members are drawn."""
 
@@ -49,6 +54,9 @@ class Drawing(NamedTuple):
     student: AbstractStudent
     space: Space | None
     """Its `inputs` are 0 in reduced coordinates, where they are an argument of the program."""
+    data: Data | None
+    is_exact: bool
+    """Whether the population loss has a closed form."""
     dtype: str
     probes: tuple[str, ...]
     """What prepares aids of the risk."""
@@ -58,25 +66,56 @@ class Drawing(NamedTuple):
         space = self.space._replace(inputs=inputs) if self.space is not None and self.space.reduced else self.space
         teacher = self.teacher.with_numbers(numbers["teacher"])
         student = self.student.with_numbers(numbers["student"])
-        model, risk = student.draw(teacher, member_keys(root_seed, seed), space)
-        aids = prepared((PROBES[name] for name in self.probes), risk)
-        return jax.tree.map(lambda x: jnp.asarray(x, self.dtype), Drawn(model, risk, aids))
+        keys = member_keys(root_seed, seed)
+        model, risk = student.draw(teacher, keys, space)
+        if self.data is not None:
+            inputs = self._dimension if space is None else space.inputs
+            risk = self.data.risk(numbers["data"], risk, keys.data, inputs, self.is_exact)
+        aids = prepared((PROBES[name] for name in self.probes), risk, model)
+        return jax.tree.map(self._rounded, Drawn(model, risk, aids))
+
+    def _rounded(self, x: Any) -> Any:
+        """Keys are whole numbers, and stay them."""
+        x = jnp.asarray(x)
+        return x if jnp.issubdtype(x.dtype, jnp.unsignedinteger) else x.astype(self.dtype)
+
+    @property
+    def _dimension(self) -> Any:
+        """d of a student that has no coordinates of its own."""
+        return getattr(self.teacher, "inputs", None)
 
 
-def batched(of_member: Callable) -> Compiled:
-    """The compiled program that maps `of_member` over a batch of rows."""
+def batched(of_member: Callable, sampled: bool = False) -> Compiled:
+    """The compiled program that maps `of_member` over a batch of rows; `sampled`: it sums over samples."""
     if devices.accelerated():
         return Compiled(jax.vmap(of_member))
-    return Compiled(lambda *arrays: jax.lax.map(lambda member: of_member(*member), arrays, batch_size=CACHED))
+
+    def of_batch(*arrays: Any) -> Any:
+        return jax.lax.map(lambda member: of_member(*member), arrays, batch_size=CACHED)
+
+    return Compiled(of_batch, devices.options(sampled))
 
 
-def in_batches(program: Compiled, count: int, gather: Callable[[np.ndarray], Any]) -> Any:
+def batch_size(like: Drawn, sampled: bool, exact: bool) -> int:
+    """Members in a batch, from the shapes of one alone: fewer where each has a sample, or is scored on one."""
+    if not exact and not devices.accelerated():
+        return CACHED
+    size = _BATCH_ACCELERATOR if devices.accelerated() else BATCH
+    a_member = sum(x.dtype.itemsize * int(np.prod(x.shape)) for x in jax.tree.leaves(like))
+    while sampled and size > CACHED and size * a_member > _BATCH_BYTES:
+        size //= 2
+    return size
+
+
+def in_batches(program: Compiled, count: int, gather: Callable[[np.ndarray], Any], size: int | None = None) -> Any:
     """`program` on batches of one fixed size, the last one padded with copies of its first row.
 
-    `gather(part)` gives the arguments of the rows `part`: they are copied a batch at a time.
+    `gather(part)` gives the arguments of the rows `part`: they are copied a batch at a time. `size`: of a batch, where
+    it is not the usual one.
     """
 
-    size = _BATCH_ACCELERATOR if devices.accelerated() else BATCH
+    if size is None:
+        size = _BATCH_ACCELERATOR if devices.accelerated() else BATCH
 
     def of_batch(begin: int, device: Device):
         rows = np.arange(begin, begin + size)
@@ -89,13 +128,14 @@ def in_batches(program: Compiled, count: int, gather: Callable[[np.ndarray], Any
 @kept
 def draw_program(drawing: Drawing) -> Compiled:
     """Jitted (numbers, d, root seed, seed) → `Drawn`, batched."""
-    return batched(drawing.draw)
+    return batched(drawing.draw, drawing.data is not None)
 
 
 @functools.cache
 def drawn_like(drawing: Drawing) -> Drawn:
     """Shapes and types of one drawn member."""
-    numbers = {"teacher": drawing.teacher.numbers(), "student": drawing.student.numbers()}
+    data = {} if drawing.data is None else drawing.data.numbers()
+    numbers = {"teacher": drawing.teacher.numbers(), "student": drawing.student.numbers(), "data": data}
     real = jax.ShapeDtypeStruct((), np.dtype(np.float64))
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), real.dtype), numbers, is_leaf=is_number)
     seed = jax.ShapeDtypeStruct((), np.dtype(np.int64))
@@ -154,15 +194,15 @@ def init_program(update: AbstractSteppedUpdate) -> Compiled:
 
 
 @kept
-def apply_program(update: AbstractInstantUpdate) -> Compiled:
+def apply_program(update: AbstractInstantUpdate, sampled: bool = False) -> Compiled:
     """Jitted (models, risks, decays, numbers) → models, batched."""
-    return batched(lambda model, risk, decay, numbers: update.with_numbers(numbers).apply(model, risk, decay))
+    return batched(lambda model, risk, decay, numbers: update.with_numbers(numbers).apply(model, risk, decay), sampled)
 
 
 @kept
-def measure_program(penalty: AbstractPenalty, names: tuple[str, ...]) -> Compiled:
+def measure_program(penalty: AbstractPenalty, names: tuple[str, ...], sampled: bool = False) -> Compiled:
     """Jitted measurement of the probes called `names`; what others alone need is not computed."""
-    return batched(_measure(penalty, names))
+    return batched(_measure(penalty, names), sampled)
 
 
 def _measure(penalty: AbstractPenalty, names: tuple[str, ...]) -> Callable[..., dict[str, Any]]:

@@ -4,7 +4,7 @@ import math
 
 from ..memory import in_words, memory
 from ..problem.students import AbstractSizedStudent
-from ..study import Study, StudyError
+from ..study import Point, Study, StudyError
 from .programs import BATCH, CACHED
 
 _OVERLAPS = 4
@@ -19,6 +19,7 @@ def refuse_wide(study: Study) -> None:
     """
     room = memory()
     for point in study.points:
+        _refuse_samples(point, room)
         student, space = point.cell.student, study.space(point.cell)
         if not isinstance(student, AbstractSizedStudent) or space is None:
             continue
@@ -33,6 +34,24 @@ def refuse_wide(study: Study) -> None:
                 f"student.neurons: got members of {said}{f' (at {at})' if at else ''}: a batch of them takes "
                 f"{in_words(need)} or more, and this process may have {in_words(room)}; lower the neurons or the inputs"
             )
+
+
+def _refuse_samples(point: Point, room: float) -> None:
+    """Members are drawn, advanced and measured sixteen at a time at least: so many samples are held twice."""
+    cell = point.cell
+    if cell.data is None or cell.inputs is None:
+        return
+    a_sample = 16.0 * CACHED * (cell.inputs + 1)
+    if a_sample * cell.data.held_at_once <= room:
+        return
+    field = "batch" if cell.data.online else "samples"
+    at = ", ".join(f"{name} = {value}" for name, value in point.labels.items())
+    fewer = f"at most {int(room / a_sample):,} fit"
+    raise StudyError(
+        f"data.{field}: got {cell.data.held_at_once:,} of {cell.inputs:,} inputs{f' (at {at})' if at else ''}: "
+        f"{CACHED} members' take {in_words(a_sample * cell.data.held_at_once)} or more, and this process may have "
+        f"{in_words(room)}; {fewer}" + ("" if cell.data.online else ", and online = true holds one batch alone")
+    )
 
 
 def refuse_many(study: Study, bytes_a_member: float, where: str) -> None:

@@ -14,11 +14,13 @@ from numpy.typing import DTypeLike
 from ..dynamics.schedules import Halving, Optax, Schedule
 from ..dynamics.stages import Stage
 from ..dynamics.updates import AbstractInstantUpdate, AbstractSteppedUpdate
-from ..engine import NEVER, Drawn, Flights, Sink, StagePlan, StageRow, Workload
+from ..engine import NEVER, Compiled, Drawn, Flights, Sink, StagePlan, StageRow, Workload
+from ..problem.models import chosen_layers, layer_numbers
 from ..study import MOST_SEEDS, Cell, Study, StudyError
 from .groups import Group, Structure, group_of
 from .programs import (
     apply_program,
+    batch_size,
     draw_program,
     drawn_like,
     in_batches,
@@ -64,9 +66,12 @@ def _drawing(study: Study, group: Group, members: np.ndarray) -> Callable[[np.nd
     """What draws the members at some positions in `members`."""
     cells = [study.points[c].cell for c in group.cells]
     numbers = {
-        part: _tables([getattr(cell, part).numbers() for cell in cells], np.float64) for part in ("teacher", "student")
+        part: _tables([{} if (of := getattr(cell, part)) is None else of.numbers() for cell in cells], np.float64)
+        for part in ("teacher", "student", "data")
     }
-    draw = draw_program(group.structure.drawing(study))
+    drawing = group.structure.drawing(study)
+    sampling = group.structure.is_sampled, group.structure.is_exact
+    draw, size = draw_program(drawing), batch_size(drawn_like(drawing), *sampling)
     dimension = np.array([space.inputs if (space := study.space(c)) else 0 for c in cells], float)
     cell, seeds = _rows(group, members // study.seeds), members % study.seeds
 
@@ -76,7 +81,7 @@ def _drawing(study: Study, group: Group, members: np.ndarray) -> Callable[[np.nd
             of_members = jax.tree.map(lambda table: table[cell[chosen]], numbers)
             return of_members, dimension[cell[chosen]], np.full(len(part), study.root_seed), seeds[chosen]
 
-        return in_batches(draw, len(positions), gather)
+        return in_batches(draw, len(positions), gather, size)
 
     return draw_members
 
@@ -90,22 +95,22 @@ def _stage_plan(study: Study, group: Group, cells: list[Cell], number: int) -> S
     stages = [cell.stages.stages[number] for cell in cells]
     shape, pool = group.structure.stages[number], group.pool_of_stage[number]
     schedules = () if pool is None else group.pools[pool].program.schedules
-    update, enter, apply = shape.update, None, None
+    update, enter, apply, sampled = shape.update, None, None, group.structure.is_sampled
+    like = drawn_like(group.structure.drawing(study))
+    size = batch_size(like, sampled, group.structure.is_exact)
     if isinstance(update, AbstractSteppedUpdate):
         assert pool is not None, "an update that takes steps has a pool"
         has_state = bool(jax.tree.leaves(group.pools[pool].like.moving.state))
         enter = functools.partial(_enter, update) if has_state else None
     elif isinstance(update, AbstractInstantUpdate):
-        apply = functools.partial(_apply, update)
+        apply = functools.partial(_apply, apply_program(update, sampled), size)
     at_end, at_records = (
-        functools.partial(in_batches, measure_program(shape.penalty, names))
+        functools.partial(in_batches, measure_program(shape.penalty, names, sampled), size=size)
         for names in (study.stored_probes, study.recorded_probes)
     )
     return StagePlan(
         pool=pool,
-        rows=_stage_rows(
-            stages, drawn_like(group.structure.drawing(study)), schedules, study.precision, group.structure
-        ),
+        rows=_stage_rows(stages, like, schedules, study.precision, group.structure),
         steps=np.array([stage.length for stage in stages], np.int64),
         # What takes several attempts a step ends as late as what waits for a rule.
         ruled=np.array([stage.has_rule or getattr(stage.update, "attempts", False) for stage in stages]),
@@ -122,9 +127,9 @@ def _enter(update: AbstractSteppedUpdate, models: Any, rows: StageRow) -> Any:
     return in_batches(init_program(update), len(rows.decay), lambda part: jax.tree.map(lambda x: x[part], arrays))
 
 
-def _apply(update: AbstractInstantUpdate, models: Any, risks: Any, rows: StageRow) -> Any:
+def _apply(program: Compiled, size: int, models: Any, risks: Any, rows: StageRow) -> Any:
     arrays = models, risks, rows.decay, rows.numbers["update"]
-    return in_batches(apply_program(update), len(rows.decay), lambda part: jax.tree.map(lambda x: x[part], arrays))
+    return in_batches(program, len(rows.decay), lambda part: jax.tree.map(lambda x: x[part], arrays), size)
 
 
 def _stage_rows(
@@ -168,23 +173,24 @@ def _stage_rows(
     )
 
 
-_LEAVES_OF_LAYERS: dict[str, tuple[str, ...]] = {"first": ("W",), "output": ("a",)}
-"""Leaves of a two-layer network that a stage moves, by what it calls its layers."""
-
-
 def _moves(stages: list[Stage], model: Any, by_neuron: bool) -> Any:
     """What of a model moves in the stage of every cell, in the model's structure: (cell,) booleans a leaf, or, by
     neuron, arrays that broadcast with the leaf."""
 
-    def moved(path: tuple, leaf: Any) -> np.ndarray:
-        name = getattr(path[-1], "name", "") if path else ""
-        of_leaf = np.array([s.layers == "both" or name in _LEAVES_OF_LAYERS[s.layers] for s in stages])
+    numbers = layer_numbers(model)
+    depth = 1 + max((number for number in numbers if number is not None), default=0)
+    chosen = [chosen_layers(s.layers, depth) for s in stages]
+
+    def moved(number: int | None, leaf: Any) -> np.ndarray:
+        pairs = zip(stages, chosen, strict=True)
+        of_leaf = np.array([s.layers == "both" or number in layers for s, layers in pairs])
         if not by_neuron:
             return of_leaf
         neurons = of_leaf[:, None] & np.stack([s.moving_neurons(leaf.shape[0]) for s in stages])
         return neurons if leaf.ndim == 1 else neurons[:, :, None]
 
-    return jax.tree_util.tree_map_with_path(moved, model)
+    leaves, structure = jax.tree.flatten(model)
+    return structure.unflatten(map(moved, numbers, leaves))
 
 
 def _targets(stages: list[Stage], count: int, dtype: DTypeLike) -> np.ndarray:
@@ -193,12 +199,8 @@ def _targets(stages: list[Stage], count: int, dtype: DTypeLike) -> np.ndarray:
     return np.array([[j in those for j in range(count)] for those in chosen], dtype)
 
 
-def initial(study: Study, seed: int = 0, **labels: Any) -> tuple[Any, Any]:
-    """The (student, teacher) that a member starts from, in the coordinates of the dataset's weights, bit for bit.
-
-    Of a student that has no teacher network of its own kind, the second is the risk that it is trained on.
-
-    **Arguments:** the member's seed, and the value of every axis of the study.
+def one_drawn(study: Study, seed: int, labels: dict[str, Any]) -> Drawn:
+    """What one member begins with, bit for bit, as JAX's arrays.
 
     **Raises:** `StudyError` for labels that are no grid point of the study, and for a seed that is none.
     """
@@ -212,5 +214,4 @@ def initial(study: Study, seed: int = 0, **labels: Any) -> tuple[Any, Any]:
     one = study if seed < study.seeds else study.replace(seeds=seed + 1)
     drawn = _drawing(one, group_of(one, cell), np.array([cell * one.seeds + seed]))(np.zeros(1, int))
     # Rebuilt from JAX's arrays, so that what a user is given can be traced and differentiated.
-    model, risk = (jax.tree.map(lambda x: jax.numpy.asarray(x[0]), part) for part in (drawn.model, drawn.risk))
-    return model, getattr(risk, "teacher", risk)
+    return jax.tree.map(lambda x: jax.numpy.asarray(x[0]), drawn)

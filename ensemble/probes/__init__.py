@@ -18,15 +18,18 @@ from .alignment import (
 from .base import (
     AbstractPlainProbe,
     AbstractProbe,
+    AbstractStartProbe,
     Measured,
     Moment,
     aid,
     prepared,
 )
 from .certified import AbstractCertificateProbe, CertificateMax, Gap
+from .kernel import AbstractKernelProbe, KernelAlignment, KernelChange, LinearisationError, WeightChange
 from .linear import Balancedness, LayerAlignment, LayerEffectiveRank, LayerNorm, ModeLeakage, ModeStrength
-from .objective import AppliedDecay, AppliedStepSize, GradNorm, Loss, Risk
+from .objective import AppliedDecay, AppliedStepSize, GradNorm, Loss, LossError, Risk
 from .robustness import AdversarialAlignment, ErrorSensitivity, Sensitivity
+from .samples import AbstractSampleProbe, GeneralisationGap, LabelNoiseFit, TrainLoss
 from .sparsity import EffectiveNeurons, PenaltyValue, Sparsity, TotalMass, Vanished
 from .transfer import FirstTaskLoss, FirstTaskReadout, SecondTaskLoss, SecondTaskReadout
 
@@ -60,6 +63,14 @@ for _part in (
     Vanished,
     EffectiveNeurons,
     TotalMass,
+    WeightChange,
+    KernelChange,
+    KernelAlignment,
+    LinearisationError,
+    TrainLoss,
+    GeneralisationGap,
+    LabelNoiseFit,
+    LossError,
     Sensitivity,
     ErrorSensitivity,
     AdversarialAlignment,
@@ -84,9 +95,12 @@ __all__ = [
     "CERTIFICATE",
     "PROBES",
     "AbstractCertificateProbe",
+    "AbstractKernelProbe",
     "AbstractNeuronProbe",
     "AbstractPlainProbe",
     "AbstractProbe",
+    "AbstractSampleProbe",
+    "AbstractStartProbe",
     "Measured",
     "Moment",
     "aid",

@@ -5,20 +5,30 @@ from typing import ClassVar, Literal
 import jax.numpy as jnp
 
 from ..numerics import safe_divide, safe_norm
-from ..problem.models import masses, row_norms, unit_rows
+from ..problem.lazy import AbstractLazyRisk
+from ..problem.models import TwoLayer, masses, row_norms, unit_rows
 from ..problem.students import AbstractStudent, TwoLayerStudent
 from .base import AbstractProbe, Measured, When, aid
 from .geometry import owners, teacher_frame, widest_angle
 
 
+def scaled(at: Measured) -> TwoLayer:
+    """The student's weights, with the output scale of a lazy comparator in a."""
+    model, risk = at.moment.model, at.moment.risk
+    if not isinstance(risk, AbstractLazyRisk):
+        return model
+    return TwoLayer(risk.output_scale * model.a, model.W, model.activation)
+
+
 class Neurons:
     """A student's neurons beside the teacher's.
 
-    A student without mass (every neuron vanished) has the widest angle, all its mass far, alignment 0.
+    A student without mass (every neuron vanished) has the widest angle, all its mass far, alignment 0. Of a student
+    with an output scale α, the output weights are αa.
     """
 
     def __init__(self, at: Measured):
-        self.student, self.teacher = at.moment.model, at.moment.risk.teacher
+        self.student, self.teacher = at.view(scaled), at.moment.risk.teacher
         self.threshold = at.moment.active_threshold
         self.mass = masses(self.student.a, self.student.W)
         self.total = jnp.sum(self.mass)
@@ -109,7 +119,7 @@ class Imbalance(AbstractNeuronProbe):
     default: ClassVar[bool] = True
 
     def __call__(self, at):
-        student = at.view(Neurons).student
+        student = at.moment.model
         return jnp.max(jnp.abs(student.a**2 - row_norms(student.W) ** 2))
 
 

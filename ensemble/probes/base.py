@@ -64,8 +64,14 @@ class AbstractProbe(eqx.Module):
     """Whether a study that names no probes has it."""
     of: ClassVar[type[AbstractStudent]] = AbstractStudent
     """The students that it is measured of; a union of classes serves, too."""
+    full_coordinates: ClassVar[bool] = False
+    """Whether it is one over x ~ N(0, I) in all d coordinates: a study that measures it has no reduced ones."""
+    of_samples: ClassVar[bool] = False
+    """Whether it is measured of members alone that have a sample of their own."""
     against: ClassVar[type[AbstractTeacher]] = AbstractTeacher
     """The teachers that it is measured against."""
+    of_network: ClassVar[bool] = False
+    """Whether it is one of the network that the weights are, over x ~ N(0, I)."""
 
     @abc.abstractmethod
     def prepare(self, risk: Any) -> Any:
@@ -83,17 +89,28 @@ class AbstractPlainProbe(AbstractProbe):
         return ()
 
 
+class AbstractStartProbe(AbstractPlainProbe):
+    """A probe that compares a member with its own start."""
+
+    @abc.abstractmethod
+    def from_start(self, model: Any, risk: Any) -> Any:
+        """What it keeps of the model at step 0, and can compute once: a pytree of arrays."""
+
+
 def aid_name(probe: AbstractProbe) -> str:
-    """Under which name a probe finds what was prepared: one for all probes of one `prepare`."""
+    """Under which name a probe finds what was prepared: one for all probes of one `prepare` or `from_start`."""
+    if isinstance(probe, AbstractStartProbe):
+        return type(probe).from_start.__qualname__
     return type(probe).prepare.__qualname__
 
 
-def prepared(probes: Iterable[AbstractProbe], risk: AbstractRisk) -> dict[str, Any]:
-    """What some probes prepare for a member, by `aid_name`; nothing twice."""
+def prepared(probes: Iterable[AbstractProbe], risk: AbstractRisk, model: Any) -> dict[str, Any]:
+    """What some probes prepare for a member that starts at `model`, by `aid_name`; nothing twice."""
     found: dict[str, Any] = {}
     for probe in probes:
         if aid_name(probe) not in found:
-            found[aid_name(probe)] = probe.prepare(risk)
+            is_start = isinstance(probe, AbstractStartProbe)
+            found[aid_name(probe)] = probe.from_start(model, risk) if is_start else probe.prepare(risk)
     return {name: aid for name, aid in found.items() if aid != ()}
 
 

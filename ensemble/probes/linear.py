@@ -6,14 +6,21 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from ..numerics import safe_divide
+from ..problem.lazy import AbstractLazyRisk
 from ..problem.students import AbstractStudent, DeepLinearStudent
 from .base import AbstractPlainProbe, Measured
+
+
+def product(at: Measured):
+    """What the student does to x, as a matrix: W_L⋯W_1, or what a lazy comparator makes of it."""
+    risk, model = at.moment.risk, at.moment.model
+    return risk.matrix(model) if isinstance(risk, AbstractLazyRisk) else model.matrix
 
 
 def in_modes(at: Measured):
     """Uᵀ W_L⋯W_1 V: the product between the teacher's singular vectors."""
     teacher = at.moment.risk.teacher
-    return teacher.U.T @ at.moment.model.matrix @ teacher.V
+    return teacher.U.T @ at.view(product) @ teacher.V
 
 
 class AbstractLinearProbe(AbstractPlainProbe):
@@ -44,7 +51,7 @@ class ModeLeakage(AbstractLinearProbe):
     def __call__(self, at):
         teacher = at.moment.risk.teacher
         own = (teacher.U * jnp.diag(at.view(in_modes))[None, :]) @ teacher.V.T
-        return jnp.linalg.norm(at.moment.model.matrix - own)
+        return jnp.linalg.norm(at.view(product) - own)
 
 
 class Balancedness(AbstractLinearProbe):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from ..numerics import safe_divide
 from ..problem.models import masses
 from ..problem.students import AbstractStudent, TwoLayerStudent
+from .alignment import scaled
 from .base import AbstractPlainProbe
 
 
@@ -55,7 +56,8 @@ class TotalMass(AbstractPlainProbe):
     of: ClassVar[type[AbstractStudent]] = TwoLayerStudent
 
     def __call__(self, at):
-        return jnp.sum(masses(at.moment.model.a, at.moment.model.W))
+        network = at.view(scaled)
+        return jnp.sum(masses(network.a, network.W))
 
 
 class EffectiveNeurons(AbstractPlainProbe):

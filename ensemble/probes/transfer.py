@@ -52,6 +52,7 @@ class AbstractTaskProbe(AbstractPlainProbe):
 
     of: ClassVar[type[AbstractStudent]] = TwoLayerStudent
     against: ClassVar[type[AbstractTeacher]] = TwoTasks
+    of_network: ClassVar[bool] = True
 
 
 def _loss(at: Measured, number: int) -> Float[Array, ""]:

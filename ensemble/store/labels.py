@@ -24,6 +24,9 @@ def labelled(
         if name in arrays
     }
     data["status"].attrs.update(flag_values=np.array(list(STATUS.values()), np.int8), flag_meanings=" ".join(STATUS))
+    if "loss_error" in data:
+        for name in [name for name in ("loss", "loss_stage", "loss_history") if name in data]:
+            data[name].attrs["comment"] = _estimated(study)
     data["status"].attrs["comment"] = "probes of diverged members may be infinite or NaN"
     for name, (values, long_name) in _cell_sizes(study, box).items():
         if name not in axes:  # else the coordinate says it
@@ -40,6 +43,13 @@ def labelled(
         **provenance,
     }
     return xr.Dataset(data, coords=_coordinates(study, box), attrs=attributes)
+
+
+def _estimated(study: Study) -> str:
+    """What is said of a loss that is estimated."""
+    sizes = {p.cell.data.test_count for p in study.points if p.cell.data is not None and not p.cell.is_exact}
+    said = ", ".join(f"{size:,}" for size in sorted(sizes))
+    return f"estimated on a test sample of {said}, each member's own; its standard error is loss_error"
 
 
 def _cell_sizes(study: Study, box: Box) -> dict[str, tuple[np.ndarray, str]]:

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from ..numerics import member_keys
+from ..problem.activations import said
 from ..problem.draws import full_space
 from ..problem.models import DeepLinear, TwoLayer
 from ..problem.starts import GivenStart
@@ -50,13 +51,18 @@ def network(
         raise StudyError(f"ds: {unfinished:,} of its members have no result; finish the run, or select others")
     study = Study.from_json(ds.attrs["study"])
     cells = _cells(ds, study)
+    if which == "student" and not all(getattr(cell.student, "is_plain", True) for cell in cells):
+        raise StudyError(
+            "ds: its students have output_scale, recentred or linearised, so that their functions are not those of "
+            "their weights alone; ask for which = 'teacher', or take the arrays of the dataset"
+        )
     if all(isinstance(cell.student, DeepLinearStudent) for cell in cells):
         return _deep_linear(ds, which, cells)
     if not all(isinstance(cell.student, TwoLayerStudent) for cell in cells):
         raise StudyError("ds: its students are no two-layer networks; their weights are the variables of the dataset")
     a, W, neuron = _VARIABLES[which]
     _require_stored(ds, a, W)
-    _one((cell.teacher.activation for cell in cells), "activations")
+    _one((_said(cell.teacher.activation) for cell in cells), "activations")
     sigma = cells[0].teacher.sigma
     count = _size(ds, neuron)
     rows = np.asarray(ds[W].transpose(..., neuron, "input").values)[..., :count, : _size(ds, "input")]
@@ -104,6 +110,10 @@ def _one(values: Iterable[Any], what: str) -> Any:
     if len(found) > 1:
         raise StudyError(f"ds: its members have different {what} ({', '.join(map(str, found))}); select one of them")
     return found[0]
+
+
+def _said(chosen: Any) -> str:
+    return str(said(chosen))
 
 
 def _in_full(rows: np.ndarray, ds: xr.Dataset, cells: list[Cell], study: Study) -> np.ndarray:

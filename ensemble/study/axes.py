@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from ..dynamics.stages import Protocol
 from ..parts import REGISTRY
 from ..probes import PROBES
+from ..problem.data import Data
 from ..spec import Spec, in_path, nearest, printable, shortened, unknown_field
 from .errors import StudyError
 
@@ -98,6 +99,8 @@ _OF_RESULTS = set(
     law_share verdict exponential rate_median exponent_median zeta reference
     reference_bound angle_exponent gradient_exponent gradient_decay_exponent angle_constant gradient_constant
     angle_holds gradient_holds circle second_angle certificate member exact learning_time
+    measured solution largest typical spread z mean_low mean_high output_weight student_overlap
+    teacher_overlap second_order other_neuron
     leave_one_out loss_increase saliency pair rank_agreement kept pruned_loss minimal_width radius robust_loss
     robust_loss_error attack_alignment carried neuron_kind feature_neurons feature_explained split merged stray missed
     loss_of_owners faithfulness
@@ -196,6 +199,8 @@ def paths(data: dict[str, Any]) -> list[str]:
     for role in ("update", "penalty"):
         if role in protocol:
             protocol[role] = with_fields(protocol[role], role)
+    if data.get("data") is not None:
+        walk("data", {name: None for name in Data.model_fields} | (_table_or_none(data["data"]) or {}))
     walk("teacher", with_fields(data.get("teacher"), "teacher"))
     walk("student", student)
     walk("protocol", protocol)

@@ -10,11 +10,13 @@ from ..dynamics.stages import Protocol, Stage
 from ..dynamics.updates import AbstractInstantUpdate
 from ..parts import REGISTRY, chosen, is_lenient
 from ..probes import PROBES
+from ..problem.data import Data
 from ..problem.students import AbstractSizedStudent, AbstractStudent, TwoLayerStudent
 from ..problem.teachers import AbstractTeacher, AbstractTwoLayerTeacher
 from ..spec import Spec
 from .axes import DEFAULT_STUDENT, Scalar, as_table
 from .errors import messages
+from .sampled import data_refusal
 
 Teacher = chosen(AbstractTeacher)
 Student = chosen(AbstractStudent, DEFAULT_STUDENT)
@@ -26,6 +28,32 @@ class Cell(Spec):
     teacher: Teacher  # pyright: ignore[reportInvalidTypeForm]
     student: Student  # pyright: ignore[reportInvalidTypeForm]
     protocol: dict[str, Any]
+    data: Data | None = None
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether its members are trained on samples."""
+        return self.data is not None and self.data.is_sampled
+
+    @property
+    def is_isotropic(self) -> bool:
+        """Whether rotations of x change nothing of what its members are trained on."""
+        return self.data is None or (self.data.inputs.isotropic and not self.data.is_sampled)
+
+    @property
+    def inputs(self) -> int | None:
+        """The dimension d of x; None where the teacher does not say it."""
+        if isinstance(self.teacher, AbstractTwoLayerTeacher):
+            return self.teacher.shape()[1]
+        return getattr(self.teacher, "inputs", None)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the population loss of its members has a closed form."""
+        if not getattr(self.student, "exact", True):
+            return False
+        refusal = None if self.data is None else getattr(self.data.inputs, "population_refusal", None)
+        return refusal is None or refusal(self.student, self.teacher) is None
 
     @cached_property
     def stages(self) -> Protocol:
@@ -50,6 +78,8 @@ class Cell(Spec):
             )
         if isinstance(self.student, AbstractSizedStudent):
             self.student.check(self.teacher)
+        if refusal := data_refusal(self):
+            raise ValueError(refusal)
         for stage in self.stages.stages:
             if isinstance(stage.update, AbstractInstantUpdate):
                 stage.update.check(self.student, self.teacher)
@@ -63,13 +93,23 @@ class Cell(Spec):
                         f"protocol.{rule}: got a rule in the stage {stage.name!r} that a {self.student.kind} student "
                         "cannot meet; end it by grad_norm, loss or steps"
                     )
-            if stage.layers != "both" and not isinstance(self.student, AbstractSizedStudent):
-                raise ValueError(
-                    f"protocol.layers: got {stage.layers!r} in the stage {stage.name!r} for a {self.student.kind} "
-                    "student, all of whose "
-                    "weights move; leave layers out"
-                )
+            if refusal := _layers_refusal(stage, self.student):
+                raise ValueError(refusal)
         return self
+
+
+def _layers_refusal(stage: Stage, student: AbstractStudent) -> str | None:
+    """Why a stage's layers are none of a student."""
+    said = f"protocol.layers: got {list(stage.layers) if isinstance(stage.layers, tuple) else stage.layers!r} in the "
+    said += f"stage {stage.name!r} for a {student.kind} student"
+    if stage.layers == "both" or isinstance(student, AbstractSizedStudent):
+        return f'{said}; take "first", "output" or "both"' if isinstance(stage.layers, tuple) else None
+    if not student.layered:
+        return f"{said}, all of whose weights move; leave layers out"
+    beyond = [n for n in stage.layers if n >= student.depth] if isinstance(stage.layers, tuple) else []
+    if beyond:
+        return f"{said}, which has no layer {beyond[0]}: there are {student.depth}, from 0 to {student.depth - 1}"
+    return None
 
 
 def _penalty_refusal(stage: Stage, student: AbstractStudent, teacher: AbstractTeacher) -> str | None:
@@ -100,6 +140,11 @@ def _choice_refusal(stage: Stage, student: AbstractStudent, teacher: AbstractTea
             return (
                 f"protocol.{name}: got {chosen_ones!r} in the stage {stage.name!r} for a {student.kind} student, which "
                 "has no neurons of two layers; leave it out"
+            )
+        if name == "target" and not student.is_plain:
+            return (
+                f"protocol.target: got {chosen_ones!r} in the stage {stage.name!r} for a student with output_scale, "
+                "recentred or linearised; leave it out"
             )
         count, whose = (student.width, "student") if name == "neurons" else (teacher.shape()[0], "teacher")
         beyond = [n for n in chosen_ones if n >= count] if isinstance(chosen_ones, tuple) else []

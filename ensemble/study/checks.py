@@ -83,10 +83,22 @@ def check_probes(study: "Study") -> None:
 
 def check_coordinates(study: "Study") -> None:
     """**Raises:** `ValueError` where reduced coordinates are asked for and would not be exact."""
+    for name in full_probes(study) if study.coordinates == "reduced" else ():
+        raise ValueError(
+            f"coordinates: got 'reduced' with the probe {name!r}, which is of all d coordinates of the input; take "
+            'coordinates = "auto" or "full"'
+        )
     for point in study.points if study.coordinates == "reduced" else ():
         if not isinstance(point.cell.student, AbstractSizedStudent):
             raise ValueError(
                 f"coordinates: got 'reduced' for a {point.cell.student.kind} student, which has none; leave it out"
+            )
+        data = point.cell.data
+        if data is not None and not point.cell.is_isotropic:
+            what = "of samples" if data.is_sampled else f"of {data.inputs.kind} inputs"
+            raise ValueError(
+                f"coordinates: got 'reduced' with data {what}, which are others in other coordinates; take coordinates "
+                '= "auto" or "full"'
             )
         for stage in point.cell.stages.stages:
             if not stage.takes_steps:
@@ -100,21 +112,46 @@ def check_coordinates(study: "Study") -> None:
                     )
 
 
-def usual_probes(student: Any) -> list[str]:
-    """The probes of a study that names none."""
+def full_probes(study: "Study") -> Iterator[str]:
+    """The probes of a study that need rows of all d coordinates."""
+    return (name for name in study.probes if name in PROBES and PROBES[name].full_coordinates)
+
+
+def usual_probes(student: Any, data: Any = None) -> list[str]:
+    """The probes of a study that names none; `data` is its table of data."""
+    sampled = data.get("samples") if isinstance(data, dict) else getattr(data, "samples", None)
     kind = student.get("kind", DEFAULT_STUDENT) if isinstance(student, dict) else getattr(student, "kind", None)
     cls = REGISTRY["student"].get(kind, AbstractStudent) if isinstance(kind, str) else AbstractStudent
-    return [name for name, probe in PROBES.items() if probe.default and issubclass(cls, probe.of)]
+    usual = {name: probe for name, probe in PROBES.items() if probe.default and issubclass(cls, probe.of)}
+    return [name for name, probe in usual.items() if sampled or not probe.of_samples]
 
 
 def _refusal(probe: AbstractProbe, cell: Cell) -> str | None:
     """Why a probe cannot be measured of a cell's members."""
     if not isinstance(cell.student, probe.of):
         return f"for a {cell.student.kind} student, of which it is not defined"
+    if probe.of_samples and (cell.data is None or cell.data.samples is None):
+        return "without a sample of the member's own: give data.samples = n"
+    if probe.full_coordinates and cell.data is not None and cell.data.inputs.kind != "gaussian":
+        return f"under {cell.data.inputs.kind} inputs: the tangent kernel is measured over N(0, I)"
     if not isinstance(cell.teacher, probe.against):
         served = probe.against.model_fields["kind"].default
         return f"with the teacher {cell.teacher.kind!r}, and it is measured against {served!r} alone"
+    if probe.of_network and not getattr(cell.student, "is_plain", True):
+        return (
+            "for a student with output_scale, recentred or linearised, whose function is not that of its weights alone"
+        )
+    if probe.of_network and cell.data is not None and cell.data.inputs.kind != "gaussian":
+        return f"under {cell.data.inputs.kind} inputs: it is exact over N(0, I)"
     if isinstance(probe, AbstractCertificateProbe):
+        if not getattr(cell.student, "is_plain", True):
+            return (
+                "for a student with output_scale, recentred or linearised, whose function is not that of its weights "
+                "alone; the certificate serves the network itself"
+            )
+        if cell.data is not None and (cell.is_sampled or cell.data.inputs.kind != "gaussian"):
+            what = "that are trained on samples" if cell.is_sampled else f"under {cell.data.inputs.kind} inputs"
+            return f"for members {what}: the certificate is one of the population risk of N(0, I)"
         sigma = cell.teacher.sigma
         if not sigma.homogeneous:
             return (
@@ -136,6 +173,8 @@ def parts_of(study: "Study") -> Iterator[Any]:
     yield from (PROBES[name] for name in study.probes)
     for point in study.points:
         yield from (point.cell.teacher, point.cell.student)
+        if point.cell.data is not None:
+            yield point.cell.data.inputs
         if sigma := getattr(point.cell.teacher, "sigma", None):
             yield sigma
         for stage in point.cell.stages.stages:
@@ -143,13 +182,16 @@ def parts_of(study: "Study") -> Iterator[Any]:
 
 
 def warn(study: "Study") -> None:
-    """Warns of step sizes with which descent cannot stay at the teacher."""
+    """Warns of step sizes with which descent cannot stay at the teacher, on the population risk of x ~ N(0, I)."""
     seen = set()
     for point in study.points:
         for stage in point.cell.stages.stages:
             teacher, update = point.cell.teacher, stage.update
             key = (teacher.model_dump_json(), stage.model_dump_json())
-            if not stage.takes_steps or stage.length == 1 or key in seen:
+            # The bound is the sharpness of the network itself.
+            is_plain = getattr(point.cell.student, "is_plain", True) and not isinstance(stage.layers, tuple)
+            is_plain = is_plain and point.cell.data is None
+            if not stage.takes_steps or stage.length == 1 or key in seen or not is_plain:
                 continue
             seen.add(key)
             asked = (teacher, update, stage.layers, stage.weight_decay)

@@ -8,7 +8,7 @@ from typing import Any
 from ..spec import nearest, shortened
 from .errors import StudyError
 
-_PLACES = ("teacher", "student", "protocol", "axes")
+_PLACES = ("teacher", "student", "protocol", "data", "axes")
 
 
 def table_of(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:

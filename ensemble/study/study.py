@@ -26,6 +26,7 @@ from pydantic import Field, ValidationError, model_validator
 from ..dynamics.stages import Protocol
 from ..parts import is_lenient, lenient
 from ..probes import ALWAYS, PROBES
+from ..problem.data import Data
 from ..problem.draws import Space
 from ..problem.students import AbstractSizedStudent
 from ..spec import Spec, nearest
@@ -68,13 +69,14 @@ class Study(Spec):
     store_weights: bool = False
     coordinates: Literal["auto", "full", "reduced"] = "auto"
     """`auto`: where d is larger and no update or penalty knows the axes of the input, rows are written in at most m +
-    r coordinates (exact;
-    theory.md §3); `full`: in d; `reduced`: the same as `auto`, refused where it would not be exact."""
+    r coordinates (exact; theory.md §3); `full`: in d; `reduced`: as `auto`, refused where it would not be exact."""
     active_threshold: Annotated[float, Field(gt=0, lt=1)] = 1e-3
     """A neuron is active when its mass is at least this share of the largest teacher mass."""
     teacher: Teacher  # pyright: ignore[reportInvalidTypeForm]
     student: Student  # pyright: ignore[reportInvalidTypeForm]
     protocol: dict[str, Any]
+    data: Data | None = None
+    """Inputs, samples and noise; none: the exact population risk of x ~ N(0, I)."""
     axes: dict[str, Axis] = Field(default_factory=dict)
     parts: tuple[PartSource, ...] = ()
     """Files of the user's own parts, imported before the study is read; paths from the study file's folder."""
@@ -210,7 +212,7 @@ class Study(Spec):
         return tuple(self._points())
 
     def _points(self) -> Iterator[Point]:
-        base = self.model_dump(mode="json", include={"teacher", "student", "protocol"}, exclude_none=True)
+        base = self.model_dump(mode="json", include={"teacher", "student", "protocol", "data"}, exclude_none=True)
         sizes = [range(len(axis.values)) for axis in self.axes.values()]
         for index in itertools.product(*sizes):
             labels = {name: axis.values[i] for (name, axis), i in zip(self.axes.items(), index, strict=True)}
@@ -233,7 +235,8 @@ class Study(Spec):
         """
         if not isinstance(cell.student, AbstractSizedStudent):
             return None
-        return cell.student.space(cell.teacher, self.coordinates != "full" and cell.stages.rotation_equivariant)
+        reduces = self.coordinates != "full" and cell.stages.rotation_equivariant and cell.is_isotropic
+        return cell.student.space(cell.teacher, reduces and not any(checks.full_probes(self)))
 
     def member_cap(self, cell: Cell) -> int:
         """The most descent steps that a member of this cell can take."""
@@ -264,7 +267,9 @@ class Study(Spec):
     @property
     def stored_probes(self) -> tuple[str, ...]:
         """The probes of the dataset: those asked for, and what is always stored."""
-        return (*self.probes, *(name for name in ALWAYS if name not in self.probes))
+        estimated = "loss" in self.probes and not all(point.cell.is_exact for point in self.points)
+        always = (*ALWAYS, "loss_error") if estimated else ALWAYS
+        return (*self.probes, *(name for name in always if name not in self.probes))
 
     @property
     def stage_names(self) -> tuple[str, ...]:
@@ -311,7 +316,7 @@ class Study(Spec):
         if isinstance(data.get("protocol"), Protocol | dict):
             data["protocol"] = resolved_protocol(as_table(data["protocol"]))
         if data.get("probes") is None:
-            data["probes"] = checks.usual_probes(data.get("student"))
+            data["probes"] = checks.usual_probes(data.get("student"), data.get("data"))
         if isinstance(data.get("axes"), dict):
             for name in data["axes"]:
                 check_name(name, _reading.get())

@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any, ClassVar, Literal
 
-import diffrax
 import jax
 import jax.numpy as jnp
 from pydantic import Field
@@ -10,8 +9,9 @@ from pydantic import Field
 from .base import AbstractSteppedUpdate, Info, gradient_norm
 from .optax_updates import promotion
 
-EXPLICIT = {"tsit5": diffrax.Tsit5, "dopri5": diffrax.Dopri5, "dopri8": diffrax.Dopri8}
-IMPLICIT = {"kvaerno3": diffrax.Kvaerno3, "kvaerno4": diffrax.Kvaerno4, "kvaerno5": diffrax.Kvaerno5}
+EXPLICIT = {"tsit5": "Tsit5", "dopri5": "Dopri5", "dopri8": "Dopri8"}
+IMPLICIT = {"kvaerno3": "Kvaerno3", "kvaerno4": "Kvaerno4", "kvaerno5": "Kvaerno5"}
+"""diffrax's names of solvers. It is imported where a flow runs: whoever has none needs it not, and starts sooner."""
 Tolerance = Annotated[float, Field(gt=0.0, lt=1.0)]
 _SMALLEST = 1e-9
 """A solver step below this share of a step of the clock is none: the member counts as diverged."""
@@ -56,6 +56,8 @@ class Flow(AbstractSteppedUpdate):
         }
 
     def step(self, model, state, objective, clock):
+        import diffrax
+
         def slope(time, at, _):
             whole = objective.gradients(at)[2]
             return jax.tree.map(lambda moved, g: jnp.where(moved, -g, 0.0), objective.moves, whole)
@@ -66,8 +68,10 @@ class Flow(AbstractSteppedUpdate):
         seen = Info(jnp.where(collapsed, jnp.nan, norm), begins=whole[0], ends=whole[1])
         return new, state, seen
 
-    def _attempt(self, model: Any, state: Any, term: diffrax.ODETerm, clock_step: Any):
+    def _attempt(self, model: Any, state: Any, term: Any, clock_step: Any):
         """(model, state, (whether it begins at a step of the clock, ends at one), whether the step size collapsed)."""
+        import diffrax
+
         within, share = state["within"], state["share"]
         cut = within + share >= 1.0 - 1e-12
         end = jnp.where(cut, 1.0, within + share)
@@ -98,9 +102,11 @@ class Flow(AbstractSteppedUpdate):
         return new, after, (within == 0.0, keep & cut), ~(proposed > _SMALLEST)
 
     def _solver(self) -> Any:
+        import diffrax
+
         if self.solver in EXPLICIT:
-            return EXPLICIT[self.solver]()
-        return IMPLICIT[self.solver](root_finder=diffrax.VeryChord(rtol=self.rtol, atol=self.atol))
+            return getattr(diffrax, EXPLICIT[self.solver])()
+        return getattr(diffrax, IMPLICIT[self.solver])(root_finder=diffrax.VeryChord(rtol=self.rtol, atol=self.atol))
 
 
 def _root_mean_square(model: Any) -> Any:

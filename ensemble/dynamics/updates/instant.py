@@ -6,13 +6,12 @@ import jax.numpy as jnp
 
 from ...numerics import safe_divide
 from ...problem.models import TwoLayer, row_norms
-from ...problem.risks import kernel
 from ...problem.students import TwoLayerStudent
 from .base import AbstractInstantUpdate
 
 
 class Ridge(AbstractInstantUpdate):
-    """The exact minimum over a of ½E(f−f*)² + (λ/2)‖a‖²: (K(W,W) + λI) a = K(W,W*) a*.
+    """The exact minimum over a of ½E(f−f*)² + (λ/2)‖a‖²: (K(W,W) + λI) a = K(W,W*) a*; of ½ mean (f−y)² on a sample.
 
     By eigenvalues of K, those at rounding level left out: the minimal-norm solution where K + λI is singular.
     """
@@ -20,17 +19,16 @@ class Ridge(AbstractInstantUpdate):
     kind: Literal["ridge"] = "ridge"
 
     def apply(self, model: Any, risk: Any, strength):
-        sigma, a, W = model.activation, model.a, model.W
-        own = kernel(sigma, W, W)
+        a = model.a
+        own, with_target = risk.read_out(model)
         values, vectors = jnp.linalg.eigh(0.5 * (own + own.T))
         regular = values + strength
         kept = regular > len(a) * jnp.finfo(a.dtype).eps * jnp.maximum(values[-1], 0.0)
         inverse = jnp.where(kept, 1.0 / jnp.where(kept, regular, 1.0), 0.0)
-        a = vectors @ (inverse * (vectors.T @ (kernel(sigma, W, risk.teacher.W) @ risk.teacher.a)))
-        return TwoLayer(a, W, sigma)
+        return TwoLayer(vectors @ (inverse * (vectors.T @ with_target)), model.W, model.activation)
 
     def check(self, student, teacher):
-        _require_two_layers(self.kind, student)
+        require_two_layers(self.kind, student)
 
 
 class Balance(AbstractInstantUpdate):
@@ -44,7 +42,7 @@ class Balance(AbstractInstantUpdate):
         return TwoLayer(jnp.sign(model.a) * size, safe_divide(size, norms)[:, None] * model.W, model.activation)
 
     def check(self, student, teacher):
-        _require_two_layers(self.kind, student)
+        require_two_layers(self.kind, student)
         if not teacher.sigma.homogeneous:
             raise ValueError(
                 f"protocol: got a balance stage with activation {teacher.activation}, which is not "
@@ -52,6 +50,12 @@ class Balance(AbstractInstantUpdate):
             )
 
 
-def _require_two_layers(kind: str, student: object) -> None:
+def require_two_layers(kind: str, student: object) -> None:
+    """**Raises:** `ValueError` where a student is no plain two-layer network."""
     if not isinstance(student, TwoLayerStudent):
         raise ValueError(f"protocol: got a {kind} stage for a student that is no two_layer; take another protocol")
+    if not student.is_plain:
+        raise ValueError(
+            f"protocol: got a {kind} stage for a student with output_scale, recentred or linearised; it is one of the "
+            "network itself: take another protocol, or leave these out"
+        )

@@ -1,7 +1,7 @@
 """Kernels: the ways to advance lanes, behind one interface.
 
     simd    `simd.py` on `descent.py`: CPU, float64, plain descent of two-layer networks, 1-homogeneous activations
-    fused   the Pallas kernel of `fused.py`: NVIDIA GPUs; only where it is asked for, until measured
+    fused   the Pallas kernel of `fused.py`: NVIDIA GPUs; chosen where it was measured to be faster than xla
     xla     the program of `xla.py`: every update, penalty, risk, model, device and precision
 
 A member's bits are the same on one kernel whatever else happens; between two they agree to rounding. Which one
@@ -27,7 +27,7 @@ def kernel_name(name: str) -> str:
 
 
 def choose(pool: Pool, engine: str = "auto") -> type[AbstractKernel]:
-    """The kernel for a program: `simd` where it serves it, else `xla`; `engine` may ask for one.
+    """The kernel for a program: `simd` where it serves it, `fused` where it pays, else `xla`; `engine` may ask for one.
 
     **Raises:** `EngineError` for a kernel that does not exist or cannot run the program.
     """
@@ -35,7 +35,9 @@ def choose(pool: Pool, engine: str = "auto") -> type[AbstractKernel]:
     if engine not in ENGINES:
         raise EngineError(f"engine: got {engine!r}; it is {', '.join(ENGINES)}")
     if engine == "auto":
-        return Simd if Simd.serves(pool) else Xla
+        if Simd.serves(pool):
+            return Simd
+        return Fused if Fused.pays(pool) else Xla
     kernel = KERNELS[engine]
     if not kernel.serves(pool):
         raise EngineError(f"engine: got {engine!r}, which serves {kernel.limits}; take auto")

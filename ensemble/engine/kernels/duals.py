@@ -2,6 +2,8 @@
 
 import math
 
+from ...problem.activations import AbstractActivation, LeakyReLU
+
 LANES = 8
 """Members side by side in a vector."""
 
@@ -13,3 +15,8 @@ DUALS = {
     "linear": (1.0, 0.0, 0.0, 0.0),
 }
 """(p₀, p₁, q₀, q₁) of each activation that the kernel serves: κ − ρκ′ and κ′ in its terms."""
+
+
+def four_numbers(activation: AbstractActivation) -> tuple[float, float, float, float] | None:
+    """Those of an activation; None for one that the kernel does not serve."""
+    return activation.four_numbers() if isinstance(activation, LeakyReLU) else DUALS.get(activation.name)

@@ -15,21 +15,19 @@ from jax.experimental.pallas import triton
 
 from ...dynamics.updates import Descent
 from ...numerics import safe_divide
-from ...problem.activations import AbstractHomogeneous
+from ...problem.activations import AbstractActivation, AbstractHomogeneous, AbstractSeries
 from ...problem.models import TwoLayer, row_norms
 from ...problem.penalties import L2
 from ...problem.risks import PopulationRisk
 from .. import devices
+from ..accelerator import slow_float64
 from ..devices import places
 from ..lanes import Lanes, Snapshots
 from ..program import Pool, Program
 from .base import AbstractKernel, lane_count
-from .fused_member import REAL, WHOLE, Inputs, Outputs, Shape, descend
+from .fused_member import REAL, SIDE, WHOLE, Inputs, Outputs, Shape, descend
 from .resident import Resident
 from .xla import advance_in_calls, advance_program
-
-_PAIRS = 1024
-"""Of neurons, in registers at once."""
 
 
 class Fused(AbstractKernel):
@@ -37,7 +35,8 @@ class Fused(AbstractKernel):
 
     name: ClassVar[str] = "fused"
     limits: ClassVar[str] = (
-        "plain descent of two-layer students without optax schedules and without loss or angle rules"
+        "plain descent of two-layer students on the exact population risk without optax schedules and without loss or "
+        "angle rules, of activations with a closed kernel and σ(0) = 0"
     )
     tile = 1
 
@@ -59,7 +58,18 @@ class Fused(AbstractKernel):
             and not (program.by_neuron or program.targeted)
             and isinstance(like.moving.model, TwoLayer)
             and type(like.fixed.risk) is PopulationRisk
+            and _serves(like.moving.model.activation)
         )
+
+    @staticmethod
+    def pays(pool: Pool) -> bool:
+        """Whether it was measured to be faster than `xla` (docs/performance.md): 1-homogeneous activations in float64,
+        at most 32 neurons and inputs, cards with units for float64."""
+        like = pool.like.moving.model
+        if not (jax.default_backend() == "gpu" and Fused.serves(pool) and pool.program.dtype == "float64"):
+            return False
+        small = max(like.W.shape) <= 32 and isinstance(like.activation, AbstractHomogeneous)
+        return small and slow_float64("float64") is None
 
     def advance(self, lanes, record_steps, budget):
         if self.resident is not None:
@@ -67,15 +77,28 @@ class Fused(AbstractKernel):
         return advance_in_calls(self, lanes, record_steps, budget)
 
 
-def advance_members(interpret: bool, program: Program, lanes: Lanes, record_steps: jax.Array, budget: jax.Array):
+def _serves(sigma: AbstractActivation) -> bool:
+    """Whether its kernel is in closed form, and 0 for a neuron of zeros, which a padded one is: it would move else."""
+    zero = jnp.zeros(())
+    return not isinstance(sigma, AbstractSeries) and float(sigma.dual(zero, zero, zero)) == 0.0
+
+
+def advance_members(
+    interpret: bool,
+    program: Program,
+    lanes: Lanes,
+    record_steps: jax.Array,
+    budget: jax.Array,
+    num_warps: int | None = None,
+):
     """(moving, snapshots, executed) of the lanes of one device after at most `budget` steps, a tile a lane.
 
-    `interpret` runs the kernel's operations one by one on any platform, which is slow and meant for tests.
+    `interpret` runs the kernel's operations one by one on any platform, which is slow and meant for tests. `num_warps`
+    groups of 32 threads take a member: `warps` where nothing is asked for.
     """
     moving, teacher = lanes.moving, lanes.fixed.risk.teacher
     (count, m, d), slots = moving.model.W.shape, program.slots
-    M, T, D = (pl.next_power_of_2(size) for size in (m, teacher.W.shape[1], d))
-    block = block_size(M, isinstance(moving.model.activation, AbstractHomogeneous))
+    M, T, D = padded(m, teacher.W.shape[1], d)
     inputs, outputs = _given(lanes, record_steps, budget, M, T, D), _found(count, M, D, slots, jnp.dtype(program.dtype))
 
     def of_member(x) -> pl.BlockSpec:
@@ -83,13 +106,13 @@ def advance_members(interpret: bool, program: Program, lanes: Lanes, record_step
 
     shared = [pl.BlockSpec(x.shape, lambda lane: (0,)) for x in inputs[:2]]
     found = pl.pallas_call(
-        functools.partial(descend, Shape(d, slots, program.dtype, moving.model.activation, block), interpret),
+        functools.partial(descend, Shape(slots, program.dtype, moving.model.activation), interpret),
         grid=(count,),
         in_specs=[*shared, *map(of_member, inputs[2:])],
         out_specs=[*map(of_member, outputs)],
         out_shape=[*outputs],
         interpret=interpret,
-        compiler_params=triton.CompilerParams(num_warps=warps(M, D, block, program.dtype)),
+        compiler_params=triton.CompilerParams(num_warps=num_warps or warps(M, D)),
     )(*inputs)
     out = Outputs(*found)
     step, code, record, taken, executed = out.whole.T
@@ -105,15 +128,17 @@ def advance_members(interpret: bool, program: Program, lanes: Lanes, record_step
     return after, Snapshots(aside, out.taken_values[..., 1], out.taken_values[..., 0], taken), executed
 
 
-def block_size(neurons: int, unit_rows: bool) -> int:
-    """Neurons whose pairs with all others are in registers at once; fewer where a pair takes more to compute."""
-    return min(neurons, max(4, (_PAIRS if unit_rows else _PAIRS // 4) // neurons))
+def padded(neurons: int, teacher_neurons: int, inputs: int) -> tuple[int, int, int]:
+    """Powers of two, and no side under what the units for products take, unless a student is too small for them."""
+    sizes = [pl.next_power_of_2(size) for size in (neurons, teacher_neurons, inputs)]
+    M, T, D = [max(SIDE, size) for size in sizes] if max(sizes[0], sizes[2]) >= SIDE else sizes
+    return M, T, D
 
 
-def warps(neurons: int, inputs: int, block: int, dtype: str) -> int:
-    """Groups of 32 threads for a member: four numbers a thread, or two of many neurons, so that 128 registers do."""
-    numbers = neurons * max(block, inputs)
-    return max(1, min(16, numbers // (64 if neurons >= 64 and dtype == "float64" else 128)))
+def warps(neurons: int, inputs: int) -> int:
+    """Groups of 32 threads for a member: those that were fastest on an H200 (docs/performance.md), more where four
+    would not have the registers."""
+    return 8 if neurons >= 64 else max(1, min(4, neurons * inputs // 128))
 
 
 def _given(lanes: Lanes, record_steps: jax.Array, budget: jax.Array, M: int, T: int, D: int) -> Inputs:
@@ -154,7 +179,7 @@ def _found(count: int, M: int, D: int, slots: int, dtype: Any) -> Outputs:
         whole=array(5, kind=jnp.dtype(jnp.int32)),
         used=array(2),
         vectors=array(3, M),
-        tiles=array(3, M, D),
+        tiles=array(2, M, D),
         taken_a=array(slots, M),
         taken_W=array(slots, M, D),
         taken_values=array(slots, 2),

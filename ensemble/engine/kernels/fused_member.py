@@ -6,7 +6,6 @@ over threads there.) Pairs of neurons never leave the registers, a block of neur
 order that the shape alone decides, so that a member's bits depend on nothing but the member.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -21,16 +20,17 @@ from ...problem.activations import AbstractActivation, AbstractHomogeneous
 from ..lanes import ACTIVE, DIVERGED, RULE_MET
 from ..program import divergence_limit
 
+SIDE = 16
+"""Of the smallest matrix that a card's units for products of float64 numbers take; as many neurons are paired with
+all others at a time, in registers."""
+
 
 class Shape(NamedTuple):
     """What the kernel is compiled for."""
 
-    inputs: int
     slots: int
     dtype: str
     activation: AbstractActivation
-    block: int
-    """Neurons whose pairs with all others are in registers at once."""
 
 
 WHOLE = (
@@ -72,7 +72,7 @@ class Outputs(NamedTuple):
     vectors: Any
     """a; and where threads meet: weights in the residual, and norms."""
     tiles: Any
-    """W; and where threads meet: the rows that enter the products, and the pull on every row."""
+    """W; and where threads meet: the rows that enter the products."""
     taken_a: Any
     taken_W: Any
     taken_values: Any
@@ -102,12 +102,12 @@ def descend(shape: Shape, interpret: bool, *refs) -> None:
         return given.real[0, REAL.index(name)]
 
     def unfinished(carry):
-        clock, _ = carry
+        clock, _, _ = carry
         full = (clock.step == given.records[clock.record]) & (clock.taken == shape.slots)
         return (clock.executed < given.budget[0]) & (clock.code == ACTIVE) & (clock.step < whole("end_step")) & ~full
 
     def one_step(carry):
-        clock, a = carry
+        clock, a, W = carry
         time, dtype = clock.step - whole("start_step"), a.dtype
         step_size = real("step_size") * halving_factor(time, whole("step_size_every"), dtype)
         decay = real("decay") * halving_factor(time, whole("decay_every"), dtype)
@@ -117,10 +117,10 @@ def descend(shape: Shape, interpret: bool, *refs) -> None:
         @pl.when(due)
         def _put_aside():
             out.taken_a[0, clock.taken, :] = a
-            out.taken_W[0, clock.taken, :, :] = out.tiles[0, _W]
+            out.taken_W[0, clock.taken, :, :] = W
             out.taken_values[0, clock.taken, 0], out.taken_values[0, clock.taken, 1] = step_size, decay
 
-        moves, finite, a = _move(shape, a, step_size, decay, (whole, real), given, out, meet)
+        moves, finite, a, W = _move(shape, a, W, step_size, decay, (whole, real), given, out, meet)
         clock = _Clock(
             executed=clock.executed + 1,
             step=clock.step + moves.astype(jnp.int32),
@@ -128,94 +128,85 @@ def descend(shape: Shape, interpret: bool, *refs) -> None:
             record=clock.record + due.astype(jnp.int32),
             taken=clock.taken + due.astype(jnp.int32),
         )
-        return clock, a
+        return clock, a, W
 
     zero = jnp.zeros((), jnp.int32)
-    out.tiles[0, _W] = given.W[0]
     out.used[0, 0], out.used[0, 1] = real("step_size_used"), real("decay_used")
-    meet()
     begin = _Clock(zero, whole("step"), whole("code"), whole("record"), zero)
-    clock, out.vectors[0, _A] = jax.lax.while_loop(unfinished, one_step, (begin, given.a[0]))
+    clock, out.vectors[0, _A], out.tiles[0, _W] = jax.lax.while_loop(
+        unfinished, one_step, (begin, given.a[0], given.W[0])
+    )
     for place, value in enumerate((clock.step, clock.code, clock.record, clock.taken, clock.executed)):
         out.whole[0, place] = value
 
 
 _A, _WEIGHTS, _NORMS = range(3)
-_W, _ROWS, _PULL = range(3)
+_W, _ROWS = range(2)
 
 
-def _move(shape: Shape, a: jax.Array, step_size, decay, numbers, given: Inputs, out: Outputs, meet: Any):
-    """(whether the member moves, whether its gradient is finite, its a); its W is in `out.tiles`."""
+def _move(shape: Shape, a, W, step_size, decay, numbers, given: Inputs, out: Outputs, meet: Any):
+    """(whether the member moves, whether its gradient is finite, its a, its W)."""
     whole, real = numbers
     moves_output, moves_first = whole("moves_output") > 0, whole("moves_first") > 0
-    slope_a, slope_W = _gradient(shape, a, given, out, meet)
-    W = out.tiles[0, _W]
+    slope_a, slope_W = _gradient(shape, a, W, given, out, meet)
     slope_a, slope_W = slope_a + decay * a, slope_W + decay * W
     output = jnp.where(moves_output, jnp.sum(slope_a * slope_a), 0.0)
     first = jnp.where(moves_first, jnp.sum(slope_W * slope_W), 0.0)
     norm = jnp.sqrt(output + first)
     finite = norm < divergence_limit(np.dtype(shape.dtype))  # False for NaN as well
     moves = finite & ~(norm <= real("grad_norm"))
-    out.tiles[0, _W] = jnp.where(moves & moves_first, W - step_size * slope_W, W)
-    meet()
-    return moves, finite, jnp.where(moves & moves_output, a - step_size * slope_a, a)
+    W = jnp.where(moves & moves_first, W - step_size * slope_W, W)
+    return moves, finite, jnp.where(moves & moves_output, a - step_size * slope_a, a), W
 
 
 class _Side(NamedTuple):
     """Some neurons v_j of the residual f − f*: its student's, or its teacher's."""
 
-    row: Callable[[jax.Array], jax.Array]
-    """Of an input k, the k-th coordinate of every row that enters the products."""
+    rows: Any
+    """A reference to those that enter the products: a row a neuron."""
     weights: jax.Array
     norms: jax.Array
 
 
-def _gradient(shape: Shape, a: jax.Array, given: Inputs, out: Outputs, meet: Any):
+def _gradient(shape: Shape, a: jax.Array, W: jax.Array, given: Inputs, out: Outputs, meet: Any):
     """∇L as `UnitRowsRisk.value_and_gradient`, or, for activations that are not homogeneous, as `PopulationRisk`'s."""
-    W = out.tiles[0, _W]
     norm = jnp.sqrt(jnp.sum(W * W, axis=1))
     inverse = safe_divide(jnp.ones_like(norm), norm)
     unit = isinstance(shape.activation, AbstractHomogeneous)
-    out.tiles[0, _ROWS] = W * inverse[:, None] if unit else W
+    rows = W * inverse[:, None] if unit else W
+    out.tiles[0, _ROWS] = rows
     out.vectors[0, _NORMS] = norm
     out.vectors[0, _WEIGHTS] = a * norm if unit else a
-    out.tiles[0, _PULL] = jnp.zeros_like(W)
     meet()
 
     def teachers(some) -> _Side:
-        norms = given.teacher[0, 1, some]
-        return _Side(lambda k: given.teacher_rows[0, some, k], given.teacher[0, 0, some], norms)
+        return _Side(given.teacher_rows.at[0, some], given.teacher[0, 0, some], given.teacher[0, 1, some])
 
     def students(some) -> _Side:
-        norms = out.vectors[0, _NORMS, some]
-        return _Side(lambda k: out.tiles[0, _ROWS, some, k], out.vectors[0, _WEIGHTS, some], norms)
+        return _Side(out.tiles.at[0, _ROWS, some], out.vectors[0, _WEIGHTS, some], out.vectors[0, _NORMS, some])
 
-    sums = jnp.zeros_like(norm), jnp.zeros_like(norm)
+    sums = jnp.zeros_like(norm), jnp.zeros_like(norm), jnp.zeros_like(W)
     for side, count in ((teachers, given.teacher.shape[2]), (students, len(a))):
-        size = min(count, shape.block)
+        size = min(count, SIDE)
 
         def add(block, sums, side=side, size=size):
-            return _add_block(shape, side(pl.ds(block * size, size)), norm, sums, out, meet)
+            return _add_block(shape, side(pl.ds(block * size, size)), rows, norm, sums)
 
         sums = add(0, sums) if size == count else jax.lax.fori_loop(0, count // size, add, sums)
-    radial, value = sums
+    # Nobody may write the rows of the next step before all have read these.
+    meet()
+    radial, value, pull = sums
     radial = radial * inverse if unit else radial
-    W = out.tiles[0, _W]
-    pull = radial[:, None] * W + out.tiles[0, _PULL]
+    pull = radial[:, None] * W + pull
     slope_a = jnp.sum(W * pull, axis=1) if shape.activation.homogeneous else value
     return slope_a, a[:, None] * pull
 
 
-def _add_block(shape: Shape, side: _Side, norm: jax.Array, sums: Any, out: Outputs, meet: Any):
-    """Adds what some neurons pull on every neuron to `out.pull`, and to the sums of (radial, dual) over neurons."""
-    sigma = shape.activation
-
-    def inner(k, gram):
-        return gram + out.tiles[0, _ROWS, :, k][:, None] * side.row(k)[None, :]
-
-    empty = jnp.zeros((len(norm), len(side.weights)), norm.dtype)
-    gram = jax.lax.fori_loop(0, shape.inputs, inner, empty)
-    radial_sum, dual_sum = sums
+def _add_block(shape: Shape, side: _Side, rows: jax.Array, norm: jax.Array, sums: Any):
+    """Adds what some neurons pull on every neuron to the sums of (radial, dual, pull) over neurons."""
+    sigma, (radial_sum, dual_sum, pull) = shape.activation, sums
+    others = side.rows[...]
+    gram = _product(rows, others.T)
     if isinstance(sigma, AbstractHomogeneous):
         radial, along = sigma.kappa_slopes(jnp.clip(gram, -1.0, 1.0))
     else:
@@ -223,16 +214,15 @@ def _add_block(shape: Shape, side: _Side, norm: jax.Array, sums: Any, out: Outpu
     if not sigma.homogeneous:
         dual_sum += _weighted(sigma.dual(gram, norm[:, None], side.norms[None, :]), side.weights)
     radial_sum += _weighted(radial, side.weights)
-    along = along * side.weights[None, :]
+    pull += _product(along * side.weights[None, :], others)
+    return radial_sum, dual_sum, pull
 
-    def add(k, nothing):
-        # A sum over pairs is one of a few threads, in registers: no array of pairs is written.
-        out.tiles[0, _PULL, :, k] += _weighted(along, side.row(k))
-        return nothing
 
-    jax.lax.fori_loop(0, shape.inputs, add, ())
-    meet()
-    return radial_sum, dual_sum
+def _product(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Of matrices, in full precision: by the card's units for products where they take matrices so small."""
+    if min(*x.shape, *y.shape) < SIDE:
+        return jnp.sum(x[:, :, None] * y[None, :, :], axis=1)
+    return jnp.dot(x, y, precision=jax.lax.Precision.HIGHEST)
 
 
 def _weighted(pairs: jax.Array, weights: jax.Array) -> jax.Array:

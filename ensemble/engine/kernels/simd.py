@@ -15,7 +15,7 @@ from ..devices import Device, granted_cores, side_by_side
 from ..lanes import NEVER, Lanes, Snapshots
 from ..program import Pool, divergence_limit
 from .base import AbstractKernel, lane_count
-from .duals import DUALS, LANES
+from .duals import DUALS, LANES, four_numbers
 
 
 class Simd(AbstractKernel):
@@ -23,9 +23,8 @@ class Simd(AbstractKernel):
 
     name: ClassVar[str] = "simd"
     limits: ClassVar[str] = (
-        f"plain descent of two-layer students in float64 on a CPU with the activations {', '.join(DUALS)}, "
-        "without optax "
-        "schedules and without loss or angle rules"
+        "plain descent of two-layer students on the exact population risk in float64 on a CPU with the activations "
+        f"{', '.join(DUALS)}, leaky_relu, without optax schedules and without loss or angle rules"
     )
     devices = 1
     tile = LANES
@@ -37,7 +36,7 @@ class Simd(AbstractKernel):
         model, teacher = pool.like.moving.model, pool.like.fixed.risk.teacher
         self.count = lane_count(pool, members, LANES)
         self.parallel = granted_cores()
-        self.dual = DUALS[model.activation.name]
+        self.dual = four_numbers(model.activation)
         self.shapes = (*model.W.shape, teacher.W.shape[0])
         size = scratch_size(model.W.shape[0], teacher.W.shape[0], model.W.shape[1])
         # As many as parts can be in work at once, whatever the number of cores becomes.
@@ -61,7 +60,7 @@ class Simd(AbstractKernel):
             and not (program.by_neuron or program.targeted)
             and isinstance(like.moving.model, TwoLayer)
             and type(like.fixed.risk) is PopulationRisk
-            and like.moving.model.activation.name in DUALS
+            and four_numbers(like.moving.model.activation) is not None
         )
 
     def advance(self, lanes: Lanes, record_steps, budget):

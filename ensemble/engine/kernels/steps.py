@@ -15,6 +15,7 @@ import numpy as np
 from ...dynamics.schedules import halving_factor
 from ...dynamics.updates import Clock, Objective
 from ...probes import PROBES, Measured, Moment
+from ...problem.risks import AbstractStochasticRisk, scored
 from ..lanes import DIVERGED, RULE_MET, Fixed, Lanes, Moving, StageRow
 from ..program import Program, divergence_limit
 
@@ -53,7 +54,8 @@ def take_step(
     def of_lane(moving: Moving, stage: StageRow, fixed: Fixed, step_size, decay):
         update = program.update.with_numbers(stage.numbers["update"])
         penalty = program.penalty.with_numbers(stage.numbers["penalty"])
-        risk = risk_as(_risk(program, stage, fixed))
+        risk = _risk(program, stage, fixed)
+        risk = risk.of_step(moving.step) if isinstance(risk, AbstractStochasticRisk) else risk_as(risk)
         objective = Objective(risk, penalty, decay, step_size, stage.moves, program.decoupled)
         clock = Clock(moving.step, moving.step - stage.start_step)
         return update.step(moving.model, moving.state, objective, clock)
@@ -107,7 +109,7 @@ def _slow_rules(program: Program, lanes: Lanes) -> jax.Array:
         met = jnp.zeros((), bool)
         for rule in program.rules:
             # The loss alone needs no gradient.
-            value = _risk(program, stage, fixed).value(moving.model) if rule == "loss" else PROBES[rule](at)
+            value = scored(_risk(program, stage, fixed)).value(moving.model) if rule == "loss" else PROBES[rule](at)
             met |= (getattr(stage, rule) >= 0.0) & (value <= getattr(stage, rule))
         return met
 

@@ -1,8 +1,8 @@
 """The compiled program of a stage on an accelerator: all lanes of a call take their steps at once.
 
 On a CPU a tile is as many lanes as stay in cache (`xla.py`); an accelerator wants thousands of lanes in every
-operation, and everything that the host has to look at costs it the time of a few operations. So steps are taken several
-at a time between two looks at whether any lane still runs. What is due is put aside at a look, for all lanes in one
+operation, and every operation costs a few microseconds. So steps are taken several at a time between two looks at
+whether any lane still runs. What is due is put aside at a look, for all lanes in one
 scatter; a lane that comes to its next record between two looks rests until the next one. Resting changes no bit (see
 `xla.py`).
 """
@@ -14,14 +14,15 @@ import numpy as np
 from ...problem.models import TwoLayer
 from ...problem.risks import from_unit_rows
 from ..lanes import ACTIVE, Lanes, Moving, Snapshots, StageRow
-from ..program import Pool, Program, step_numbers
+from ..program import Pool, Program, samples_a_step, step_numbers
 from .steps import stage_values, take_step
 
 STEPS_A_LOOK = 8
-"""Steps between two looks at the loop's condition, which the host reads."""
+"""Steps between two looks at the loop's condition."""
 _NUMBERS_A_CALL = 2**21
-"""Numbers (pairs of neurons, or weights) that all lanes of a call have together: so many that an operation lasts about
-as long as its launch takes, and so few that a study of a few thousand members does not leave most lanes empty."""
+"""Numbers (pairs of neurons, or weights) that all lanes of a call have together: so many that eight times as many are
+hardly faster (docs/performance.md), and so few that a study of a few thousand members does not leave most lanes
+empty."""
 _FEWEST, _MOST = 2**10, 2**18
 
 
@@ -29,7 +30,8 @@ def lanes_a_call(pool: Pool, memory: int) -> int:
     """Lanes of a call: a power of two from the shapes of a lane and the device's memory in bytes."""
     like = pool.like
     teacher = getattr(like.fixed.risk, "teacher", None)
-    numbers = step_numbers(like.moving.model, teacher.a.shape[-1] if isinstance(teacher, TwoLayer) else 0)
+    neurons = teacher.a.shape[-1] if isinstance(teacher, TwoLayer) else 0
+    numbers = step_numbers(like.moving.model, neurons, samples_a_step(like.fixed.risk))
     wanted = 2 ** int(np.ceil(np.log2(_NUMBERS_A_CALL / numbers)))
 
     def size(tree) -> int:
@@ -42,7 +44,9 @@ def lanes_a_call(pool: Pool, memory: int) -> int:
     return max(1, min(max(_FEWEST, min(_MOST, wanted)), fitting))
 
 
-def advance_together(program: Program, lanes: Lanes, record_steps: jax.Array, budget: jax.Array):
+def advance_together(
+    program: Program, lanes: Lanes, record_steps: jax.Array, budget: jax.Array, steps_a_look: int = STEPS_A_LOOK
+):
     """(moving, snapshots, executed) of the lanes of one device after at most `budget` steps, all of them at once.
 
     `executed` counts the steps of the one loop.
@@ -82,11 +86,11 @@ def advance_together(program: Program, lanes: Lanes, record_steps: jax.Array, bu
 
         # Written out: as a loop it would cost a counter a round, and arrays copied from round to round.
         then = moving, values
-        for at in range(STEPS_A_LOOK):
+        for at in range(steps_a_look):
             then = one_step(at, then)
         after, _ = then
         moving = _with_last_values(program, stage, moving, after)
-        return jnp.minimum(executed + STEPS_A_LOOK, budget), moving, aside, filled
+        return jnp.minimum(executed + steps_a_look, budget), moving, aside, filled
 
     begin = jnp.zeros((), jnp.int32), lanes.moving, aside, jnp.zeros(count, jnp.int32)
     executed, moving, aside, filled = jax.lax.while_loop(unfinished, look, begin)

@@ -10,6 +10,7 @@ import abc
 import math
 from typing import ClassVar
 
+import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -143,3 +144,45 @@ class Linear(AbstractHomogeneous):
 
     def kappa_slopes(self, rho):
         return jnp.zeros_like(rho), jnp.ones_like(rho)
+
+
+class LeakyReLU(AbstractHomogeneous):
+    """σ(z) = z for z > 0, else slope · z: `{kind = "leaky_relu", slope = 0.1}` in a study.
+
+    It is (1+slope)/2 · z + (1−slope)/2 · |z|, so that κ = ((1+slope)/2)² ρ + ((1−slope)/2)² κ_abs.
+
+    **Raises:** `ValueError` for a slope that is not finite, or ±1, which are `linear` and `abs`.
+    """
+
+    name: ClassVar[str] = "leaky_relu"
+    symmetry: ClassVar[Symmetry] = "ray"
+
+    slope: float = eqx.field(static=True, default=0.01)
+
+    def __check_init__(self):
+        slope = self.slope
+        if isinstance(slope, bool) or not isinstance(slope, int | float) or not math.isfinite(slope):
+            raise ValueError(f"slope: got {slope!r}; give a finite number")
+        if abs(slope) == 1.0:
+            raise ValueError(f"slope: got {slope:g}; take the activation {'linear' if slope > 0 else 'abs'}")
+
+    @property
+    def bend(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride] (its slope decides)
+        return self.four_numbers()[3]
+
+    def four_numbers(self) -> tuple[float, float, float, float]:
+        """(p₀, p₁, q₀, q₁): κ′ = p₀ + p₁ arcsin ρ and κ − ρκ′ = q₀ + q₁ √(1 − ρ²)."""
+        even = 0.5 * (1.0 - self.slope)
+        size = even * even * 2.0 / math.pi
+        return (0.25 * (1.0 + self.slope) ** 2, size, 0.0, size)
+
+    def __call__(self, preactivation, norm):
+        return jnp.where(preactivation > 0.0, preactivation, self.slope * preactivation)
+
+    def kappa(self, rho):
+        p0, size, _, _ = self.four_numbers()
+        return p0 * rho + size * (_sine(rho) + rho * arcsin(rho))
+
+    def kappa_slopes(self, rho):
+        p0, size, _, _ = self.four_numbers()
+        return size * _sine(rho), p0 + size * arcsin(rho)

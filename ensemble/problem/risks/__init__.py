@@ -1,18 +1,31 @@
-"""Risks: what a model is trained on. Exact population risks, and a user's own."""
+"""Risks: what a model is trained on. Exact population risks, samples, and a user's own."""
 
-from .base import AbstractDifferentiatedRisk, AbstractRisk
+from .base import AbstractDifferentiatedRisk, AbstractRisk, AbstractScoredRisk, AbstractStochasticRisk, scored
 from .linear import LinearRisk
+from .other_inputs import AnisotropicLinearRisk, AnisotropicRisk, QuarticRisk, SphereRisk
 from .population import PopulationRisk, kernel, population_gradient, population_loss
+from .sample import BatchRisk, HeldOutRisk, OnlineRisk, SampleRisk
 from .unit_rows import UnitRowsRisk, from_unit_rows
 
 __all__ = [
     "AbstractDifferentiatedRisk",
     "AbstractRisk",
+    "AbstractScoredRisk",
+    "AbstractStochasticRisk",
+    "AnisotropicLinearRisk",
+    "AnisotropicRisk",
+    "BatchRisk",
+    "HeldOutRisk",
     "LinearRisk",
+    "OnlineRisk",
     "PopulationRisk",
+    "QuarticRisk",
+    "SampleRisk",
+    "SphereRisk",
     "UnitRowsRisk",
     "from_unit_rows",
     "kernel",
     "population_gradient",
     "population_loss",
+    "scored",
 ]

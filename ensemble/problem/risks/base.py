@@ -5,7 +5,7 @@ from typing import Any, ClassVar, TypeVar
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 Model = TypeVar("Model")
 
@@ -33,3 +33,30 @@ class AbstractDifferentiatedRisk(AbstractRisk):
 
     def value_and_gradient(self, model):
         return jax.value_and_grad(self.value)(model)
+
+
+class AbstractScoredRisk(AbstractRisk):
+    """A risk beside the population risk that its models are scored by."""
+
+    @property
+    @abc.abstractmethod
+    def scoring(self) -> Any:
+        """The exact population risk, or its estimate on a test sample."""
+
+    @property
+    def teacher(self) -> Any:
+        """f*."""
+        return self.scoring.teacher
+
+
+class AbstractStochasticRisk(AbstractScoredRisk):
+    """A risk of which every step sees a batch: `value` is what the batches' risks are in expectation."""
+
+    @abc.abstractmethod
+    def of_step(self, step: Int[Array, ""]) -> AbstractRisk:
+        """The risk of a step's batch, a function of the member's data key and of the step alone."""
+
+
+def scored(risk: Any) -> Any:
+    """The risk that models are scored by: the population's, or the risk itself where there is no other."""
+    return risk.scoring if isinstance(risk, AbstractScoredRisk) else risk

@@ -68,6 +68,11 @@ class PopulationRisk(AbstractRisk):
         """The risk whose teacher has each output weight times a share: 0 for neurons that are no target."""
         return PopulationRisk.of(TwoLayer(self.teacher.a * share, self.teacher.W, self.teacher.activation))
 
+    def read_out(self, model: TwoLayer) -> tuple[Float[Array, "neuron neuron"], Float[Array, " neuron"]]:
+        """K(W, W) and K(W, W*) a*: the normal equations of the output layer."""
+        sigma, W = model.activation, model.W
+        return kernel(sigma, W, W), kernel(sigma, W, self.teacher.W) @ self.teacher.a
+
     def value(self, model: TwoLayer) -> Float[Array, ""]:
         sigma = _common_activation(model, self.teacher)
         own = model.a @ kernel(sigma, model.W, model.W) @ model.a

@@ -10,6 +10,7 @@ and of a deep linear student:
 
     aligned_balanced   every layer an equal share of every mode, between the teacher's singular vectors
     lambda_balanced    two layers whose shares differ by a stated imbalance
+    near_factors       the teacher, shared equally among the layers, with noise beside it
     gaussian orthogonal identity   independent of the teacher, with a gain
 
 `scale` leads from the feature-learning (small) to the lazy regime (large); with `symmetric` the large
@@ -20,13 +21,13 @@ from ...parts import register
 from .balanced import Balanced, Symmetric
 from .base import AbstractFreeStart, AbstractStart
 from .given import GivenStart
-from .linear import AbstractLinearStart, AlignedBalanced, Gaussian, Identity, LambdaBalanced, Orthogonal
+from .linear import AbstractLinearStart, AlignedBalanced, Gaussian, Identity, LambdaBalanced, NearFactors, Orthogonal
 from .near_teacher import NearTeacher
 from .xavier import Xavier
 
 for _part in (Symmetric, Balanced, Xavier, NearTeacher, GivenStart):
     register(_part)
-for _part in (AlignedBalanced, LambdaBalanced, Gaussian, Orthogonal, Identity):
+for _part in (AlignedBalanced, LambdaBalanced, NearFactors, Gaussian, Orthogonal, Identity):
     register(_part)
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "GivenStart",
     "Identity",
     "LambdaBalanced",
+    "NearFactors",
     "NearTeacher",
     "Orthogonal",
     "Symmetric",

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
-from pydantic import PositiveFloat
+from pydantic import NonNegativeFloat, PositiveFloat
 
 from ...parts import Part
 from ..draws import normal_entries, random_frame
@@ -47,7 +47,7 @@ class AbstractAlignedStart(AbstractLinearStart):
         """c_1, …, c_L: what every layer carries of every mode."""
 
     def draw(self, key, teacher, sizes):
-        return _aligned(teacher, sizes, self.shares(len(sizes) - 1))
+        return _aligned(teacher, sizes, self.shares(len(sizes) - 1)[:, None])
 
 
 class AlignedBalanced(AbstractAlignedStart, AbstractAnyDepthStart):
@@ -62,6 +62,22 @@ class AlignedBalanced(AbstractAlignedStart, AbstractAnyDepthStart):
 
     def shares(self, depth):
         return jnp.full(depth, jnp.asarray(self.scale) ** (1.0 / depth))
+
+
+class NearFactors(AbstractAnyDepthStart):
+    """The teacher itself, s_k^(1/L) a layer, and independent N(0, distance²/inputs of the layer) entries beside it.
+
+    A start near a minimum; modes beyond a hidden width are not there.
+    """
+
+    kind: Literal["near_factors"] = "near_factors"
+    distance: NonNegativeFloat = 0.1
+
+    def draw(self, key, teacher, sizes):
+        depth = len(sizes) - 1
+        shares = jnp.stack([teacher.s ** (1.0 / depth)] * depth)
+        noise = Gaussian.model_construct(gain=self.distance).draw(key, teacher, sizes)
+        return tuple(map(jnp.add, _aligned(teacher, sizes, shares), noise))
 
 
 class LambdaBalanced(AbstractAlignedStart):
@@ -129,9 +145,9 @@ def _frame(key: PRNGKeyArray, rows: int, columns: int) -> Float[Array, "rows col
     return random_frame(key, rows, columns) if rows >= columns else random_frame(key, columns, rows).T
 
 
-def _aligned(teacher: SingularMap, sizes: Sizes, shares: Float[Array, " layer"]) -> Layers:
-    """Layers that carry mode k from hidden unit k to hidden unit k, a share a layer, between V and U."""
-    modes = len(teacher.s)
+def _aligned(teacher: SingularMap, sizes: Sizes, shares: Float[Array, "layer some_modes"]) -> Layers:
+    """Layers that carry mode k from hidden unit k to hidden unit k, a share a layer and mode, between V and U."""
+    modes, shares = len(teacher.s), shares[:, None, :]
     first = shares[0] * jnp.eye(sizes[1], modes) @ teacher.V.T
     middle = [
         share * jnp.eye(rows, modes) @ jnp.eye(modes, columns)

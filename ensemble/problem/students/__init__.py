@@ -5,11 +5,18 @@ deep_linear   a `DeepLinear` on the exact population risk of a linear map
 """
 
 from ...parts import register
-from .base import AbstractSizedStudent, AbstractStudent, Stored
+from .base import AbstractComparedStudent, AbstractSizedStudent, AbstractStudent, Stored
 from .deep_linear import DeepLinearStudent
 from .two_layer import TwoLayerStudent
 
 register(TwoLayerStudent)
 register(DeepLinearStudent)
 
-__all__ = ["AbstractSizedStudent", "AbstractStudent", "DeepLinearStudent", "Stored", "TwoLayerStudent"]
+__all__ = [
+    "AbstractComparedStudent",
+    "AbstractSizedStudent",
+    "AbstractStudent",
+    "DeepLinearStudent",
+    "Stored",
+    "TwoLayerStudent",
+]

@@ -4,9 +4,13 @@ import abc
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
+import jax.numpy as jnp
+from pydantic import PositiveFloat
+
 from ...numerics import Keys
 from ...parts import Part
 from ..draws import Space
+from ..lazy import LinearisedRisk, ScaledRisk
 from ..risks import AbstractRisk
 from ..teachers import AbstractTeacher
 
@@ -38,9 +42,17 @@ class AbstractStudent(Part):
     role: ClassVar[str] = "student"
     learns: ClassVar[type[AbstractTeacher]] = AbstractTeacher
     """The teachers that it can learn from."""
+    exact: ClassVar[bool] = True
+    """Whether the risk of `draw` is the exact population loss under x ~ N(0, I); else a study must give it samples, and
+    of its risk only `teacher` is taken."""
+    from_samples: ClassVar[bool] = False
+    """Whether its model and its risk's `teacher` are functions of one x, so that it can be trained on samples."""
     stored: ClassVar[Mapping[str, Stored]] = {}
     """The arrays that a dataset holds where weights are stored, by variable; a student that names none stores its
     model's leaves under their own names."""
+
+    layered: ClassVar[bool] = False
+    """Whether its model has a sequence `layers`, as many as its field `depth` says, that stages can choose from."""
 
     @abc.abstractmethod
     def draw(self, teacher: Any, keys: Keys, space: Any) -> tuple[Any, AbstractRisk]:
@@ -72,3 +84,32 @@ class AbstractSizedStudent(AbstractStudent):
     @abc.abstractmethod
     def structures(self, teacher: Any, space: Space) -> tuple[AbstractTeacher, "AbstractStudent"]:
         """Both as a program sees them: equal where one program serves."""
+
+
+class AbstractComparedStudent(AbstractStudent):
+    """A student that may stand beside its lazy comparator (theory.md §11).
+
+    g = α f_θ, less α f_θ0 where it is `recentred`, is what is trained and measured; where it is `linearised`, g is
+    linear in the weights: α(f_θ0 + ∂f_θ0·(θ − θ0)). Weights, their decay and their starts are those of θ: a gradient of
+    g is α times that of f, so that a step size of η/α² at every α is one time for all of them.
+    """
+
+    output_scale: PositiveFloat | None = None
+    """α; 1 where nothing is said."""
+    recentred: bool | None = None
+    """Whether the network at its start is subtracted, so that g = 0 there."""
+    linearised: bool | None = None
+    """Whether g is linearised at its start: a lazy network by definition, with the same seeds."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether what is trained is the network itself."""
+        return self.output_scale is None and not self.recentred and not self.linearised
+
+    def posed(self, model: Any, plain: AbstractRisk, teacher: Any) -> AbstractRisk:
+        """The risk of a member that starts at `model`, whose network itself has the risk `plain`."""
+        if self.is_plain:
+            return plain
+        kind = LinearisedRisk if self.linearised else ScaledRisk
+        alpha = jnp.asarray(1.0 if self.output_scale is None else self.output_scale, float)
+        return kind.of(teacher, alpha, model, bool(self.recentred))

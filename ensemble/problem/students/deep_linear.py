@@ -10,13 +10,15 @@ from ..models import DeepLinear
 from ..risks import LinearRisk
 from ..starts import AbstractLinearStart, AlignedBalanced
 from ..teachers import AbstractTeacher, DeepLinearTeacher
-from .base import AbstractStudent, Stored
+from .base import AbstractComparedStudent, Stored
 
 
-class DeepLinearStudent(AbstractStudent):
+class DeepLinearStudent(AbstractComparedStudent):
     """`depth` layers, `width` hidden units in each but the last, from `start`, on the exact population risk."""
 
+    layered: ClassVar[bool] = True
     learns: ClassVar[type[AbstractTeacher]] = DeepLinearTeacher
+    from_samples: ClassVar[bool] = True
     stored: ClassVar[Mapping[str, Stored]] = {
         "layer_weights": Stored(
             "model.stacked", ("layer", "layer_output", "layer_input"), "final weights of every layer"
@@ -31,7 +33,8 @@ class DeepLinearStudent(AbstractStudent):
 
     def draw(self, teacher, keys, space):
         planted = teacher.draw(keys.teacher)
-        return DeepLinear(self.start.draw(keys.start, planted, self.sizes_of(teacher))), LinearRisk(planted)
+        model = DeepLinear(self.start.draw(keys.start, planted, self.sizes_of(teacher)))
+        return model, self.posed(model, LinearRisk(planted), planted)
 
     def sizes_of(self, teacher: DeepLinearTeacher) -> tuple[int, ...]:
         """Inputs, every hidden width, outputs."""

@@ -3,24 +3,27 @@
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
+import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
 from ...parts import chosen
+from ..activations import largest_norm
 from ..draws import Space, full_space
 from ..models import reduce_pair
 from ..risks import PopulationRisk
 from ..starts import AbstractStart, Balanced, GivenStart
 from ..teachers import AbstractTeacher, AbstractTwoLayerTeacher
-from .base import AbstractSizedStudent, Stored
+from .base import AbstractComparedStudent, AbstractSizedStudent, Stored
 
 
-class TwoLayerStudent(AbstractSizedStudent):
+class TwoLayerStudent(AbstractComparedStudent, AbstractSizedStudent):
     """A `TwoLayer`, `neurons` + `extra_neurons` wide, from `start`, on the exact population risk.
 
     `inputs` may be left out: it is the teacher's.
     """
 
     learns: ClassVar[type[AbstractTeacher]] = AbstractTwoLayerTeacher
+    from_samples: ClassVar[bool] = True
     stored: ClassVar[Mapping[str, Stored]] = {
         "a": Stored("model.a", ("neuron",), "final output weights"),
         "W": Stored("model.W", ("neuron", "input"), "final first-layer weights"),
@@ -51,6 +54,7 @@ class TwoLayerStudent(AbstractSizedStudent):
                 f"student.inputs: got {own}, but teacher.inputs = {inputs}; student and teacher see the same x, so "
                 "leave student.inputs out or make it equal"
             )
+        _refuse_long_rows(teacher, self.start)
 
     def space(self, teacher, reduces):
         _, inputs = teacher.shape()
@@ -86,4 +90,20 @@ class TwoLayerStudent(AbstractSizedStudent):
         model = self.start.draw(keys.start, planted, self.width, space)
         if space.reduced and given:
             model, planted = reduce_pair(model, planted, space.columns)
-        return model, PopulationRisk.of(planted)
+        return model, self.posed(model, PopulationRisk.of(planted), planted)
+
+
+def _refuse_long_rows(teacher: AbstractTwoLayerTeacher, start: AbstractStart) -> None:
+    """Refuses rows that are known to be longer than the activation's series serves."""
+    most = largest_norm(teacher.sigma)
+    known = teacher.known()
+    rows = {"the teacher": 1.0 if known is None else float(np.sqrt(np.diagonal(known[1]).max()))}
+    if isinstance(start, GivenStart):
+        rows["the given start"] = float(np.linalg.norm(np.asarray(start.W), axis=1).max())
+    for whose, norm in rows.items():
+        if norm > most * (1.0 + 1e-9):
+            raise ValueError(
+                f"teacher.activation: got {teacher.sigma.name}, whose kernel is a series for norms up to {most:g}, and "
+                f"a row of {whose} has norm {norm:.4g}; say activation = "
+                f'{{kind = "{teacher.sigma.name}", largest_norm = …}} with a larger one'
+            )

@@ -5,20 +5,13 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from jaxtyping import PRNGKeyArray
-from pydantic import AfterValidator
+from pydantic import BeforeValidator, PlainSerializer
 
-from ...parts import Part, is_lenient, lookup
-from ..activations import ACTIVATIONS, AbstractActivation
+from ...parts import Part
+from ..activations import AbstractActivation, activation, chosen_activation, said
 from ..models import TwoLayer
 
-
-def _known(name: str) -> str:
-    if not is_lenient():
-        lookup("activation", name)
-    return name
-
-
-ActivationName = Annotated[str, AfterValidator(_known)]
+Activation = Annotated[Any, BeforeValidator(chosen_activation), PlainSerializer(said)]
 Row = tuple[float, ...]
 
 
@@ -35,11 +28,12 @@ class AbstractTeacher(Part):
 class AbstractTwoLayerTeacher(AbstractTeacher):
     """A recipe for planted two-layer networks."""
 
-    activation: ActivationName
+    activation: Activation
+    """A name, or a table with a `kind` and numbers; all are structure: an axis over one compiles programs."""
 
     @property
     def sigma(self) -> AbstractActivation:
-        return ACTIVATIONS[self.activation]
+        return activation(self.activation)
 
     @abc.abstractmethod
     def shape(self) -> tuple[int, int]:

@@ -29,7 +29,7 @@ class Equiangular(AbstractPlantedTeacher):
     @model_validator(mode="after")
     def _check(self):
         refuse_rank(self.neurons, self.inputs, "equiangular")
-        refuse_wide(self.separation, self.activation)
+        refuse_wide(self.separation, self.sigma)
         if self.neurons > 1 and math.cos(self.separation) < -1.0 / (self.neurons - 1) - 1e-12:
             limit = math.acos(-1.0 / (self.neurons - 1))
             raise ValueError(

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from pydantic import Field, PositiveInt, model_validator
 
-from ..activations import ACTIVATIONS
+from ..activations import AbstractActivation
 from ..draws import random_frame, random_signs
 from ..models import TwoLayer
 from .base import AbstractTwoLayerTeacher, Row
@@ -90,16 +90,16 @@ def refuse_rank(neurons: int, inputs: int, what: str) -> None:
         raise ValueError(f"neurons: got {neurons} {what} rows in inputs = {inputs} dimensions; at most {inputs} fit")
 
 
-def widest(activation: str) -> tuple[float, str]:
+def widest(sigma: AbstractActivation) -> tuple[float, str]:
     """The largest angle there is between two neurons, and what the angle is between."""
-    lines = ACTIVATIONS[activation].symmetry == "line"
+    lines = sigma.symmetry == "line"
     return (math.pi / 2, "lines (even activation)") if lines else (math.pi, "rays")
 
 
-def refuse_wide(separation: float, activation: str) -> None:
-    limit, between = widest(activation)
+def refuse_wide(separation: float, sigma: AbstractActivation) -> None:
+    limit, between = widest(sigma)
     if separation > limit * (1 + 1e-12):
         raise ValueError(
-            f"separation: got {separation:g} rad between {between} of {activation}; the angle is at most "
+            f"separation: got {separation:g} rad between {between} of {sigma.name}; the angle is at most "
             f"{limit:.6g} rad"
         )

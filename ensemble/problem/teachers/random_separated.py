@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from pydantic import PositiveInt, model_validator
 from scipy.special import betainc
 
-from ..activations import ACTIVATIONS
+from ..activations import AbstractActivation
 from ..draws import full_space, uniform_directions
 from .planted import AbstractPlantedTeacher, Angle, refuse_wide
 
@@ -54,8 +54,8 @@ class RandomSeparated(AbstractPlantedTeacher):
     def _check(self):
         if self.rank > self.inputs:
             raise ValueError(f"rank: got {self.rank} in inputs = {self.inputs} dimensions; at most {self.inputs}")
-        refuse_wide(self.separation, self.activation)
-        covered = (self.neurons - 1) * _cap_share(self.separation, self.rank, self.activation)
+        refuse_wide(self.separation, self.sigma)
+        covered = (self.neurons - 1) * _cap_share(self.separation, self.rank, self.sigma)
         # While the caps of radius Δ around earlier rows leave 1/20 of the sphere free, 4096 tries fail
         # with probability < 0.95^4096 < 1e-91; beyond that success cannot be promised.
         if covered > 0.95:
@@ -67,9 +67,9 @@ class RandomSeparated(AbstractPlantedTeacher):
         return self
 
 
-def _cap_share(angle: float, rank: int, activation: str) -> float:
+def _cap_share(angle: float, rank: int, sigma: AbstractActivation) -> float:
     """The share of the unit sphere of R^rank within `angle` of a ray (of a line, for even activations)."""
-    even = ACTIVATIONS[activation].symmetry == "line"
+    even = sigma.symmetry == "line"
     if rank == 1:
         return 1.0 if even else 0.5
     acute = min(angle, math.pi - angle)

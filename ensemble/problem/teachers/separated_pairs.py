@@ -30,5 +30,5 @@ class SeparatedPairs(AbstractPlantedTeacher):
         if self.neurons % 2:
             raise ValueError(f"neurons: got {self.neurons}; separated pairs need an even number of neurons")
         refuse_rank(self.neurons, self.inputs, "paired")
-        refuse_wide(self.separation, self.activation)
+        refuse_wide(self.separation, self.sigma)
         return self

@@ -1,0 +1,29 @@
+"""The lazy comparator: inner products of networks and of their derivatives in closed form, and the risks made of them.
+
+Closed forms over x ~ N(0, I), by what a model is:
+
+    two_layer     of `TwoLayer` networks of one activation
+    deep_linear   of `DeepLinear` networks
+
+Risks (`risks.py`): of a network with an output scale, of one less its start, of one that is linearised at its start.
+"""
+
+from .base import AbstractTangent, minus, pairing, plus
+from .deep_linear import DeepLinearTangent
+from .forms import squared, tangent_of
+from .risks import AbstractLazyRisk, LinearisedRisk, ScaledRisk
+from .two_layer import TwoLayerTangent
+
+__all__ = [
+    "AbstractLazyRisk",
+    "AbstractTangent",
+    "DeepLinearTangent",
+    "LinearisedRisk",
+    "ScaledRisk",
+    "TwoLayerTangent",
+    "minus",
+    "pairing",
+    "plus",
+    "squared",
+    "tangent_of",
+]

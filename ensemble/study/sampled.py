@@ -1,0 +1,86 @@
+"""What a cell is refused for that is trained on samples, or cannot be trained without."""
+
+from typing import TYPE_CHECKING, Any
+
+from ..dynamics.updates import Prune, Ridge
+from ..parts import REGISTRY
+
+if TYPE_CHECKING:
+    from .cells import Cell
+
+
+def data_refusal(cell: "Cell") -> str | None:
+    """Why the members of a cell have no data, or none that they can be trained on."""
+    data, student = cell.data, cell.student
+    if data is None:
+        if student.exact:
+            return None
+        return (
+            f"data: is missing; the population risk of a {student.kind} student has no closed form: give a table "
+            "[data] with samples = n, or with online = true"
+        )
+    if not student.from_samples or cell.inputs is None:
+        return (
+            f"data: got a table for a {student.kind} student and a {cell.teacher.kind} teacher, whose risk is not that "
+            "of functions of x; leave it out, or take one of the students "
+            + ", ".join(name for name, part in REGISTRY["student"].items() if part.from_samples)
+        )
+    if not getattr(student, "is_plain", True):
+        return (
+            "data: got a table for a student with output_scale, recentred or linearised, whose risk is the exact one "
+            "of N(0, I); leave it out, or these"
+        )
+    try:
+        data.inputs.check(cell.inputs, cell.teacher)
+    except ValueError as error:
+        said = str(error)
+        return f"data.inputs: {said}" if said.startswith("got ") else f"data.inputs.{said}"
+    return _population_refusal(cell) or _stage_refusal(cell)
+
+
+def _population_refusal(cell: "Cell") -> str | None:
+    assert cell.data is not None
+    data, kind = cell.data, cell.student.kind
+    if not data.is_sampled and not cell.is_exact:
+        why = data.inputs.population_refusal(cell.student, cell.teacher) if cell.student.exact else ""
+        return (
+            f"data.samples: is missing; the population risk of a {kind} student under {data.inputs.kind} inputs has no "
+            f"closed form{f' {why}' if why else ''}: give samples = n, or online = true"
+        )
+    if data.test_samples is not None and cell.is_exact:
+        return (
+            f"data.test_samples: got {data.test_samples}, but the population loss of a {kind} student under "
+            f"{data.inputs.kind} inputs is known exactly; leave it out"
+        )
+    return None
+
+
+def _stage_refusal(cell: "Cell") -> str | None:
+    assert cell.data is not None
+    for stage in cell.stages.stages:
+        if stage.grad_norm is not None and cell.data.is_stochastic:
+            return (
+                f"protocol.grad_norm: got {stage.grad_norm:g} in the stage {stage.name!r} with batches, whose "
+                "gradients are small by chance; end it by loss or steps, or leave data.batch out"
+            )
+        if _of_gaussian(stage.penalty) and cell.data.inputs.kind != "gaussian":
+            return (
+                f"protocol.penalty: got 'bottleneck' in the stage {stage.name!r} under {cell.data.inputs.kind} inputs, "
+                "whose information is not known; take gaussian inputs, or another penalty"
+            )
+        if isinstance(stage.update, Prune) and stage.update.of_gaussian and cell.data.inputs.kind != "gaussian":
+            return (
+                f"protocol: got a prune stage {stage.name!r} by the population loss of N(0, I) under "
+                f'{cell.data.inputs.kind} inputs; take by = "mass" with keep or threshold'
+            )
+        if isinstance(stage.update, Ridge) and cell.data.online:
+            return (
+                f"protocol: got a ridge stage {stage.name!r} with data.online = true, where there is no sample whose "
+                "least squares it could solve; give samples = n, or take another protocol"
+            )
+    return None
+
+
+def _of_gaussian(penalty: Any) -> bool:
+    """Whether a penalty is one of x ~ N(0, I)."""
+    return penalty.kind == "bottleneck" or any(map(_of_gaussian, getattr(penalty, "terms", ())))
