@@ -138,7 +138,14 @@ def taken(name: str) -> str:
     )
 
 
-_UNITS = {"separation": "rad", "distance": "rad", "max_angle": "rad", "steps": "step", "epoch_steps": "step"}
+_UNITS = {
+    "separation": "rad",
+    "distance": "rad",
+    "task_angle": "rad",
+    "max_angle": "rad",
+    "steps": "step",
+    "epoch_steps": "step",
+}
 
 
 def axis_table(name: str, axis: Any, data: dict[str, Any]) -> Any:
