@@ -81,13 +81,13 @@ def _of_cell(
     clock = _clock(pieces)
     if times is None:
         steps = np.minimum(steps, pieces[-1].end)
-        times = np.interp(steps, *clock)
+        times = np.interp(steps, clock[0], clock[1])
     else:
         if times[-1] > clock[1][-1] * (1.0 + 1e-12):
             raise ValueError(
                 f"times: got {times[-1]:g}, beyond the protocol's Σ step size = {clock[1][-1]:g}; give less"
             )
-        steps = np.interp(times, *clock[::-1])
+        steps = np.interp(times, clock[1], clock[0])
     sigma, online = cell.teacher.sigma, _online(cell, noise, batch)
     start, teacher = _starts(study, cell, seeds)
     second = online is not None and has_fourth_moments(sigma, sum(start.R.shape[1:]))
