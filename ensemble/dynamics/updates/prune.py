@@ -154,6 +154,6 @@ class Prune(AbstractInstantUpdate):
         nothing = jnp.zeros(())
         if float(teacher.sigma.dual(nothing, nothing, nothing)) != 0.0:
             raise ValueError(
-                f"protocol: got a prune stage with activation {teacher.activation}, of which σ(0) ≠ 0: a neuron of "
+                f"protocol: got a prune stage with activation {teacher.sigma.name}, of which σ(0) ≠ 0: a neuron of "
                 "zero weights would still learn an output weight; take an activation with σ(0) = 0"
             )
