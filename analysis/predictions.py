@@ -24,7 +24,7 @@ from ensemble.dynamics.stages import Stage
 from ensemble.problem.students import AbstractLayeredStudent, AbstractStudent
 from ensemble.study import Cell
 
-from .members import axes, cells, standard
+from .members import axes, cells, of_population, standard
 
 
 class Kind(NamedTuple):
@@ -100,7 +100,7 @@ def _is_two_layer(student: AbstractStudent) -> bool:
 def _of_cell(cell: Cell) -> Iterator[tuple[str, float]]:
     """(name, value) of what theory says of a cell."""
     stages = [stage for stage in cell.stages.stages if getattr(stage, "takes_steps", False)]
-    if not stages or not hasattr(cell.teacher, "sigma") or not _is_two_layer(cell.student):
+    if not stages or not hasattr(cell.teacher, "sigma") or not _is_two_layer(cell.student) or not of_population(cell):
         return
     stage = stages[-1]
     if isinstance(stage.layers, tuple):

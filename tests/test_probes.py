@@ -11,11 +11,15 @@ from ensemble.probes.geometry import angles, subspace_basis
 from ensemble.problem.activations import ACTIVATIONS
 from ensemble.problem.penalties import L2
 from ensemble.problem.students import TwoLayerStudent
+from ensemble.problem.teachers import GivenTeacher
 
 OWN = tuple(
     name
     for name, probe in PROBES.items()
-    if type(probe).__module__.startswith("ensemble.") and issubclass(TwoLayerStudent, probe.of) and not probe.of_samples
+    if type(probe).__module__.startswith("ensemble.")
+    and issubclass(TwoLayerStudent, probe.of)
+    and issubclass(GivenTeacher, probe.against)
+    and not probe.of_samples
 )
 
 

@@ -48,7 +48,7 @@ def test_the_mean_square_gradient_is_that_of_sampled_autodiff(name):
 
 
 def measured(model, risk, names=NAMES) -> dict[str, float]:
-    aids = prepared([PROBES[name] for name in names], risk)
+    aids = prepared([PROBES[name] for name in names], risk, model)
     zero = jnp.zeros(())
     at = Measured(Moment(model, risk, aids, zero, zero, (), zero), L2())
     return {name: float(PROBES[name](at)) for name in names}

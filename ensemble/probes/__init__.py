@@ -39,6 +39,7 @@ from .representations import (
 from .robustness import AdversarialAlignment, ErrorSensitivity, Sensitivity
 from .samples import AbstractSampleProbe, GeneralisationGap, LabelNoiseFit, TrainLoss
 from .sparsity import EffectiveNeurons, PenaltyValue, Sparsity, TotalMass, Vanished
+from .transfer import FirstTaskLoss, FirstTaskReadout, SecondTaskLoss, SecondTaskReadout
 
 for _part in (
     Loss,
@@ -87,6 +88,10 @@ for _part in (
     Sensitivity,
     ErrorSensitivity,
     AdversarialAlignment,
+    FirstTaskLoss,
+    SecondTaskLoss,
+    FirstTaskReadout,
+    SecondTaskReadout,
 ):
     register(_part)
 

@@ -67,6 +67,7 @@ class Sensitivity(AbstractPlainProbe):
     name: ClassVar[str] = "sensitivity"
     long_name: ClassVar[str] = "mean squared norm E‖∇f‖² of the network's gradient in its input"
     of: ClassVar[type[AbstractStudent]] = OF_KERNELS
+    of_network: ClassVar[bool] = True
 
     def __call__(self, at):
         return at.view(_sensitivity)
@@ -78,6 +79,7 @@ class ErrorSensitivity(AbstractPlainProbe):
     name: ClassVar[str] = "error_sensitivity"
     long_name: ClassVar[str] = "mean squared norm E‖∇(f − f*)‖² of the error's gradient in the input"
     of: ClassVar[type[AbstractStudent]] = OF_KERNELS
+    of_network: ClassVar[bool] = True
 
     def __call__(self, at):
         return mean_square_gradient(error_of(at.moment.model, at.moment.risk.teacher))
@@ -92,6 +94,7 @@ class AdversarialAlignment(AbstractProbe):
     name: ClassVar[str] = "adversarial_alignment"
     long_name: ClassVar[str] = "share E‖P∇f‖²/E‖∇f‖² of the input gradient inside the teacher's subspace"
     of: ClassVar[type[AbstractStudent]] = OF_KERNELS
+    of_network: ClassVar[bool] = True
 
     def prepare(self, risk):
         return (teacher_subspace(risk.teacher),)

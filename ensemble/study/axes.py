@@ -100,6 +100,7 @@ _OF_RESULTS = set(
     law_share verdict exponential rate_median exponent_median zeta reference
     reference_bound angle_exponent gradient_exponent gradient_decay_exponent angle_constant gradient_constant
     angle_holds gradient_holds circle second_angle certificate member exact learning_time
+    peak rise fall is_double
     measured solution largest typical spread z mean_low mean_high output_weight student_overlap
     teacher_overlap second_order other_neuron
     leave_one_out loss_increase saliency pair rank_agreement kept pruned_loss minimal_width radius robust_loss
@@ -137,7 +138,14 @@ def taken(name: str) -> str:
     )
 
 
-_UNITS = {"separation": "rad", "distance": "rad", "max_angle": "rad", "steps": "step", "epoch_steps": "step"}
+_UNITS = {
+    "separation": "rad",
+    "distance": "rad",
+    "task_angle": "rad",
+    "max_angle": "rad",
+    "steps": "step",
+    "epoch_steps": "step",
+}
 
 
 def axis_table(name: str, axis: Any, data: dict[str, Any]) -> Any:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from ..dynamics.updates import Ridge
+from ..dynamics.updates import Prune, Ridge
 from ..parts import REGISTRY
 
 if TYPE_CHECKING:
@@ -47,11 +47,6 @@ def _population_refusal(cell: "Cell") -> str | None:
             f"data.samples: is missing; the population risk of a {kind} student under {data.inputs.kind} inputs has no "
             f"closed form{f' {why}' if why else ''}: give samples = n, or online = true"
         )
-    if data.test_samples is not None and cell.is_exact:
-        return (
-            f"data.test_samples: got {data.test_samples}, but the population loss of a {kind} student under "
-            f"{data.inputs.kind} inputs is known exactly; leave it out"
-        )
     return None
 
 
@@ -67,6 +62,11 @@ def _stage_refusal(cell: "Cell") -> str | None:
             return (
                 f"protocol.penalty: got 'bottleneck' in the stage {stage.name!r} under {cell.data.inputs.kind} inputs, "
                 "whose information is not known; take gaussian inputs, or another penalty"
+            )
+        if isinstance(stage.update, Prune) and stage.update.of_gaussian and cell.data.inputs.kind != "gaussian":
+            return (
+                f"protocol: got a prune stage {stage.name!r} by the population loss of N(0, I) under "
+                f'{cell.data.inputs.kind} inputs; take by = "mass" with keep or threshold'
             )
         if isinstance(stage.update, Ridge) and cell.data.online:
             return (

@@ -28,7 +28,7 @@ class Ridge(AbstractInstantUpdate):
         return TwoLayer(vectors @ (inverse * (vectors.T @ with_target)), model.W, model.activation)
 
     def check(self, student, teacher):
-        _require_two_layers(self.kind, student)
+        require_two_layers(self.kind, student)
 
 
 class Balance(AbstractInstantUpdate):
@@ -42,7 +42,7 @@ class Balance(AbstractInstantUpdate):
         return TwoLayer(jnp.sign(model.a) * size, safe_divide(size, norms)[:, None] * model.W, model.activation)
 
     def check(self, student, teacher):
-        _require_two_layers(self.kind, student)
+        require_two_layers(self.kind, student)
         if not teacher.sigma.homogeneous:
             raise ValueError(
                 f"protocol: got a balance stage with activation {teacher.activation}, which is not "
@@ -50,7 +50,8 @@ class Balance(AbstractInstantUpdate):
             )
 
 
-def _require_two_layers(kind: str, student: object) -> None:
+def require_two_layers(kind: str, student: object) -> None:
+    """**Raises:** `ValueError` where a student is no plain two-layer network."""
     if not isinstance(student, TwoLayerStudent):
         raise ValueError(f"protocol: got a {kind} stage for a student that is no two_layer; take another protocol")
     if not student.is_plain:
