@@ -10,6 +10,7 @@ from .convergence import stopping_time, time_below, time_quantiles
 from .families import families
 from .features import features
 from .hessian import hessian_eigenvalues
+from .learning_curves import double_descent, learning_curve
 from .members import below, finished
 from .minima import minima, spurious
 from .modes import learning_steps, learning_time, mode_curves, mode_strength
@@ -55,6 +56,7 @@ __all__ = [
     "certificates",
     "difference",
     "difference_picture",
+    "double_descent",
     "duality_gap",
     "families",
     "feature_picture",
@@ -62,6 +64,7 @@ __all__ = [
     "finished",
     "hessian_eigenvalues",
     "importance",
+    "learning_curve",
     "learning_steps",
     "learning_time",
     "log_rank",

@@ -17,7 +17,17 @@ from ensemble import TwoLayer, duality_gap
 from ensemble.probes.certificate import Certificate, correlation, residual
 from ensemble.problem.activations import AbstractActivation
 
-from .members import applied_decay, axes, cells, finished, require_penalty, require_plain, shared_teacher, standard
+from .members import (
+    applied_decay,
+    axes,
+    cells,
+    finished,
+    require_penalty,
+    require_plain,
+    require_population,
+    shared_teacher,
+    standard,
+)
 
 
 def certificates(ds: xr.Dataset, weight_decay: float | None = None) -> xr.Dataset:
@@ -45,6 +55,7 @@ def certificates(ds: xr.Dataset, weight_decay: float | None = None) -> xr.Datase
         return _of_probes(ds)
     found_cells = cells(ds)
     require_penalty(found_cells, "certificates")
+    require_population(found_cells, "certificates")
     require_plain(found_cells, "certificates")
     kinds = {stage.penalty.kind for cell in found_cells.flat for stage in cell.stages.stages}
     if len(kinds) > 1:

@@ -19,7 +19,17 @@ from ensemble import STATUS, TwoLayer, population_gradient
 from ensemble.problem.activations import AbstractActivation
 
 from .hessian import Layers, hessian_eigenvalues
-from .members import applied_decay, axes, cells, finished, probe, require_penalty, require_plain, standard
+from .members import (
+    applied_decay,
+    axes,
+    cells,
+    finished,
+    probe,
+    require_penalty,
+    require_plain,
+    require_population,
+    standard,
+)
 from .statistics import wilson
 
 TOLERANCE = 1e-4
@@ -88,6 +98,7 @@ def families(
     require_plain(found_cells, "families")
     if eigenvalues:
         require_penalty(found_cells, "eigenvalues of the Hessian of L + λP", ("l2",))
+        require_population(found_cells, "eigenvalues of the Hessian")
     for place, cell in np.ndenumerate(found_cells):
         members = np.flatnonzero(counted[place])
         arrays = {name: values[place].values[members] for name, values in weights.items()}

@@ -183,6 +183,20 @@ def require_penalty(found: np.ndarray, what: str, served: tuple[str, ...] = ("l2
             )
 
 
+def require_population(found: np.ndarray, what: str) -> None:
+    """**Raises:** `ValueError` where cells were run on samples or under other inputs: `what` are those of N(0, I)."""
+    for data in (cell.data for cell in found.flat if not of_population(cell)):
+        trained = "members trained on samples" if data.is_sampled else f"{data.inputs.kind} inputs"
+        raise ValueError(
+            f"data: got {trained}; {what} are known of the population risk of N(0, I) alone: select other cells"
+        )
+
+
+def of_population(cell: Cell) -> bool:
+    """Whether members are trained on the population risk of N(0, I)."""
+    return cell.data is None or not (cell.data.is_sampled or cell.data.inputs.kind != "gaussian")
+
+
 def all_plain(found: np.ndarray) -> bool:
     """Whether the students of all cells are networks as their weights say: none with an output scale, recentred or
     linearised."""

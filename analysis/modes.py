@@ -19,7 +19,7 @@ from scipy.integrate import solve_ivp
 from ensemble.problem.starts.linear import AbstractAlignedStart
 from ensemble.problem.students import DeepLinearStudent
 
-from .members import axes, cells, finished, history, standard
+from .members import axes, cells, finished, history, require_population, standard
 
 RTOL, ATOL = 1e-12, 1e-14
 
@@ -88,6 +88,7 @@ def mode_curves(ds: xr.Dataset) -> xr.Dataset:
     reasons = []
     for place, cell in np.ndenumerate(grid):
         try:
+            require_population(np.array([cell], object), "exact curves")
             stage, shares = _one_stage(cell), _shares(cell)
         except ValueError as error:
             reasons.append(error)

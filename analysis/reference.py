@@ -22,7 +22,17 @@ from ensemble.probes.certificate import correlation, residual
 from ensemble.problem.models import row_norms
 from ensemble.problem.risks import PopulationRisk
 
-from .members import applied_decay, axes, cells, history, require_penalty, require_plain, shared_teacher, standard
+from .members import (
+    applied_decay,
+    axes,
+    cells,
+    history,
+    require_penalty,
+    require_plain,
+    require_population,
+    shared_teacher,
+    standard,
+)
 
 _ATOMS = 16
 """Atoms that may be added to those of the teacher."""
@@ -201,6 +211,7 @@ def optimality_gap(ds: xr.Dataset, *, tolerance: float = 1e-10) -> xr.Dataset:
     known: dict[tuple, Reference] = {}
     found = cells(ds)
     require_penalty(found, "optimality gaps")
+    require_population(found, "optimality gaps")
     require_plain(found, "optimality gaps")
     for place, cell in np.ndenumerate(found):
         teacher = shared_teacher(cell)

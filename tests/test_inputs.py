@@ -2,6 +2,7 @@
 
 import functools
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import mpmath
@@ -32,7 +33,7 @@ LINE = {"kind": "plain", "step_size": 0.02, "steps": 30}
 
 
 @functools.cache
-def sampled(name: str, count: int = 400_000) -> np.ndarray:
+def sampled(name: str, count: int = 100_000) -> np.ndarray:
     part = REGISTRY["inputs"][name](**EXAMPLES[name])
     law = InputLaw.of(part, d)
     return np.asarray(jax.jit(lambda: law.rows(fixed_key(3), count, jnp.float64))())
@@ -86,14 +87,14 @@ def test_population_risks_are_means_over_draws_and_those_of_n_0_i_are_not(name, 
     student, teacher = networks(activation)
     part = REGISTRY["inputs"][name](**EXAMPLES[name])
     risk = part.population(ens.PopulationRisk.of(teacher), d)
-    value, slope = risk.value_and_gradient(student)
+    value, slope = eqx.filter_jit(risk.value_and_gradient)(student)
     x = sampled(name)
     terms = 0.5 * np.asarray(student(x) - teacher(x)) ** 2
     error = terms.std() / np.sqrt(len(x))
     assert abs(terms.mean() - float(value)) < 4.5 * error
     same = activation in ("relu", "abs", "linear") and name != "anisotropic"
     away = abs(float(ens.population_loss(student, teacher)) - float(value))
-    told = away < 1e-13 if same else away > 6 * error
+    told = away < 1e-13 if same else away > 4.5 * error
     assert told, "the Gaussian value would be told from it, where it is another one"
     step = jax.tree.map(lambda g: 1e-6 * g, slope)
     up, down = (
@@ -130,9 +131,9 @@ def test_the_sphere_tends_to_the_gaussian_to_a_few_digits_of_rounding():
 def test_the_read_out_of_every_risk_is_its_minimum_over_a(name, activation):
     student, teacher = networks(activation)
     risk = REGISTRY["inputs"][name](**EXAMPLES[name]).population(ens.PopulationRisk.of(teacher), d)
-    own, cross = risk.read_out(student)
+    own, cross = eqx.filter_jit(risk.read_out)(student)
     best = ens.TwoLayer(jnp.linalg.solve(own, cross), student.W, activation)
-    slope = risk.value_and_gradient(best)[1]
+    slope = eqx.filter_jit(risk.value_and_gradient)(best)[1]
     assert float(jnp.max(jnp.abs(slope.a))) < 1e-10 * float(jnp.max(jnp.abs(cross)))
 
 

@@ -273,7 +273,6 @@ def test_a_loss_without_a_closed_form_is_estimated_with_its_error(scoreless):
         ({"samples": 5, "replacement": False}, {}, r"data.replacement: got false without batches"),
         ({"samples": 5, "inputs": "gausian"}, {}, r"data.inputs.kind: got 'gausian'; .*did you mean 'gaussian'"),
         ({"sample": 5}, {}, r"data.sample: unknown field; did you mean 'samples'"),
-        ({"samples": 5, "test_samples": 9}, {}, r"data.test_samples: got 9, but the population loss .* is known"),
         (FULL, {"coordinates": "reduced"}, r"coordinates: got 'reduced' with data of samples"),
         (FULL, {"probes": ["gap"]}, r"probes: got 'gap' for members that are trained on samples"),
         (ONLINE, {"probes": ["train_loss"]}, r"probes: got 'train_loss' without a sample of the member's own"),

@@ -77,6 +77,11 @@ def map_axes(ds: xr.Dataset) -> tuple[str, str | None]:
     return names[0], (None if names[1] == "no_axis" else names[1])
 
 
+def number_axis(ds: xr.Dataset) -> str:
+    """An axis of positive numbers where there is one."""
+    return "separation" if "separation" in axes(ds) else map_axes(ds)[0]
+
+
 def rest(ds: xr.Dataset) -> dict[str, object]:
     return {name: ds[name].values.tolist()[0] for name in axes(ds) if name not in map_axes(ds)}
 
@@ -116,10 +121,12 @@ CALLS = {
         analysis.difference(d.isel({n: 0 for n in axes(d)[2:]}), d.isel({n: 0 for n in axes(d)[2:]}), "loss", 0.02),
         *(axes(d) or ("no_axis",))[:2],
     ),
+    "double_descent": lambda d: analysis.double_descent(d, number_axis(d)),
     "families": lambda d: analysis.families(d, eigenvalues=False),
     "feature_picture": lambda d: analysis.feature_picture(first(d)),
     "features": lambda d: analysis.features(d),
     "finished": lambda d: analysis.finished(d),
+    "learning_curve": lambda d: analysis.learning_curve(d, number_axis(d)),
     "importance": lambda d: analysis.importance(d),
     "log_rank": lambda d: analysis.log_rank(d, map_axes(d)[0], "loss", below=0.3),
     "marginal": lambda d: analysis.marginal(d, map_axes(d)[0], "loss", 0.02),
@@ -177,6 +184,7 @@ OF_THE_STUDY = {
     *("robust_loss", "robustness_picture"),
 }
 OF_AN_AXIS = {"boundary", "log_rank", "marginal", "order_parameter", "order_picture", "phase", "phase_picture"}
+OF_A_NUMBER = {"double_descent", "learning_curve"}
 OF_ONE_MEMBER = {"neuron_picture", "overlap_picture", "certificate_picture", "feature_picture"}
 WITHOUT_AXES = {"no axes", "no axes, one seed", "one cell", "one member"}
 SINGLE = {"no axes, one seed", "one seed", "one seed selected", "one member"}
@@ -187,6 +195,13 @@ def refusals(name: str, shape: str) -> list[str]:
     found = []
     if (name in OF_AN_AXIS and shape in WITHOUT_AXES) or (name == "difference_picture" and shape in WITHOUT_AXES):
         found.append(NO_AXES)
+    if name in OF_A_NUMBER:
+        found += [NO_AXES] if shape in WITHOUT_AXES else []
+        found += ["a curve needs an axis of positive numbers"] if shape in (
+            "axis of texts, axis of one value", "one seed", "axis of one value", "where, dropped"
+        ) else []  # fmt: skip
+    if name == "double_descent":
+        found.append("a peak in between needs three or more")
     if name == "boundary":
         found += [NO_AXES] if shape in ("one seed", "one axis") else []
         found += ["a boundary needs two numbers or more"] if shape in (

@@ -26,8 +26,16 @@ from .base import (
 )
 from .certified import AbstractCertificateProbe, CertificateMax, Gap
 from .kernel import AbstractKernelProbe, KernelAlignment, KernelChange, LinearisationError, WeightChange
-from .linear import Balancedness, LayerAlignment, LayerEffectiveRank, LayerNorm, ModeLeakage, ModeStrength
+from .layers import Balancedness, LayerAlignment, LayerEffectiveRank, LayerNorm, LayerSingularValues
+from .linear import ModeLeakage, ModeStrength
 from .objective import AppliedDecay, AppliedStepSize, GradNorm, Loss, LossError, Risk
+from .representations import (
+    FirstLayerAngle,
+    FirstLayerSubspace,
+    StartSimilarity,
+    TeacherAngle,
+    TeacherSimilarity,
+)
 from .robustness import AdversarialAlignment, ErrorSensitivity, Sensitivity
 from .samples import AbstractSampleProbe, GeneralisationGap, LabelNoiseFit, TrainLoss
 from .sparsity import EffectiveNeurons, PenaltyValue, Sparsity, TotalMass, Vanished
@@ -54,6 +62,7 @@ for _part in (
     LayerNorm,
     LayerEffectiveRank,
     LayerAlignment,
+    LayerSingularValues,
     Gap,
     CertificateMax,
     AppliedDecay,
@@ -67,6 +76,11 @@ for _part in (
     KernelChange,
     KernelAlignment,
     LinearisationError,
+    FirstLayerAngle,
+    TeacherAngle,
+    FirstLayerSubspace,
+    TeacherSimilarity,
+    StartSimilarity,
     TrainLoss,
     GeneralisationGap,
     LabelNoiseFit,

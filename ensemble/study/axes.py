@@ -86,7 +86,8 @@ class Axis(Spec):
 # Dimensions and variables of the dataset, and arguments of xarray's own `sel`, which an axis could not be chosen by.
 _OF_SEL = {"method", "tolerance", "drop", "indexers"}
 _OF_DATASET = {"seed", "record", "stage", "neuron", "teacher_neuron", "input", "step", "quantile", "family", "outcome"}
-_OF_DATASET |= {"mode", "layer", "layer_pair", "layer_output", "layer_input", "output"}
+_OF_DATASET |= {"mode", "layer", "layer_pair", "layer_output", "layer_input", "output", "hidden_layer", "layer_mode"}
+_OF_DATASET |= {"layer_weights", "layer_biases"}
 _OF_MEMBERS = {"status", "stop_step", "stage_end_step", "a", "W", "teacher_a", "teacher_W", "coordinates"}
 # Variables and dimensions of results: a result over an axis of the same name could not be made.
 _OF_RESULTS = set(
@@ -99,6 +100,7 @@ _OF_RESULTS = set(
     law_share verdict exponential rate_median exponent_median zeta reference
     reference_bound angle_exponent gradient_exponent gradient_decay_exponent angle_constant gradient_constant
     angle_holds gradient_holds circle second_angle certificate member exact learning_time
+    peak rise fall is_double
     measured solution largest typical spread z mean_low mean_high output_weight student_overlap
     teacher_overlap second_order other_neuron
     leave_one_out loss_increase saliency pair rank_agreement kept pruned_loss minimal_width radius robust_loss

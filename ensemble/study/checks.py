@@ -9,6 +9,7 @@ from ..dynamics.stability import drawn_stable_step, largest_stable_step
 from ..memory import in_words, memory
 from ..parts import REGISTRY
 from ..probes import PROBES, AbstractCertificateProbe, AbstractProbe
+from ..problem.activations import activation
 from ..problem.students import AbstractSizedStudent, AbstractStudent
 from .axes import DEFAULT_STUDENT, taken
 from .cells import Cell
@@ -177,6 +178,8 @@ def parts_of(study: "Study") -> Iterator[Any]:
             yield point.cell.data.inputs
         if sigma := getattr(point.cell.teacher, "sigma", None):
             yield sigma
+        if (own := getattr(point.cell.student, "activation", None)) is not None:
+            yield activation(own)
         for stage in point.cell.stages.stages:
             yield from (stage.update, stage.penalty, stage.step_size_schedule, stage.weight_decay_schedule)
 
@@ -186,15 +189,14 @@ def warn(study: "Study") -> None:
     seen = set()
     for point in study.points:
         for stage in point.cell.stages.stages:
-            teacher, update = point.cell.teacher, stage.update
+            teacher, update, layers = point.cell.teacher, stage.update, stage.layers
             key = (teacher.model_dump_json(), stage.model_dump_json())
             # The bound is the sharpness of the network itself.
-            is_plain = getattr(point.cell.student, "is_plain", True) and not isinstance(stage.layers, tuple)
-            is_plain = is_plain and point.cell.data is None
-            if not stage.takes_steps or stage.length == 1 or key in seen or not is_plain:
+            is_bounded = getattr(point.cell.student, "is_plain", True) and point.cell.data is None
+            if not stage.takes_steps or stage.length == 1 or key in seen or not is_bounded or isinstance(layers, tuple):
                 continue
             seen.add(key)
-            asked = (teacher, update, stage.layers, stage.weight_decay)
+            asked = (teacher, update, layers, stage.weight_decay)
             seeds = range(min(study.seeds, MOST_DRAWN))
             drawn = drawn_stable_step(*asked, stage.step_size, study.root_seed, seeds)
             limit, seed = drawn or (largest_stable_step(*asked), None)

@@ -47,11 +47,6 @@ def _population_refusal(cell: "Cell") -> str | None:
             f"data.samples: is missing; the population risk of a {kind} student under {data.inputs.kind} inputs has no "
             f"closed form{f' {why}' if why else ''}: give samples = n, or online = true"
         )
-    if data.test_samples is not None and cell.is_exact:
-        return (
-            f"data.test_samples: got {data.test_samples}, but the population loss of a {kind} student under "
-            f"{data.inputs.kind} inputs is known exactly; leave it out"
-        )
     return None
 
 

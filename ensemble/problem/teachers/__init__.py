@@ -20,7 +20,7 @@ input, and the starts are isotropic.
 """
 
 from ...parts import register
-from .base import AbstractTeacher, AbstractTwoLayerTeacher, Row, check_given
+from .base import AbstractTeacher, AbstractTwoLayerTeacher, Activation, Row, check_given
 from .deep_linear import DeepLinearTeacher
 from .equiangular import Equiangular
 from .given import GivenTeacher
@@ -35,6 +35,7 @@ for _part in (Orthonormal, SeparatedPairs, Equiangular, RandomSeparated, GivenTe
 __all__ = [
     "AbstractTeacher",
     "AbstractTwoLayerTeacher",
+    "Activation",
     "DeepLinearTeacher",
     "Equiangular",
     "GivenTeacher",
