@@ -339,4 +339,4 @@ def _typical(share: xr.DataArray, time: xr.DataArray) -> xr.DataArray:
         kept = (at > 0.0) & (value > 0.0)
         if kept.any():
             found[place] = np.exp(np.mean(np.interp(np.log(common), np.log(at[kept]), np.log(value[kept]))))
-    return values.isel(record=0, drop=True).copy(data=found)
+    return xr.DataArray(found, values.isel(record=0, drop=True).coords, dims=values.dims[:-1])

@@ -11,6 +11,7 @@ from ..parts import REGISTRY
 from ..probes import PROBES, AbstractCertificateProbe, AbstractProbe
 from ..problem.activations import activation
 from ..problem.students import AbstractSizedStudent, AbstractStudent
+from ..problem.teachers import AbstractTwoLayerTeacher
 from .axes import DEFAULT_STUDENT, taken
 from .cells import Cell
 from .errors import StudyError, StudyWarning, suggestion
@@ -153,6 +154,7 @@ def _refusal(probe: AbstractProbe, cell: Cell) -> str | None:
         if cell.data is not None and (cell.is_sampled or cell.data.inputs.kind != "gaussian"):
             what = "that are trained on samples" if cell.is_sampled else f"under {cell.data.inputs.kind} inputs"
             return f"for members {what}: the certificate is one of the population risk of N(0, I)"
+        assert isinstance(cell.teacher, AbstractTwoLayerTeacher), "the probe is one of two-layer students"
         sigma = cell.teacher.sigma
         if not sigma.homogeneous:
             return (

@@ -100,8 +100,9 @@ class Prune(AbstractInstantUpdate):
     - `tolerance`: as few stay as keep the loss within `tolerance` · ½‖f*‖² above what it was;
     - `threshold`: those stay whose mass is at least this share of the student's largest mass.
 
-    Masses apart, all of it is of the population loss of x ~ N(0, I), on samples, too; under other inputs by = "mass" with
-    `keep` or `threshold` alone is served. One neuron always stays. Numbers are rows: an axis over one compiles nothing.
+    Masses apart, all of it is of the population loss of x ~ N(0, I), on samples, too; under other inputs by = "mass"
+    with `keep` or `threshold` alone is served. One neuron always stays. Numbers are rows: an axis over one compiles
+    nothing.
     """
 
     kind: Literal["prune"] = "prune"
