@@ -78,16 +78,16 @@ def _of_cell(
 ) -> _Solved:
     _refuse(cell)
     pieces = _pieces(cell)
-    clock = _clock(pieces)
+    at_steps, at_times = _clock(pieces)
     if times is None:
         steps = np.minimum(steps, pieces[-1].end)
-        times = np.interp(steps, clock[0], clock[1])
+        times = np.interp(steps, at_steps, at_times)
     else:
-        if times[-1] > clock[1][-1] * (1.0 + 1e-12):
+        if times[-1] > at_times[-1] * (1.0 + 1e-12):
             raise ValueError(
-                f"times: got {times[-1]:g}, beyond the protocol's Σ step size = {clock[1][-1]:g}; give less"
+                f"times: got {times[-1]:g}, beyond the protocol's Σ step size = {at_times[-1]:g}; give less"
             )
-        steps = np.interp(times, clock[1], clock[0])
+        steps = np.interp(times, at_times, at_steps)
     sigma, online = cell.teacher.sigma, _online(cell, noise, batch)
     start, teacher = _starts(study, cell, seeds)
     second = online is not None and has_fourth_moments(sigma, sum(start.R.shape[1:]))
@@ -339,4 +339,4 @@ def _typical(share: xr.DataArray, time: xr.DataArray) -> xr.DataArray:
         kept = (at > 0.0) & (value > 0.0)
         if kept.any():
             found[place] = np.exp(np.mean(np.interp(np.log(common), np.log(at[kept]), np.log(value[kept]))))
-    return values.isel(record=0, drop=True).copy(data=found)
+    return xr.DataArray(found, values.isel(record=0, drop=True).coords, dims=values.dims[:-1])
