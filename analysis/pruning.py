@@ -27,7 +27,7 @@ def importance(ds: xr.Dataset) -> xr.Dataset:
 
     **Returns:** over axes, `seed` and `neuron`: `mass` |a_i|‖w_i‖, `leave_one_out` (the exact population loss without
     the neuron), `loss_increase`, `saliency` (the first-order term alone: near 0 at a minimum without decay, whatever
-    the neuron does); over axes, `seed` and `measure_pair`: `rank_agreement`, Spearman's correlation of two measures over
+    the neuron does); over axes, `seed` and `measure_pair`: `rank_agreement`, Spearman's correlation of two over
     the neurons that the cell has, those of mass 0 left out (NaN for fewer than two, or where a measure is constant).
 
     **Raises:** `ValueError` where weights were not stored, students are no two-layer networks, or activations differ.
