@@ -11,6 +11,7 @@ from ..parts import REGISTRY
 from ..probes import PROBES, AbstractCertificateProbe, AbstractProbe
 from ..problem.activations import activation
 from ..problem.students import AbstractSizedStudent, AbstractStudent
+from ..problem.teachers import AbstractTwoLayerTeacher
 from .axes import DEFAULT_STUDENT, taken
 from .cells import Cell
 from .errors import StudyError, StudyWarning, suggestion
@@ -135,9 +136,10 @@ def _refusal(probe: AbstractProbe, cell: Cell) -> str | None:
         return "without a sample of the member's own: give data.samples = n"
     if probe.full_coordinates and cell.data is not None and cell.data.inputs.kind != "gaussian":
         return f"under {cell.data.inputs.kind} inputs: the tangent kernel is measured over N(0, I)"
-    if not isinstance(cell.teacher, probe.against):
+    teacher: Any = cell.teacher
+    if not isinstance(teacher, probe.against):
         served = probe.against.model_fields["kind"].default
-        return f"with the teacher {cell.teacher.kind!r}, and it is measured against {served!r} alone"
+        return f"with the teacher {teacher.kind!r}, and it is measured against {served!r} alone"
     if probe.of_network and not getattr(cell.student, "is_plain", True):
         return (
             "for a student with output_scale, recentred or linearised, whose function is not that of its weights alone"
@@ -153,6 +155,7 @@ def _refusal(probe: AbstractProbe, cell: Cell) -> str | None:
         if cell.data is not None and (cell.is_sampled or cell.data.inputs.kind != "gaussian"):
             what = "that are trained on samples" if cell.is_sampled else f"under {cell.data.inputs.kind} inputs"
             return f"for members {what}: the certificate is one of the population risk of N(0, I)"
+        assert isinstance(cell.teacher, AbstractTwoLayerTeacher), "the probe is one of two-layer students"
         sigma = cell.teacher.sigma
         if not sigma.homogeneous:
             return (

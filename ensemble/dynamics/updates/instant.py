@@ -45,7 +45,7 @@ class Balance(AbstractInstantUpdate):
         require_two_layers(self.kind, student)
         if not teacher.sigma.homogeneous:
             raise ValueError(
-                f"protocol: got a balance stage with activation {teacher.activation}, which is not "
+                f"protocol: got a balance stage with activation {teacher.sigma.name}, which is not "
                 "1-homogeneous: rescaling a neuron would change the function; take another protocol or activation"
             )
 

@@ -100,8 +100,9 @@ class Prune(AbstractInstantUpdate):
     - `tolerance`: as few stay as keep the loss within `tolerance` · ½‖f*‖² above what it was;
     - `threshold`: those stay whose mass is at least this share of the student's largest mass.
 
-    Masses apart, all of it is of the population loss of x ~ N(0, I), on samples, too; under other inputs by = "mass" with
-    `keep` or `threshold` alone is served. One neuron always stays. Numbers are rows: an axis over one compiles nothing.
+    Masses apart, all of it is of the population loss of x ~ N(0, I), on samples, too; under other inputs by = "mass"
+    with `keep` or `threshold` alone is served. One neuron always stays. Numbers are rows: an axis over one compiles
+    nothing.
     """
 
     kind: Literal["prune"] = "prune"
@@ -153,6 +154,6 @@ class Prune(AbstractInstantUpdate):
         nothing = jnp.zeros(())
         if float(teacher.sigma.dual(nothing, nothing, nothing)) != 0.0:
             raise ValueError(
-                f"protocol: got a prune stage with activation {teacher.activation}, of which σ(0) ≠ 0: a neuron of "
+                f"protocol: got a prune stage with activation {teacher.sigma.name}, of which σ(0) ≠ 0: a neuron of "
                 "zero weights would still learn an output weight; take an activation with σ(0) = 0"
             )

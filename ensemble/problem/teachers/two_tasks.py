@@ -44,10 +44,10 @@ class TwoTasks(AbstractPlantedTeacher):
             raise ValueError(f"neurons: got {self.neurons} in inputs = {self.inputs} dimensions; take as many inputs")
         if self.shared > self.neurons // 2:
             raise ValueError(f"shared: got {self.shared}; a task has {self.neurons // 2} neurons")
-        limit, between = widest(self.activation)
+        limit, between = widest(self.sigma)
         if self.task_angle > limit * (1 + 1e-12):
             raise ValueError(
-                f"task_angle: got {self.task_angle:g} rad between {between} of {self.activation}; it is at most "
+                f"task_angle: got {self.task_angle:g} rad between {between} of {self.sigma.name}; it is at most "
                 f"{limit:.6g} rad"
             )
         return self
