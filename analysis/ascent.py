@@ -11,7 +11,7 @@ from ensemble.numerics import safe_divide
 from ensemble.numerics.keys import fixed_key
 
 Norm = Literal[2, "inf"]
-POINTS, STARTS, STEPS = 256, 6, 30
+POINTS, STARTS, STEPS = 256, 24, 30
 """Inputs, starts at each, and steps from each, unless others are asked for."""
 
 

@@ -127,7 +127,7 @@ def _logarithms(ds: xr.Dataset, along: str, measure: str) -> tuple[np.ndarray, x
     counts = (finished(ds) & (ds["status"] != STATUS["diverged"])).compute()
     found = found.where(counts).sortby(along)
     with np.errstate(divide="ignore", invalid="ignore"):
-        logs: xr.DataArray = xr.apply_ufunc(np.log, found.where(found > 0))
+        logs = xr.ufuncs.log(found.where(found > 0))
     return found[along].values.astype(float), logs
 
 

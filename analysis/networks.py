@@ -11,12 +11,12 @@ import jax
 import numpy as np
 import xarray as xr
 
-from ensemble import ACTIVATIONS, TwoLayer
+from ensemble import TwoLayer
 from ensemble.problem.activations import AbstractActivation
 from ensemble.problem.models import DeepLinear
 from ensemble.problem.students import DeepLinearStudent, TwoLayerStudent
 
-from .members import axes, cells, finished, standard
+from .members import axes, cells, finished, require_plain, standard
 
 BATCH = 64
 
@@ -68,19 +68,21 @@ def networks(ds: xr.Dataset, what: str) -> Networks:
             f"W: {what} needs the weights of two-layer students; run the study with `store_weights = true`"
         )
     ds = standard(ds)
-    found = list(cells(ds).flat)
-    if not all(isinstance(cell.student, TwoLayerStudent) for cell in found):
+    found = cells(ds)
+    if not all(isinstance(cell.student, TwoLayerStudent) for cell in found.flat):
         raise ValueError(f"student: got one that is no two_layer; {what} is of two-layer networks: select other cells")
-    names = sorted({cell.teacher.activation for cell in found})
-    if len(names) > 1:
-        raise ValueError(f"activation: got an axis over {', '.join(names)}; select one value of it first")
+    _require_gaussian(found, what)
+    sigmas = list(dict.fromkeys(cell.teacher.sigma for cell in found.flat))
+    if len(sigmas) > 1:
+        names = ", ".join(sorted(sigma.name for sigma in sigmas))
+        raise ValueError(f"activation: got an axis over {names}; select one value of it first")
     dims = (*axes(ds), "seed")
     done = finished(ds).transpose(*dims).values.reshape(-1)
     arrays = tuple(
         ds[name].transpose(*dims, ...).values.reshape(done.size, *ds[name].shape[len(dims) :])[done]
         for name in ("a", "W", "teacher_a", "teacher_W")
     )
-    return Networks(ds, ACTIVATIONS[names[0]], done, arrays)
+    return Networks(ds, sigmas[0], done, arrays)
 
 
 def matrices(ds: xr.Dataset, what: str) -> Networks:
@@ -94,6 +96,7 @@ def matrices(ds: xr.Dataset, what: str) -> Networks:
     dims, found = (*axes(ds), "seed"), cells(ds)
     if not all(isinstance(cell.student, DeepLinearStudent) for cell in found.flat):
         raise ValueError("student: got deep linear ones and others; select the cells of one kind first")
+    _require_gaussian(found, what)
     done = finished(ds).transpose(*dims).values
     layers = ds["layer_weights"].transpose(*dims, "layer", "layer_output", "layer_input").values
     targets = ds["teacher_matrix"].transpose(*dims, "output", "input").values
@@ -105,6 +108,16 @@ def matrices(ds: xr.Dataset, what: str) -> Networks:
         product = reduce(lambda before, W: W @ before, own)
         products[place][:, : product.shape[1], : product.shape[2]] = product
     return Networks(ds, None, done.reshape(-1), (products[done], targets[done]))
+
+
+def _require_gaussian(found: np.ndarray, what: str) -> None:
+    """**Raises:** `ValueError` where a function is not that of the weights, or x is not N(0, I)."""
+    require_plain(found, what)
+    kinds = {cell.data.inputs.kind for cell in found.flat if cell.data is not None} - {"gaussian"}
+    if kinds:
+        raise ValueError(
+            f"data.inputs: got {' and '.join(sorted(kinds))}; {what} is one over x ~ N(0, I): select other cells"
+        )
 
 
 def mapped(of_member: Callable[..., Any], members: Networks, *static: Any, batch: int = BATCH) -> Any:

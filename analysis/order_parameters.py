@@ -78,16 +78,16 @@ def _of_cell(
 ) -> _Solved:
     _refuse(cell)
     pieces = _pieces(cell)
-    clock = _clock(pieces)
+    at_steps, at_times = _clock(pieces)
     if times is None:
         steps = np.minimum(steps, pieces[-1].end)
-        times = np.interp(steps, *clock)
+        times = np.interp(steps, at_steps, at_times)
     else:
-        if times[-1] > clock[1][-1] * (1.0 + 1e-12):
+        if times[-1] > at_times[-1] * (1.0 + 1e-12):
             raise ValueError(
-                f"times: got {times[-1]:g}, beyond the protocol's Σ step size = {clock[1][-1]:g}; give less"
+                f"times: got {times[-1]:g}, beyond the protocol's Σ step size = {at_times[-1]:g}; give less"
             )
-        steps = np.interp(times, *clock[::-1])
+        steps = np.interp(times, at_times, at_steps)
     sigma, online = cell.teacher.sigma, _online(cell, noise, batch)
     start, teacher = _starts(study, cell, seeds)
     second = online is not None and has_fourth_moments(sigma, sum(start.R.shape[1:]))
@@ -206,6 +206,11 @@ def _refuse(cell: Any) -> None:
     """**Raises:** `ValueError` where no closed equations are known of a cell."""
     if not isinstance(cell.student, TwoLayerStudent):
         raise ValueError(f"student.kind: got {cell.student.kind!r}; order parameters are those of two_layer students")
+    if not cell.student.is_plain:
+        raise ValueError(
+            "student: got one that is linearised, recentred or has an output_scale; the equations are those of the "
+            "network itself: leave these out"
+        )
     for stage in cell.stages.stages:
         reasons = {
             f"update: got {stage.update.kind!r}": stage.update.kind != "descent",
@@ -283,8 +288,8 @@ def order_deviation(ds: xr.Dataset, *, noise: float | None = None, batch: int | 
     **Returns:** over axes and `record`: `measured` and `solution`, means of the loss over seeds; `mean` of loss −
     solution with `mean_low`, `mean_high` (95%, Student's t), its standard deviation `spread` over seeds, and `z` =
     mean/(standard error); over axes `largest`, the largest |mean|/spread of the records at which the spread is above
-    1e-9 of the loss at the start, `typical`, the root mean square over records of spread/solution (which falls as
-    d^−1/2), and `second_order` as `order_parameters`.
+    1e-9 of the loss at the start, `typical`, the geometric mean of spread/solution over the times, on a log scale,
+    that all cells have (of order d^−1/2), and `second_order` as `order_parameters`.
 
     **Raises:** `ValueError` as `order_parameters`, and where a cell has fewer than two finished members.
     """
@@ -304,8 +309,7 @@ def order_deviation(ds: xr.Dataset, *, noise: float | None = None, batch: int | 
     mean, spread = difference.mean("seed"), difference.std("seed", ddof=1)
     error = spread / np.sqrt(count)
     half = xr.apply_ufunc(lambda n: t_distribution.ppf(0.975, n - 1), count) * error
-    later = (spread / solved["loss"].where(counted).mean("seed")).where(solved["step"] > 0)
-    typical = np.sqrt((later**2).mean("record"))
+    typical = _typical(spread / solved["loss"].where(counted).mean("seed"), solved["time"])
     differs = spread > 1e-9 * measured.isel(record=0).mean("seed")
     data = {
         "measured": (measured.where(counted).mean("seed"), "mean loss over seeds"),
@@ -316,9 +320,23 @@ def order_deviation(ds: xr.Dataset, *, noise: float | None = None, batch: int | 
         "spread": (spread, "standard deviation of loss − solution over seeds"),
         "z": ((mean / error).where(differs), "mean over its standard error"),
         "largest": ((abs(mean) / spread).where(differs).max("record"), "largest |mean|/spread of all records"),
-        "typical": (typical, "root mean square of spread/solution over the records after the start"),
+        "typical": (typical, "geometric mean of spread/solution over times that all cells have"),
     }
     variables = {name: array.assign_attrs({"units": "1", "long_name": said}) for name, (array, said) in data.items()}
     attrs = {"study": ds.attrs["study"], "study_hash": ds.attrs["study_hash"]}
     variables["second_order"] = solved["second_order"]
     return xr.Dataset(variables, coords={"time": solved["time"], "step": solved["step"]}, attrs=attrs)
+
+
+def _typical(share: xr.DataArray, time: xr.DataArray) -> xr.DataArray:
+    """The geometric mean of a positive history over log-spaced times between two records that every cell has."""
+    values, times = share.transpose(..., "record"), time.transpose(..., "record").values
+    later = np.where(times > 0.0, times, np.nan)
+    common = np.geomspace(np.nanmax(np.nanmin(later, axis=-1)), times.max(axis=-1).min(), 64)
+    found = np.full(times.shape[:-1], np.nan)
+    for place in np.ndindex(*found.shape):
+        at, value = times[place], values.values[place]
+        kept = (at > 0.0) & (value > 0.0)
+        if kept.any():
+            found[place] = np.exp(np.mean(np.interp(np.log(common), np.log(at[kept]), np.log(value[kept]))))
+    return xr.DataArray(found, values.isel(record=0, drop=True).coords, dims=values.dims[:-1])

@@ -16,7 +16,6 @@ equations are those to leading order in η, without it: the population's gradien
 import functools
 from typing import Any, NamedTuple
 
-import diffrax
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -95,6 +94,8 @@ def losses(sigma: AbstractActivation, path: Overlaps, teacher_a: Any, T: Any) ->
 @functools.partial(jax.jit, static_argnums=0)
 def solve(structure: Any, starts: Overlaps, numbers: Numbers, begin: Any, end: Any, at: Any) -> Any:
     """(states at the steps `at`, states at the end) of a piece, mapped over starts."""
+    import diffrax  # imported where equations are solved: the analysis starts sooner
+
     sigma, schedules, second = structure
 
     def slope(step, state, numbers):

@@ -21,6 +21,7 @@ import xarray as xr
 from ensemble import AbstractHomogeneous, Study
 from ensemble.dynamics.stability import largest_stable_step
 from ensemble.dynamics.stages import Stage
+from ensemble.problem.students import AbstractLayeredStudent, AbstractStudent
 from ensemble.study import Cell
 
 from .members import axes, cells, of_population, standard
@@ -91,13 +92,19 @@ def predictions(study: Study | xr.Dataset) -> xr.Dataset:
     return made
 
 
+def _is_two_layer(student: AbstractStudent) -> bool:
+    """Whether a student is no deep network and none of the lazy comparators."""
+    return getattr(student, "is_plain", True) and not isinstance(student, AbstractLayeredStudent)
+
+
 def _of_cell(cell: Cell) -> Iterator[tuple[str, float]]:
     """(name, value) of what theory says of a cell."""
     stages = [stage for stage in cell.stages.stages if getattr(stage, "takes_steps", False)]
-    plain = getattr(cell.student, "is_plain", True)
-    if not stages or not hasattr(cell.teacher, "sigma") or not plain or not of_population(cell):
+    if not stages or not hasattr(cell.teacher, "sigma") or not _is_two_layer(cell.student) or not of_population(cell):
         return
     stage = stages[-1]
+    if isinstance(stage.layers, tuple):
+        return
     limit = largest_stable_step(cell.teacher, stage.update, stage.layers, stage.weight_decay)
     if limit is not None:
         yield "step_size_limit", limit

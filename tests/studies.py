@@ -8,12 +8,14 @@ import ensemble as ens
 from ensemble.parts import is_own
 from ensemble.probes import ALWAYS, CERTIFICATE, AbstractStartProbe
 from ensemble.problem.students import TwoLayerStudent
+from ensemble.problem.teachers import SeparatedPairs
 
 PROBES = tuple(
     name
     for name, probe in ens.PROBES.items()
     if is_own(probe)
     and issubclass(TwoLayerStudent, probe.of)
+    and issubclass(SeparatedPairs, probe.against)
     and not probe.of_samples
     and name not in (*CERTIFICATE, *ALWAYS)
     # Those that compare with the start need all coordinates, and are measured in tests/test_lazy.py.

@@ -23,6 +23,7 @@ TEACHERS: dict[str, dict[str, Any]] = {
     "separated_pairs": {"separation": 0.8},
     "equiangular": {"separation": 0.7},
     "random_separated": {"rank": 3, "separation": 0.5},
+    "two_tasks": {"task_angle": 0.5},
     "given": {"a": [1.0, -0.75], "W": [[0.6, 0.8, 0.0, 0.1], [-0.2, 0.3, 0.9, 0.0]]},
 }
 STARTS: dict[str, dict[str, Any]] = {

@@ -23,7 +23,7 @@ def committee(activation="erf", neurons=2, teacher=2, inputs=400, step_size=1.0,
     return ens.Study.model_validate(
         {
             "name": "committee",
-            "seeds": 2,
+            "seeds": 8,
             "records": 8,
             "probes": ["loss"],
             "teacher": {"kind": "orthonormal", "activation": activation, "neurons": teacher, "inputs": inputs},
@@ -100,7 +100,7 @@ def at_teacher(activation, M, extra, inputs=400):
 def test_noise_floor_of_erf():
     """ε → (η̃σ²/2π)(L + M/√3) for small η̃ (Goldt et al. 2019); L = K − M is 0 here, and 1 in tests/validation."""
     size, noise = 0.02, 0.1
-    study = committee(start=at_teacher("erf", 2, 0), step_size=size, steps=40_000_000, seeds=1, records=[0])
+    study = committee(start=at_teacher("erf", 2, 0), step_size=size, steps=40_000_000, records=[0])
     found = analysis.order_parameters(study, [0.0, 10.0, 50.0, 100.0, 200.0, 400.0], noise=noise)
     loss = found["loss"].isel(seed=0).values
     floor = size * noise**2 / (2 * math.pi) * 2 / math.sqrt(3)
@@ -150,7 +150,7 @@ def sgd(study, seeds, noise, batch, rng):
 def test_online_sgd_follows_the_equations_within_its_spread(rng):
     """Both layers, label noise, weight decay with a schedule, batches of two: d = 500, eight runs from one start."""
     fields = {"protocol": {"kind": "stages", "stages": [STAGE]}, "records": [0, 500, 1500, 2500, 3500, 5000]}
-    study = committee(inputs=500, start=given(500), seeds=1, **fields)
+    study = committee(inputs=500, start=given(500), **fields)
     measured = sgd(study, 8, 0.3, 2, rng)
     solved = analysis.order_parameters(study, noise=0.3, batch=2)["loss"].isel(seed=0).values
     spread = measured.std(0, ddof=1)
@@ -161,13 +161,32 @@ def test_online_sgd_follows_the_equations_within_its_spread(rng):
     assert np.any(np.abs(measured.mean(0) - other)[1:] > 3 * spread[1:])
 
 
+def test_an_online_ensemble_follows_the_equations():
+    """The engine's online members at d = 60, each against the solution from its own start."""
+    study = committee(inputs=60, steps=600, records=[0, 20, 60, 150, 300, 600], data={"online": True, "noise": 0.1})
+    ds = ens.run(study)
+    found = analysis.order_deviation(ds)
+    assert bool(found["second_order"]) and np.isnan(found["z"][0])
+    # Four standard errors at five records, and the keys are fixed.
+    assert np.all(np.abs(found["z"][1:]) < 4.0)
+    np.testing.assert_allclose(found["measured"][0], found["solution"][0], rtol=1e-12)
+    assert 0.01 < float(found["typical"]) < 0.5
+    # Companion: the equations of batches of four are not those of these members.
+    other = analysis.order_deviation(ds, batch=4)
+    assert float(np.abs(other["z"][1:]).max()) > 4.0
+    figure = analysis.online_picture(ds, width="column")
+    assert "d → ∞" in figure.axes[0].get_title()
+    with pytest.raises(ValueError, match="seed: got a cell with fewer than two finished members"):
+        analysis.order_deviation(ds.isel(seed=[0]))
+
+
 def test_halvings_are_followed():
     """A stage with halvings is its pieces one by one."""
     halving = {"kind": "halving", "every": 300}
     stage = {"name": "one", "step_size": 0.05, "steps": 600, "weight_decay": 0.1}
     one = stage | {"step_size_schedule": halving, "weight_decay_schedule": halving}
     two = [stage | {"steps": 300}, stage | {"name": "two", "steps": 300, "step_size": 0.025, "weight_decay": 0.05}]
-    fields = {"seeds": 1, "records": [0, 100, 200, 300, 450, 600]}
+    fields = {"records": [0, 100, 200, 300, 450, 600]}
     both = [
         analysis.order_parameters(committee(protocol={"kind": "stages", "stages": stages}, **fields), noise=0.1)
         for stages in ([one], two)
@@ -191,6 +210,9 @@ def test_time_of_a_schedule():
     [
         ({}, {"times": [0.0, 1e9]}, r"times: got 1e\+09, beyond the protocol's Σ step size = 2.5"),
         ({}, {"times": [1.0, 0.0]}, "times: got .*; give increasing numbers"),
+        ({"student": {"neurons": 2, "linearised": True}}, {}, "student: got one that is linearised"),
+        ({"data": {"samples": 50}}, {}, "data.samples: got 50; the equations are those of fresh samples"),
+        ({"data": {"online": True, "inputs": "rademacher"}}, {}, "data.inputs: got 'rademacher'"),
         ({}, {"noise": -1.0}, "noise: got -1.0; give a standard deviation"),
         ({}, {"batch": 0}, "batch: got 0; give a whole number"),
         ({"protocol": {"kind": "plain", "steps": 9, "grad_norm": 1e-3}}, {}, "a rule: got one in the stage"),

@@ -123,6 +123,14 @@ def test_a_moved_folder_is_the_same_study(folder, tmp_path):
     assert study.hash == again.hash and study.parts[0].folder != again.parts[0].folder
 
 
+def test_a_file_of_parts_may_be_named_by_its_whole_path(folder):
+    text = (folder / "factorisation.toml").read_text()
+    named = text.replace('"factorisation.py"', json.dumps(str((folder / "factorisation.py").resolve())))
+    assert named != text
+    (folder / "named.toml").write_text(named)
+    assert ens.Study.from_toml(folder / "named.toml").members == ens.Study.from_toml(OWN / "factorisation.toml").members
+
+
 def test_opened_and_analysed_by_an_interpreter_that_cannot_import_it(two_layer, folder, tmp_path):
     study = ens.Study.from_toml(folder / "factorisation.toml")
     ens.run(study.replace(seeds=2), out=tmp_path / "out")

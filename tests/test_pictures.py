@@ -315,7 +315,7 @@ SAYS = {
     "importance": "Spearman's rank correlation",
     "pruning": "picture: ",
     "features": "within 0.3 rad of a teacher neuron",
-    "robustness": "lower bound by projected ascent: 16 inputs, 6 starts, 3 steps",
+    "robustness": "lower bound by projected ascent: 16 inputs, 24 starts, 3 steps",
     "map": "picture: ",
 }
 

@@ -11,11 +11,15 @@ from ensemble.probes.geometry import angles, subspace_basis
 from ensemble.problem.activations import ACTIVATIONS
 from ensemble.problem.penalties import L2
 from ensemble.problem.students import TwoLayerStudent
+from ensemble.problem.teachers import GivenTeacher
 
 OWN = tuple(
     name
     for name, probe in PROBES.items()
-    if type(probe).__module__.startswith("ensemble.") and issubclass(TwoLayerStudent, probe.of) and not probe.of_samples
+    if type(probe).__module__.startswith("ensemble.")
+    and issubclass(TwoLayerStudent, probe.of)
+    and issubclass(GivenTeacher, probe.against)
+    and not probe.of_samples
 )
 
 
@@ -100,8 +104,9 @@ def test_threshold_is_a_share_of_the_largest_teacher_mass():
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_vanished_student(name):
-    teacher = ens.TwoLayer([1.0], [[1.0, 0.0]], name)
-    values = probe(ens.TwoLayer([0.0, 0.0], np.zeros((2, 2)), name), teacher)
+    sigma = ACTIVATIONS[name]  # those with numbers have no network by their name alone
+    teacher = ens.TwoLayer([1.0], [[1.0, 0.0]], sigma)
+    values = probe(ens.TwoLayer([0.0, 0.0], np.zeros((2, 2)), sigma), teacher)
     widest = np.pi / 2 if ACTIVATIONS[name].symmetry == "line" else np.pi
     assert float(values["max_angle"]) == float(values["mean_angle"]) == widest
     assert int(values["active"]) == 0

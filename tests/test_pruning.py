@@ -7,17 +7,16 @@ import pytest
 
 import ensemble as ens
 from ensemble.dynamics.updates.prune import increases, narrowest, removals, terms, without
-from ensemble.problem.activations import ACTIVATIONS
 from tests.studies import small
 
 
 def pair(name: str, seed: int = 0) -> tuple[ens.TwoLayer, ens.TwoLayer]:
     """Six neurons, of which one is a double, one opposite and one has vanished."""
     rng = np.random.default_rng(seed)
-    W = rng.normal(size=(6, 4)) * 0.6
+    W = rng.normal(size=(6, 4)) * 0.4
     W[3], W[4], W[5] = W[0], -W[1], 0.0
     student = ens.TwoLayer(rng.normal(size=6), W, name)
-    return student, ens.TwoLayer([1.0, -0.7], rng.normal(size=(2, 4)) * 0.7, name)
+    return student, ens.TwoLayer([1.0, -0.7], rng.normal(size=(2, 4)) * 0.5, name)
 
 
 def losses_of(student: ens.TwoLayer, teacher: ens.TwoLayer, kept: list[list[int]]) -> np.ndarray:
@@ -29,7 +28,7 @@ def losses_of(student: ens.TwoLayer, teacher: ens.TwoLayer, kept: list[list[int]
     return np.asarray(of_network(jnp.where(stays, student.a[None, :], 0.0)))
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "abs_centred", "erf", "square", "sigmoid"])
 def test_leave_one_out_losses_are_those_computed_anew(name):
     student, teacher = pair(name)
     of = terms(student, teacher)
@@ -146,6 +145,26 @@ def _one(networks: ens.TwoLayer, i: int) -> ens.TwoLayer:
 def test_what_prunes_nothing_or_all_is_refused(update, changes, said):
     with pytest.raises(ens.StudyError, match=said):
         pruned_study(update, **changes)
+
+
+def test_pruning_of_what_is_not_the_network_of_n_0_i_is_refused():
+    data = {"samples": 50, "inputs": {"kind": "sphere"}}
+    with pytest.raises(
+        ValueError, match="got a prune stage 'prune' by the population loss of N\\(0, I\\) under sphere"
+    ):
+        pruned_study({"keep": 2, "by": "importance"}, data=data, probes=["loss"])
+    pruned_study({"keep": 2}, data=data, probes=["loss"])
+    with pytest.raises(ValueError, match="probes: got 'sensitivity' under sphere inputs: it is exact over"):
+        pruned_study({"keep": 2}, data=data, probes=["loss", "sensitivity"])
+    table = {"neurons": 6, "start": "balanced", "recentred": True}
+    with pytest.raises(ValueError, match="got a prune stage for a student with output_scale, recentred or linearised"):
+        pruned_study({"keep": 2}, student=table, probes=["loss"])
+    stages = {"kind": "plain", "steps": 5}
+    with pytest.raises(ValueError, match="probes: got 'sensitivity' for a student with output_scale, recentred or"):
+        small(axes={}, student=table, protocol=stages, probes=["loss", "sensitivity"])
+    teacher = {"kind": "orthonormal", "activation": "sigmoid", "neurons": 2, "inputs": 4}
+    with pytest.raises(ValueError, match="got a prune stage with activation sigmoid, of which σ\\(0\\) ≠ 0"):
+        pruned_study({"keep": 2}, teacher=teacher, probes=["loss"])
 
 
 def test_pruning_is_of_two_layers():

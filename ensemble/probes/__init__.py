@@ -26,11 +26,20 @@ from .base import (
 )
 from .certified import AbstractCertificateProbe, CertificateMax, Gap
 from .kernel import AbstractKernelProbe, KernelAlignment, KernelChange, LinearisationError, WeightChange
-from .linear import Balancedness, LayerAlignment, LayerEffectiveRank, LayerNorm, ModeLeakage, ModeStrength
+from .layers import Balancedness, LayerAlignment, LayerEffectiveRank, LayerNorm, LayerSingularValues
+from .linear import ModeLeakage, ModeStrength
 from .objective import AppliedDecay, AppliedStepSize, GradNorm, Loss, LossError, Risk
+from .representations import (
+    FirstLayerAngle,
+    FirstLayerSubspace,
+    StartSimilarity,
+    TeacherAngle,
+    TeacherSimilarity,
+)
 from .robustness import AdversarialAlignment, ErrorSensitivity, Sensitivity
 from .samples import AbstractSampleProbe, GeneralisationGap, LabelNoiseFit, TrainLoss
 from .sparsity import EffectiveNeurons, PenaltyValue, Sparsity, TotalMass, Vanished
+from .transfer import FirstTaskLoss, FirstTaskReadout, SecondTaskLoss, SecondTaskReadout
 
 for _part in (
     Loss,
@@ -53,6 +62,7 @@ for _part in (
     LayerNorm,
     LayerEffectiveRank,
     LayerAlignment,
+    LayerSingularValues,
     Gap,
     CertificateMax,
     AppliedDecay,
@@ -66,6 +76,11 @@ for _part in (
     KernelChange,
     KernelAlignment,
     LinearisationError,
+    FirstLayerAngle,
+    TeacherAngle,
+    FirstLayerSubspace,
+    TeacherSimilarity,
+    StartSimilarity,
     TrainLoss,
     GeneralisationGap,
     LabelNoiseFit,
@@ -73,6 +88,10 @@ for _part in (
     Sensitivity,
     ErrorSensitivity,
     AdversarialAlignment,
+    FirstTaskLoss,
+    SecondTaskLoss,
+    FirstTaskReadout,
+    SecondTaskReadout,
 ):
     register(_part)
 

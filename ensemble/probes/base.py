@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from ..problem.penalties import AbstractPenalty
 from ..problem.risks import AbstractRisk
 from ..problem.students import AbstractStudent
+from ..problem.teachers import AbstractTeacher
 
 View = TypeVar("View")
 When = Literal["records", "stages", "end"]
@@ -67,6 +68,10 @@ class AbstractProbe(eqx.Module):
     """Whether it is one over x ~ N(0, I) in all d coordinates: a study that measures it has no reduced ones."""
     of_samples: ClassVar[bool] = False
     """Whether it is measured of members alone that have a sample of their own."""
+    against: ClassVar[type[AbstractTeacher]] = AbstractTeacher
+    """The teachers that it is measured against."""
+    of_network: ClassVar[bool] = False
+    """Whether it is one of the network that the weights are, over x ~ N(0, I)."""
 
     @abc.abstractmethod
     def prepare(self, risk: Any) -> Any:

@@ -6,11 +6,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..numerics import safe_divide
+from ..problem.activations import AbstractHomogeneous
 from ..problem.models import DeepLinear, SingularMap, TwoLayer, row_norms
 from ..problem.students import AbstractStudent, DeepLinearStudent, TwoLayerStudent
 from .base import AbstractPlainProbe, AbstractProbe, Measured, aid
 from .certificate import residual
-from .geometry import subspace_basis
+from .geometry import angles, subspace_basis
 
 OF_KERNELS: Any = TwoLayerStudent | DeepLinearStudent
 """Students whose mean squared input gradient is known in closed form."""
@@ -36,9 +37,14 @@ def mean_square_gradient(
     if not isinstance(network, TwoLayer):
         rows = network.matrix if basis is None else network.matrix @ basis.T
         return jnp.sum(rows * rows)
-    a, W, norms = network.a, network.W, row_norms(network.W)
-    gram = W @ W.T
-    _, along = network.activation.dual_slopes(gram, norms[:, None], norms[None, :])
+    a, W, sigma = network.a, network.W, network.activation
+    if isinstance(sigma, AbstractHomogeneous):
+        # κ′ falls by `bend` a radian. Through a rounded cosine it would be wrong by 1e-9 of every neuron's own term.
+        _, one = sigma.kappa_slopes(jnp.ones((), W.dtype))
+        along = one - sigma.bend * angles(W, W, "ray")
+    else:
+        norms = row_norms(W)
+        _, along = sigma.dual_slopes(W @ W.T, norms[:, None], norms[None, :])
     seen = W if basis is None else W @ basis.T
     return a @ (seen @ seen.T * along) @ a
 
@@ -67,6 +73,7 @@ class Sensitivity(AbstractPlainProbe):
     name: ClassVar[str] = "sensitivity"
     long_name: ClassVar[str] = "mean squared norm E‖∇f‖² of the network's gradient in its input"
     of: ClassVar[type[AbstractStudent]] = OF_KERNELS
+    of_network: ClassVar[bool] = True
 
     def __call__(self, at):
         return at.view(_sensitivity)
@@ -78,6 +85,7 @@ class ErrorSensitivity(AbstractPlainProbe):
     name: ClassVar[str] = "error_sensitivity"
     long_name: ClassVar[str] = "mean squared norm E‖∇(f − f*)‖² of the error's gradient in the input"
     of: ClassVar[type[AbstractStudent]] = OF_KERNELS
+    of_network: ClassVar[bool] = True
 
     def __call__(self, at):
         return mean_square_gradient(error_of(at.moment.model, at.moment.risk.teacher))
@@ -92,6 +100,7 @@ class AdversarialAlignment(AbstractProbe):
     name: ClassVar[str] = "adversarial_alignment"
     long_name: ClassVar[str] = "share E‖P∇f‖²/E‖∇f‖² of the input gradient inside the teacher's subspace"
     of: ClassVar[type[AbstractStudent]] = OF_KERNELS
+    of_network: ClassVar[bool] = True
 
     def prepare(self, risk):
         return (teacher_subspace(risk.teacher),)

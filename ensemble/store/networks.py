@@ -11,9 +11,9 @@ import xarray as xr
 from ..numerics import member_keys
 from ..problem.activations import said
 from ..problem.draws import full_space
-from ..problem.models import DeepLinear, TwoLayer
+from ..problem.models import Deep, DeepLinear, TwoLayer
 from ..problem.starts import GivenStart
-from ..problem.students import DeepLinearStudent, TwoLayerStudent
+from ..problem.students import DeepLinearStudent, DeepStudent, TwoLayerStudent
 from ..study import Cell, Study, StudyError
 from .schema import FINISHED
 
@@ -26,7 +26,7 @@ def network(
     which: Literal["student", "teacher"] = "student",
     *,
     coordinates: Literal["stored", "full"] = "stored",
-) -> TwoLayer | DeepLinear:
+) -> TwoLayer | DeepLinear | Deep:
     """The networks of a dataset's members, as they were at their ends.
 
     **Arguments:**
@@ -36,9 +36,10 @@ def network(
     - `coordinates`: `"stored"`: rows as the dataset has them, d of them or those of reduced coordinates
       (docs/dataset.md); `"full"`: all d.
 
-    **Returns:** one network f(x) = Σ_i a_i σ(w_iᵀx), or W_L ⋯ W_1 x of deep linear students (the teacher: of one
-    layer); where axes or seeds are left, a batch of them, whose leaves begin with these dimensions in the dataset's
-    order. Neurons, layers and coordinates that only other cells have are left out: no row is padding.
+    **Returns:** one network f(x) = Σ_i a_i σ(w_iᵀx), W_L ⋯ W_1 x of deep linear students (the teacher: of one
+    layer), or a `Deep` of one x; where axes or seeds are left, a batch of them, whose leaves begin with these
+    dimensions in the dataset's order. Neurons, layers and coordinates that only other cells have are left out: no row
+    is padding.
 
     **Raises:** `StudyError` where weights were not stored, a member has no result, the members that are left differ in
     size or activation, or full coordinates are asked of rows that never had them.
@@ -58,6 +59,8 @@ def network(
         )
     if all(isinstance(cell.student, DeepLinearStudent) for cell in cells):
         return _deep_linear(ds, which, cells)
+    if all(isinstance(cell.student, DeepStudent) for cell in cells):
+        return _deep(ds, which, cells)
     if not all(isinstance(cell.student, TwoLayerStudent) for cell in cells):
         raise StudyError("ds: its students are no two-layer networks; their weights are the variables of the dataset")
     a, W, neuron = _VARIABLES[which]
@@ -83,6 +86,31 @@ def _deep_linear(ds: xr.Dataset, which: str, cells: list[Cell]) -> DeepLinear:
     values = ds[name].transpose(..., "layer", "layer_output", "layer_input").values
     pairs = enumerate(pairwise(sizes))
     return DeepLinear([values[..., layer, :rows, :columns] for layer, (columns, rows) in pairs])
+
+
+def _deep(ds: xr.Dataset, which: str, cells: list[Cell]) -> TwoLayer | Deep:
+    """Deep students or their two-layer teachers, without the zeros that fill them up to those of other cells."""
+    if which == "teacher":
+        _require_stored(ds, "teacher_a", "teacher_W")
+        count, inputs = _one((cell.teacher.shape() for cell in cells), "sizes of teachers")
+        sigma = _one((cell.teacher.activation for cell in cells), "activations")
+        W = ds["teacher_W"].transpose(..., "teacher_neuron", "input").values[..., :count, :inputs]
+        return TwoLayer(ds["teacher_a"].transpose(..., "teacher_neuron").values[..., :count], W, sigma)
+    _require_stored(ds, "layer_weights", "layer_biases")
+    sizes = _one((cell.student.sizes_of(cell.teacher) for cell in cells), "sizes of layers")
+    student = cells[0].student
+    kinds = ((c.student.residual, c.student.norm, c.student.bias, c.student.sigma(c.teacher).name) for c in cells)
+    _one(kinds, "kinds of layers")
+    values = ds["layer_weights"].transpose(..., "layer", "layer_output", "layer_input").values
+    biases = ds["layer_biases"].transpose(..., "layer", "layer_output").values
+    pairs = list(enumerate(pairwise(sizes)))
+    return Deep(
+        [values[..., layer, :rows, :columns] for layer, (columns, rows) in pairs],
+        student.sigma(cells[0].teacher),
+        [biases[..., layer, :rows] for layer, (_, rows) in pairs] if student.bias else None,
+        student.residual,
+        student.norm,
+    )
 
 
 def _require_stored(ds: xr.Dataset, *names: str) -> None:

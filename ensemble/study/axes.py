@@ -86,7 +86,8 @@ class Axis(Spec):
 # Dimensions and variables of the dataset, and arguments of xarray's own `sel`, which an axis could not be chosen by.
 _OF_SEL = {"method", "tolerance", "drop", "indexers"}
 _OF_DATASET = {"seed", "record", "stage", "neuron", "teacher_neuron", "input", "step", "quantile", "family", "outcome"}
-_OF_DATASET |= {"mode", "layer", "layer_pair", "layer_output", "layer_input", "output"}
+_OF_DATASET |= {"mode", "layer", "layer_pair", "layer_output", "layer_input", "output", "hidden_layer", "layer_mode"}
+_OF_DATASET |= {"layer_weights", "layer_biases"}
 _OF_MEMBERS = {"status", "stop_step", "stage_end_step", "a", "W", "teacher_a", "teacher_W", "coordinates"}
 # Variables and dimensions of results: a result over an axis of the same name could not be made.
 _OF_RESULTS = set(
@@ -137,7 +138,14 @@ def taken(name: str) -> str:
     )
 
 
-_UNITS = {"separation": "rad", "distance": "rad", "max_angle": "rad", "steps": "step", "epoch_steps": "step"}
+_UNITS = {
+    "separation": "rad",
+    "distance": "rad",
+    "task_angle": "rad",
+    "max_angle": "rad",
+    "steps": "step",
+    "epoch_steps": "step",
+}
 
 
 def axis_table(name: str, axis: Any, data: dict[str, Any]) -> Any:

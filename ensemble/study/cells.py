@@ -11,7 +11,7 @@ from ..dynamics.updates import AbstractInstantUpdate
 from ..parts import REGISTRY, chosen, is_lenient
 from ..probes import PROBES
 from ..problem.data import Data
-from ..problem.students import AbstractSizedStudent, AbstractStudent, TwoLayerStudent
+from ..problem.students import AbstractLayeredStudent, AbstractSizedStudent, AbstractStudent, TwoLayerStudent
 from ..problem.teachers import AbstractTeacher, AbstractTwoLayerTeacher
 from ..spec import Spec
 from .axes import DEFAULT_STUDENT, Scalar, as_table
@@ -76,7 +76,7 @@ class Cell(Spec):
                 f"teacher.kind: got {self.teacher.kind!r}, which a {self.student.kind} student cannot learn from; it "
                 f"learns from {', '.join(known)}: take one of these, or a student of another kind"
             )
-        if isinstance(self.student, AbstractSizedStudent):
+        if isinstance(self.student, AbstractSizedStudent | AbstractLayeredStudent):
             self.student.check(self.teacher)
         if refusal := data_refusal(self):
             raise ValueError(refusal)
@@ -104,7 +104,7 @@ def _layers_refusal(stage: Stage, student: AbstractStudent) -> str | None:
     said += f"stage {stage.name!r} for a {student.kind} student"
     if stage.layers == "both" or isinstance(student, AbstractSizedStudent):
         return f'{said}; take "first", "output" or "both"' if isinstance(stage.layers, tuple) else None
-    if not student.layered:
+    if not isinstance(student, AbstractLayeredStudent):
         return f"{said}, all of whose weights move; leave layers out"
     beyond = [n for n in stage.layers if n >= student.depth] if isinstance(stage.layers, tuple) else []
     if beyond:

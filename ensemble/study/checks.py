@@ -9,7 +9,9 @@ from ..dynamics.stability import drawn_stable_step, largest_stable_step
 from ..memory import in_words, memory
 from ..parts import REGISTRY
 from ..probes import PROBES, AbstractCertificateProbe, AbstractProbe
+from ..problem.activations import activation
 from ..problem.students import AbstractSizedStudent, AbstractStudent
+from ..problem.teachers import AbstractTwoLayerTeacher
 from .axes import DEFAULT_STUDENT, taken
 from .cells import Cell
 from .errors import StudyError, StudyWarning, suggestion
@@ -134,6 +136,16 @@ def _refusal(probe: AbstractProbe, cell: Cell) -> str | None:
         return "without a sample of the member's own: give data.samples = n"
     if probe.full_coordinates and cell.data is not None and cell.data.inputs.kind != "gaussian":
         return f"under {cell.data.inputs.kind} inputs: the tangent kernel is measured over N(0, I)"
+    teacher: Any = cell.teacher
+    if not isinstance(teacher, probe.against):
+        served = probe.against.model_fields["kind"].default
+        return f"with the teacher {teacher.kind!r}, and it is measured against {served!r} alone"
+    if probe.of_network and not getattr(cell.student, "is_plain", True):
+        return (
+            "for a student with output_scale, recentred or linearised, whose function is not that of its weights alone"
+        )
+    if probe.of_network and cell.data is not None and cell.data.inputs.kind != "gaussian":
+        return f"under {cell.data.inputs.kind} inputs: it is exact over N(0, I)"
     if isinstance(probe, AbstractCertificateProbe):
         if not getattr(cell.student, "is_plain", True):
             return (
@@ -143,6 +155,7 @@ def _refusal(probe: AbstractProbe, cell: Cell) -> str | None:
         if cell.data is not None and (cell.is_sampled or cell.data.inputs.kind != "gaussian"):
             what = "that are trained on samples" if cell.is_sampled else f"under {cell.data.inputs.kind} inputs"
             return f"for members {what}: the certificate is one of the population risk of N(0, I)"
+        assert isinstance(cell.teacher, AbstractTwoLayerTeacher), "the probe is one of two-layer students"
         sigma = cell.teacher.sigma
         if not sigma.homogeneous:
             return (
@@ -168,6 +181,8 @@ def parts_of(study: "Study") -> Iterator[Any]:
             yield point.cell.data.inputs
         if sigma := getattr(point.cell.teacher, "sigma", None):
             yield sigma
+        if (own := getattr(point.cell.student, "activation", None)) is not None:
+            yield activation(own)
         for stage in point.cell.stages.stages:
             yield from (stage.update, stage.penalty, stage.step_size_schedule, stage.weight_decay_schedule)
 
@@ -177,15 +192,14 @@ def warn(study: "Study") -> None:
     seen = set()
     for point in study.points:
         for stage in point.cell.stages.stages:
-            teacher, update = point.cell.teacher, stage.update
+            teacher, update, layers = point.cell.teacher, stage.update, stage.layers
             key = (teacher.model_dump_json(), stage.model_dump_json())
             # The bound is the sharpness of the network itself.
-            is_plain = getattr(point.cell.student, "is_plain", True) and not isinstance(stage.layers, tuple)
-            is_plain = is_plain and point.cell.data is None
-            if not stage.takes_steps or stage.length == 1 or key in seen or not is_plain:
+            is_bounded = getattr(point.cell.student, "is_plain", True) and point.cell.data is None
+            if not stage.takes_steps or stage.length == 1 or key in seen or not is_bounded or isinstance(layers, tuple):
                 continue
             seen.add(key)
-            asked = (teacher, update, stage.layers, stage.weight_decay)
+            asked = (teacher, update, layers, stage.weight_decay)
             seeds = range(min(study.seeds, MOST_DRAWN))
             drawn = drawn_stable_step(*asked, stage.step_size, study.root_seed, seeds)
             limit, seed = drawn or (largest_stable_step(*asked), None)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from ..dynamics.updates import Ridge
+from ..dynamics.updates import Prune, Ridge
 from ..parts import REGISTRY
 
 if TYPE_CHECKING:
@@ -62,6 +62,11 @@ def _stage_refusal(cell: "Cell") -> str | None:
             return (
                 f"protocol.penalty: got 'bottleneck' in the stage {stage.name!r} under {cell.data.inputs.kind} inputs, "
                 "whose information is not known; take gaussian inputs, or another penalty"
+            )
+        if isinstance(stage.update, Prune) and stage.update.of_gaussian and cell.data.inputs.kind != "gaussian":
+            return (
+                f"protocol: got a prune stage {stage.name!r} by the population loss of N(0, I) under "
+                f'{cell.data.inputs.kind} inputs; take by = "mass" with keep or threshold'
             )
         if isinstance(stage.update, Ridge) and cell.data.online:
             return (

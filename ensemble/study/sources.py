@@ -84,7 +84,8 @@ def _load_one(entry: Any, folder: Path) -> dict[str, Any]:
                     "bring the old text back, or run the study into another directory"
                 )
             _import(path.resolve(), text)
-            home = path.resolve().parents[len(Path(source.file).parts) - 1]
+            absolute = Path(source.file).is_absolute()
+            home = path.resolve().parents[0 if absolute else len(Path(source.file).parts) - 1]
             return {"file": source.file, "folder": str(home), "digest": digest(text)}
     if source.digest in _provided:
         path = Path(tempfile.mkdtemp(prefix="gd-atlas-parts-")) / Path(source.file).name

@@ -46,10 +46,11 @@ def test_an_update_with_a_state_steps_together_as_well():
     assert found["loops_inside"] == 0 and found["conditionals"] == 0 and found["spilled_bytes"] == 0
 
 
-@pytest.mark.parametrize(("neurons", "inputs"), [(8, 16), (32, 16), (32, 64), (64, 16), (64, 64)])
-def test_the_fused_kernel_spills_nothing_and_leaves_room_for_others(neurons, inputs):
+@pytest.mark.parametrize(("neurons", "inputs"), [(8, 8), (8, 16), (16, 16), (32, 16), (32, 32)])
+def test_the_fused_kernel_spills_nothing_where_it_is_chosen(neurons, inputs):
     found = compiled(kernel="fused", neurons=neurons, inputs=inputs)
     assert found["spilled_bytes"] == 0
-    assert found["occupancy"] >= 0.25
+    # On a card the fastest programs had 12–19% of its warps: more of them were slower (docs/performance.md).
+    assert found["occupancy"] >= 0.125
     if (neurons, inputs) == (32, 16):
         assert found["bound"] <= 15.0

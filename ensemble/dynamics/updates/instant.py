@@ -28,7 +28,7 @@ class Ridge(AbstractInstantUpdate):
         return TwoLayer(vectors @ (inverse * (vectors.T @ with_target)), model.W, model.activation)
 
     def check(self, student, teacher):
-        _require_two_layers(self.kind, student)
+        require_two_layers(self.kind, student)
 
 
 class Balance(AbstractInstantUpdate):
@@ -42,15 +42,16 @@ class Balance(AbstractInstantUpdate):
         return TwoLayer(jnp.sign(model.a) * size, safe_divide(size, norms)[:, None] * model.W, model.activation)
 
     def check(self, student, teacher):
-        _require_two_layers(self.kind, student)
+        require_two_layers(self.kind, student)
         if not teacher.sigma.homogeneous:
             raise ValueError(
-                f"protocol: got a balance stage with activation {teacher.activation}, which is not "
+                f"protocol: got a balance stage with activation {teacher.sigma.name}, which is not "
                 "1-homogeneous: rescaling a neuron would change the function; take another protocol or activation"
             )
 
 
-def _require_two_layers(kind: str, student: object) -> None:
+def require_two_layers(kind: str, student: object) -> None:
+    """**Raises:** `ValueError` where a student is no plain two-layer network."""
     if not isinstance(student, TwoLayerStudent):
         raise ValueError(f"protocol: got a {kind} stage for a student that is no two_layer; take another protocol")
     if not student.is_plain:

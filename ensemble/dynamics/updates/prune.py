@@ -9,8 +9,8 @@ from pydantic import Field, model_validator
 
 from ...problem.models import TwoLayer, masses
 from ...problem.risks import kernel
-from ...problem.students import TwoLayerStudent
 from .base import AbstractInstantUpdate
+from .instant import require_two_layers
 
 By = Literal["mass", "importance"]
 
@@ -100,7 +100,9 @@ class Prune(AbstractInstantUpdate):
     - `tolerance`: as few stay as keep the loss within `tolerance` · ½‖f*‖² above what it was;
     - `threshold`: those stay whose mass is at least this share of the student's largest mass.
 
-    One neuron always stays. Numbers are rows: an axis over one compiles nothing.
+    Masses apart, all of it is of the population loss of x ~ N(0, I), on samples, too; under other inputs by = "mass"
+    with `keep` or `threshold` alone is served. One neuron always stays. Numbers are rows: an axis over one compiles
+    nothing.
     """
 
     kind: Literal["prune"] = "prune"
@@ -137,9 +139,13 @@ class Prune(AbstractInstantUpdate):
             count = jnp.sum(mass >= self.threshold * jnp.max(mass))  # pyright: ignore[reportOptionalOperand] (checked)
         return without(model, order, count)
 
+    @property
+    def of_gaussian(self) -> bool:
+        """Whether it looks at the population loss of N(0, I)."""
+        return self.by == "importance" or self.tolerance is not None
+
     def check(self, student, teacher):
-        if not isinstance(student, TwoLayerStudent):
-            raise ValueError("protocol: got a prune stage for a student that is no two_layer; take another protocol")
+        require_two_layers(self.kind, student)
         if self.keep is not None and self.keep > student.width:
             raise ValueError(
                 f"protocol.update.keep: got {self.keep:g} for a student of {student.width} neurons; keep at most as "
@@ -148,6 +154,6 @@ class Prune(AbstractInstantUpdate):
         nothing = jnp.zeros(())
         if float(teacher.sigma.dual(nothing, nothing, nothing)) != 0.0:
             raise ValueError(
-                f"protocol: got a prune stage with activation {teacher.activation}, of which σ(0) ≠ 0: a neuron of "
+                f"protocol: got a prune stage with activation {teacher.sigma.name}, of which σ(0) ≠ 0: a neuron of "
                 "zero weights would still learn an output weight; take an activation with σ(0) = 0"
             )

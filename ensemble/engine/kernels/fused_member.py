@@ -1,9 +1,10 @@
 """The program of one member on an accelerator, in the operations of Pallas: many steps, the member on chip.
 
-What threads exchange are the weights, the rows that enter the products, and the pull on each of them: three arrays of a
-member's size, which the caches hold. (Pallas gives this kernel no shared memory of its own; Triton exchanges the sums
-over threads there.) Pairs of neurons never leave the registers, a block of neurons at a time; they are summed in one
-order that the shape alone decides, so that a member's bits depend on nothing but the member.
+A member's weights stay in registers over steps, and so do pairs of neurons, a block of them at a time; products go
+through the card's units for matrices. What threads exchange in memory are the rows that enter the products, with their
+norms and weights: arrays of a member's size, which the caches hold. (Pallas gives this kernel no shared memory of its
+own; Triton lays operands out there.) Everything is summed in one order that the shape alone decides, so that a member's
+bits depend on nothing but the member.
 """
 
 from typing import Any, NamedTuple

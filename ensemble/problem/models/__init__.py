@@ -1,11 +1,14 @@
 """Models: what is trained. Each is an Equinox module whose array leaves are a member's weights."""
 
+from .deep import Deep, Residual, stacked
 from .deep_linear import DeepLinear, SingularMap
 from .layers import chosen_layers, layer_numbers
 from .two_layer import TwoLayer, masses, reduce_pair, row_norms, unit_rows
 
 __all__ = [
+    "Deep",
     "DeepLinear",
+    "Residual",
     "SingularMap",
     "TwoLayer",
     "chosen_layers",
@@ -13,5 +16,6 @@ __all__ = [
     "masses",
     "reduce_pair",
     "row_norms",
+    "stacked",
     "unit_rows",
 ]

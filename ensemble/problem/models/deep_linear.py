@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from functools import reduce
 from itertools import pairwise
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
+
+from .deep import stacked
 
 
 class DeepLinear(eqx.Module):
@@ -39,10 +42,12 @@ class DeepLinear(eqx.Module):
     @property
     def stacked(self) -> Float[Array, "*batch layer output input"]:
         """All layers in one array, filled up with zeros to the largest of them."""
-        rows, columns = (max(W.shape[axis] for W in self.layers) for axis in (-2, -1))
-        none = [(0, 0)] * (self.layers[0].ndim - 2)
-        padded = [jnp.pad(W, [*none, (0, rows - W.shape[-2]), (0, columns - W.shape[-1])]) for W in self.layers]
-        return jnp.stack(padded, axis=-3)
+        return stacked(self.layers)
+
+    @property
+    def weights(self) -> tuple[Any, ...]:
+        """W_1, …, W_L, each of shape `(…, output, input)`."""
+        return self.layers
 
 
 class SingularMap(eqx.Module):

@@ -21,7 +21,16 @@ from ...parts import register
 from .balanced import Balanced, Symmetric
 from .base import AbstractFreeStart, AbstractStart
 from .given import GivenStart
-from .linear import AbstractLinearStart, AlignedBalanced, Gaussian, Identity, LambdaBalanced, NearFactors, Orthogonal
+from .linear import (
+    AbstractFreeLayersStart,
+    AbstractLinearStart,
+    AlignedBalanced,
+    Gaussian,
+    Identity,
+    LambdaBalanced,
+    NearFactors,
+    Orthogonal,
+)
 from .near_teacher import NearTeacher
 from .xavier import Xavier
 
@@ -31,6 +40,7 @@ for _part in (AlignedBalanced, LambdaBalanced, NearFactors, Gaussian, Orthogonal
     register(_part)
 
 __all__ = [
+    "AbstractFreeLayersStart",
     "AbstractFreeStart",
     "AbstractLinearStart",
     "AbstractStart",

@@ -39,6 +39,10 @@ class AbstractAnyDepthStart(AbstractLinearStart):
         return
 
 
+class AbstractFreeLayersStart(AbstractAnyDepthStart):
+    """A start that does not know the teacher: of networks that are not linear, too."""
+
+
 class AbstractAlignedStart(AbstractLinearStart):
     """A start that lies between the teacher's singular vectors: hidden unit k carries mode k, and modes do not mix."""
 
@@ -105,7 +109,7 @@ class LambdaBalanced(AbstractAlignedStart):
             )
 
 
-class Gaussian(AbstractAnyDepthStart):
+class Gaussian(AbstractFreeLayersStart):
     """Independent N(0, gain²/inputs of the layer) entries; a wider network holds the narrower one's draws."""
 
     kind: Literal["gaussian"] = "gaussian"
@@ -118,7 +122,7 @@ class Gaussian(AbstractAnyDepthStart):
         )
 
 
-class Orthogonal(AbstractAnyDepthStart):
+class Orthogonal(AbstractFreeLayersStart):
     """Every layer `gain` times a uniform matrix with orthonormal rows or columns, whichever are fewer."""
 
     kind: Literal["orthogonal"] = "orthogonal"
@@ -131,7 +135,7 @@ class Orthogonal(AbstractAnyDepthStart):
         )
 
 
-class Identity(AbstractAnyDepthStart):
+class Identity(AbstractFreeLayersStart):
     """Every layer `gain` times the identity, cut or filled up with zeros where the layer is not square."""
 
     kind: Literal["identity"] = "identity"

@@ -2,21 +2,26 @@
 
 two_layer     a `TwoLayer` on the exact population risk of a two-layer teacher
 deep_linear   a `DeepLinear` on the exact population risk of a linear map
+deep          a `Deep` of any depth and activation on samples of a two-layer teacher
 """
 
 from ...parts import register
-from .base import AbstractComparedStudent, AbstractSizedStudent, AbstractStudent, Stored
+from .base import AbstractComparedStudent, AbstractLayeredStudent, AbstractSizedStudent, AbstractStudent, Stored
+from .deep import DeepStudent
 from .deep_linear import DeepLinearStudent
 from .two_layer import TwoLayerStudent
 
 register(TwoLayerStudent)
 register(DeepLinearStudent)
+register(DeepStudent)
 
 __all__ = [
     "AbstractComparedStudent",
+    "AbstractLayeredStudent",
     "AbstractSizedStudent",
     "AbstractStudent",
     "DeepLinearStudent",
+    "DeepStudent",
     "Stored",
     "TwoLayerStudent",
 ]

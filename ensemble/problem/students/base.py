@@ -51,15 +51,23 @@ class AbstractStudent(Part):
     """The arrays that a dataset holds where weights are stored, by variable; a student that names none stores its
     model's leaves under their own names."""
 
-    layered: ClassVar[bool] = False
-    """Whether its model has a sequence `layers`, as many as its field `depth` says, that stages can choose from."""
-
     @abc.abstractmethod
     def draw(self, teacher: Any, keys: Keys, space: Any) -> tuple[Any, AbstractRisk]:
         """(model, risk) of one member, whose keys these are.
 
         `teacher` is the study's, and `space` the coordinates of a student that has such (`Space`), else None.
         """
+
+
+class AbstractLayeredStudent(AbstractStudent):
+    """A student whose model has a sequence `layers`, and their matrices as `weights`: stages choose from them."""
+
+    depth: int
+    """L, the number of layers of weights."""
+
+    @abc.abstractmethod
+    def check(self, teacher: Any) -> None:
+        """**Raises:** `ValueError` where this student cannot learn from this teacher."""
 
 
 class AbstractSizedStudent(AbstractStudent):

@@ -10,13 +10,12 @@ from ..models import DeepLinear
 from ..risks import LinearRisk
 from ..starts import AbstractLinearStart, AlignedBalanced
 from ..teachers import AbstractTeacher, DeepLinearTeacher
-from .base import AbstractComparedStudent, Stored
+from .base import AbstractComparedStudent, AbstractLayeredStudent, Stored
 
 
-class DeepLinearStudent(AbstractComparedStudent):
+class DeepLinearStudent(AbstractComparedStudent, AbstractLayeredStudent):
     """`depth` layers, `width` hidden units in each but the last, from `start`, on the exact population risk."""
 
-    layered: ClassVar[bool] = True
     learns: ClassVar[type[AbstractTeacher]] = DeepLinearTeacher
     from_samples: ClassVar[bool] = True
     stored: ClassVar[Mapping[str, Stored]] = {
@@ -35,6 +34,9 @@ class DeepLinearStudent(AbstractComparedStudent):
         planted = teacher.draw(keys.teacher)
         model = DeepLinear(self.start.draw(keys.start, planted, self.sizes_of(teacher)))
         return model, self.posed(model, LinearRisk(planted), planted)
+
+    def check(self, teacher):
+        return
 
     def sizes_of(self, teacher: DeepLinearTeacher) -> tuple[int, ...]:
         """Inputs, every hidden width, outputs."""

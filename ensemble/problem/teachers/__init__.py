@@ -7,6 +7,7 @@ Two-layer networks with unit rows w*_j and output weights a*_j.
     equiangular         every two rows at angle Δ
     random_separated    uniform rows of an r-dimensional subspace, every two at an angle ≥ Δ
     given               arrays as they are
+    two_tasks           m orthonormal rows, and the same turned by an angle: a task after another
 
 and one of linear maps:
 
@@ -19,20 +20,22 @@ input, and the starts are isotropic.
 """
 
 from ...parts import register
-from .base import AbstractTeacher, AbstractTwoLayerTeacher, Row, check_given
+from .base import AbstractTeacher, AbstractTwoLayerTeacher, Activation, Row, check_given
 from .deep_linear import DeepLinearTeacher
 from .equiangular import Equiangular
 from .given import GivenTeacher
 from .orthonormal import Orthonormal
 from .random_separated import RandomSeparated
 from .separated_pairs import SeparatedPairs
+from .two_tasks import TwoTasks
 
-for _part in (Orthonormal, SeparatedPairs, Equiangular, RandomSeparated, GivenTeacher, DeepLinearTeacher):
+for _part in (Orthonormal, SeparatedPairs, Equiangular, RandomSeparated, GivenTeacher, TwoTasks, DeepLinearTeacher):
     register(_part)
 
 __all__ = [
     "AbstractTeacher",
     "AbstractTwoLayerTeacher",
+    "Activation",
     "DeepLinearTeacher",
     "Equiangular",
     "GivenTeacher",
@@ -40,5 +43,6 @@ __all__ = [
     "RandomSeparated",
     "Row",
     "SeparatedPairs",
+    "TwoTasks",
     "check_given",
 ]

@@ -1,0 +1,203 @@
+"""Deep students on samples: the network by hand, what layers are measured by, and what a study refuses."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ensemble as ens
+from ensemble.probes import Measured, Moment, prepared
+from ensemble.probes.representations import similarity
+from ensemble.problem.activations import ACTIVATIONS
+from ensemble.problem.models import Deep, layer_numbers
+from ensemble.problem.penalties import L2
+from tests.helpers import assert_same_members
+
+RELU = ACTIVATIONS["relu"]
+PROBES = ["loss", "first_layer_angle", "teacher_angle", "layer_norm"]
+STAGES = [
+    {"name": "first", "layers": "first", "step_size": 0.05, "steps": 10},
+    {"name": "all", "step_size": 0.05, "steps": 30, "weight_decay": 0.01},
+]
+
+
+def study(**changes: Any) -> ens.Study:
+    fields = {
+        "name": "deep",
+        "seeds": 2,
+        "records": 4,
+        "store_weights": True,
+        "probes": PROBES,
+        "teacher": {"kind": "orthonormal", "activation": "relu", "neurons": 2, "inputs": 3},
+        "student": {"kind": "deep", "depth": 3, "width": 4, "bias": True, "residual": "1/sqrt(depth)"},
+        "data": {"samples": 40, "test_samples": 100},
+        "protocol": {"kind": "stages", "stages": STAGES},
+    }
+    return ens.Study(**(fields | changes))
+
+
+# -- the network -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def weights(rng) -> list[np.ndarray]:
+    return [rng.normal(size=shape) for shape in ((4, 3), (4, 4), (4, 4), (1, 4))]
+
+
+@pytest.mark.parametrize("residual", ["none", "1", "1/sqrt(depth)", "1/depth"])
+@pytest.mark.parametrize("norm", [False, True])
+def test_a_deep_network_by_hand(residual, norm, weights, rng):
+    biases, x = [rng.normal(size=len(W)) for W in weights], rng.normal(size=3)
+    network = Deep(weights, RELU, biases, residual, norm)
+    scale = {"none": 0.0, "1": 1.0, "1/sqrt(depth)": 0.5, "1/depth": 0.25}[residual]
+    h, hidden = x, []
+    for place, (W, b) in enumerate(zip(weights[:-1], biases[:-1], strict=True)):
+        z = W @ h + b
+        if norm:
+            z = (z - z.mean()) / np.sqrt(z.var() + 1e-5)
+        y = np.maximum(z, 0.0)
+        h = h + scale * y if residual != "none" and place > 0 else y
+        hidden.append(h)
+    np.testing.assert_allclose(network(jnp.asarray(x)), (weights[-1] @ h + biases[-1])[0], rtol=1e-12)
+    for found, expected in zip(network.hidden(jnp.asarray(x)), hidden, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13)
+
+
+def test_a_network_of_depth_two_is_a_two_layer_one(rng):
+    a, W, x = rng.normal(size=4), rng.normal(size=(4, 3)), jnp.asarray(rng.normal(size=3))
+    np.testing.assert_allclose(Deep([W, a[None]], RELU)(x), ens.TwoLayer(a, W, "relu")(x), rtol=1e-13)
+
+
+def test_arrays_of_all_layers_are_filled_up_with_zeros(weights):
+    network = Deep(weights, RELU, [np.full(len(W), place + 1.0) for place, W in enumerate(weights)])
+    assert network.stacked.shape == (4, 4, 4) and network.stacked_biases.shape == (4, 4)
+    np.testing.assert_array_equal(network.stacked[0], np.pad(weights[0], ((0, 0), (0, 1))))
+    np.testing.assert_array_equal(network.stacked_biases[3], [4.0, 0.0, 0.0, 0.0])
+    assert not np.any(Deep(weights, RELU).stacked_biases)
+    assert layer_numbers(network) == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert layer_numbers(ens.TwoLayer([1.0], [[1.0]])) == [1, 0]
+
+
+# -- probes ------------------------------------------------------------------------------------------
+
+
+def measured(network: Deep, teacher: ens.TwoLayer, *names: str) -> dict[str, np.ndarray]:
+    risk = ens.PopulationRisk.of(teacher)
+    aids = prepared([ens.PROBES[name] for name in names], risk, network)
+    moves = jax.tree.map(lambda _: jnp.asarray(True), network)
+    at = Measured(Moment(network, risk, aids, jnp.zeros(()), jnp.ones(()), moves, jnp.asarray(1e-3)), L2())
+    return {name: np.asarray(ens.PROBES[name](at)) for name in names}
+
+
+def test_the_first_layer_beside_the_teacher_by_hand():
+    """Rows along e_1 and between both teachers, and a third one of no weight, which counts nowhere."""
+    teacher = ens.TwoLayer([1.0, 1.0], np.eye(3)[:2], "relu")
+    first = np.array([[2.0, 0.0, 0.0], [-1.0, -1.0, 0.0], [0.0, 0.0, 5.0]])
+    second = np.array([[3.0, 0.0, 0.0], [4.0, 1.0, 0.0]])
+    names = ("first_layer_angle", "teacher_angle", "first_layer_subspace")
+    found = measured(Deep([first, second, [[1.0, 1.0]]], RELU), teacher, *names)
+    # Masses 2 · √(9 + 16) and √2 · 1; the second row is a line at 45° from both.
+    masses = np.array([10.0, np.sqrt(2.0)])
+    assert found["first_layer_angle"] == pytest.approx(masses[1] * np.pi / 4 / masses.sum(), rel=1e-12)
+    np.testing.assert_allclose(found["teacher_angle"], [0.0, np.pi / 4], atol=1e-12)
+    assert found["first_layer_subspace"] == pytest.approx(6.0 / 31.0, rel=1e-12)
+
+
+def test_similarity_is_1_of_turned_and_0_of_independent_representations(rng):
+    X, Y = jnp.asarray(rng.normal(size=(20_000, 3))), jnp.asarray(rng.normal(size=(20_000, 3)))
+    turn = jnp.asarray(np.linalg.qr(rng.normal(size=(3, 3)))[0])
+    assert float(similarity(X, 2.0 * X @ turn + 1.0)) == pytest.approx(1.0, rel=1e-12)
+    assert float(similarity(X, Y)) < 1e-3
+    # By hand: of X and its first column, ‖Xᵀx‖²/(‖XᵀX‖ ‖x‖²) is 1/√3 where XᵀX = n·I.
+    assert float(similarity(X, X[:, :1])) == pytest.approx(3.0**-0.5, rel=0.03)
+
+
+def test_layers_of_the_teacher_and_of_the_start_are_similar_to_themselves(weights):
+    teacher = ens.TwoLayer(weights[3][0], weights[0], "relu")
+    names = ("teacher_similarity", "start_similarity", "layer_singular_values", "layer_effective_rank")
+    found = measured(Deep(weights, RELU), teacher, *names)
+    assert found["teacher_similarity"][0] == pytest.approx(1.0, rel=1e-12)
+    assert 0.0 < found["teacher_similarity"][2] < 0.99
+    np.testing.assert_allclose(found["start_similarity"], 1.0, rtol=1e-12)
+    sizes = found["layer_singular_values"]
+    for layer, W in enumerate(weights):
+        s = np.linalg.svd(W, compute_uv=False)
+        np.testing.assert_allclose(sizes[layer, : len(s)], s, rtol=1e-12)
+        assert not np.any(sizes[layer, len(s) :])
+        assert found["layer_effective_rank"][layer] == pytest.approx((s**2).sum() ** 2 / (s**4).sum(), rel=1e-12)
+
+
+# -- members -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return ens.run(study())
+
+
+def test_descent_is_that_of_the_mean_square_on_the_sample(trained):
+    """Written out in JAX on the member's own data: the first layer alone, then all with decay; biases, too."""
+    for seed in (0, 1):
+        network, _ = ens.initial(study(), seed)
+        x, y = ens.sample(study(), seed)
+
+        @jax.jit
+        def slope(network, x=x, y=y):
+            return jax.grad(lambda f: 0.5 * jnp.mean((jax.vmap(f)(x) - y) ** 2))(network)
+
+        for step in range(40):
+            g = jax.tree.leaves(slope(network))
+            leaves, structure = jax.tree.flatten(network)
+            if step < 10:
+                leaves = [w - 0.05 * d if place < 2 else w for place, (w, d) in enumerate(zip(leaves, g, strict=True))]
+            else:
+                leaves = [w - 0.05 * (d + 0.01 * w) for w, d in zip(leaves, g, strict=True)]
+            network = structure.unflatten(leaves)
+        np.testing.assert_allclose(trained["layer_weights"].sel(seed=seed), network.stacked, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(trained["layer_biases"].sel(seed=seed), network.stacked_biases, atol=1e-9)
+
+
+def test_stored_weights_are_networks(trained):
+    one = ens.network(trained.sel(seed=1))
+    assert isinstance(one, Deep) and one.residual == "1/sqrt(depth)" and one.activation == RELU
+    x, y = ens.sample(study(), 1)
+    error = 0.5 * np.mean((jax.vmap(one)(x) - y) ** 2)
+    ds = ens.run(study(probes=["train_loss"], seeds=2))
+    assert float(ds["train_loss"].sel(seed=1)) == pytest.approx(float(error), rel=1e-9)
+    batch = ens.network(trained)
+    assert batch.layers[0].weight.shape == (2, 4, 3)
+    teacher = ens.network(trained.sel(seed=1), "teacher")
+    np.testing.assert_array_equal(teacher.W, np.eye(2, 3))
+
+
+def test_a_member_alone_has_the_same_bits(trained):
+    assert_same_members(ens.run(study(seeds=1)), trained)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"student": {"kind": "deep", "depth": 3, "width": [4]}}, r"width: got 1 of them for depth = 3"),
+        (
+            {"student": {"kind": "deep", "depth": 3, "width": [4, 5], "residual": "1"}},
+            r"residual: got '1' between hidden layers of the widths \[4, 5\]",
+        ),
+        (
+            {"student": {"kind": "deep", "width": 4, "activation": "abs_centred"}},
+            "activation: got 'abs_centred'",
+        ),
+        ({"student": {"kind": "deep", "width": 4, "start": "aligned_balanced"}}, "start.kind: got 'aligned_balanced'"),
+        ({"data": None}, r"data: is missing; the population risk of a deep student has no closed form"),
+        ({"probes": ["max_angle"]}, "probes: got 'max_angle' for a deep student"),
+        ({"protocol": {"kind": "zhou_ge"}}, "got a ridge stage for a student that is no two_layer"),
+        (
+            {"protocol": {"kind": "stages", "stages": [{"name": "a", "layers": [5], "steps": 3}]}},
+            r"layers: got \[5\] in the stage 'a' for a deep student, which has no layer 5: there are 3, from 0 to 2",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_its_field(changes, message):
+    with pytest.raises(ens.StudyError, match=message):
+        study(**changes)
