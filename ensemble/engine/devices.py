@@ -37,10 +37,6 @@ OPTIONS_GPU = {
 }
 """How programs are compiled for NVIDIA's cards."""
 
-_OPTIONS_SAMPLES = {"xla_cpu_multi_thread_eigen": False}
-"""Of a CPU's programs that sum over samples: Eigen may split a sum over the machine's cores, and every core has a call
-of its own already."""
-
 kept = functools.lru_cache(maxsize=64)
 """Of functions that make a `Compiled`: a process keeps the last so many of each.
 
@@ -51,14 +47,6 @@ thousand structures would crash. A program that is asked for again comes from di
 
 class EngineError(ValueError):
     """The engine cannot do what it is asked for."""
-
-
-def options(sampled: bool = False) -> dict[str, Any] | None:
-    """XLA's options for programs of this platform that advance members; `sampled`: those that sum over samples."""
-    platform = jax.default_backend()
-    if platform == "gpu":
-        return OPTIONS_GPU
-    return _OPTIONS_SAMPLES if sampled and platform == "cpu" else None
 
 
 def granted_cores() -> int:

@@ -32,8 +32,6 @@ class Program(NamedTuple):
     """Whether what moves is said neuron by neuron, and not leaf by leaf."""
     targeted: bool = False
     """Whether stages have teacher neurons of their own as their target."""
-    sampled: bool = False
-    """Whether its risk is one of samples."""
 
 
 class Pool(NamedTuple):

@@ -170,5 +170,4 @@ def _program(precision: str, like: Drawn, stages: list[StageShape], structure: S
         slots=SLOTS,
         by_neuron=structure.by_neuron,
         targeted=structure.targeted,
-        sampled=structure.is_sampled,
     )

@@ -85,15 +85,11 @@ class Drawing(NamedTuple):
         return getattr(self.teacher, "inputs", None)
 
 
-def batched(of_member: Callable, sampled: bool = False) -> Compiled:
-    """The compiled program that maps `of_member` over a batch of rows; `sampled`: it sums over samples."""
+def batched(of_member: Callable) -> Compiled:
+    """The compiled program that maps `of_member` over a batch of rows."""
     if devices.accelerated():
         return Compiled(jax.vmap(of_member))
-
-    def of_batch(*arrays: Any) -> Any:
-        return jax.lax.map(lambda member: of_member(*member), arrays, batch_size=CACHED)
-
-    return Compiled(of_batch, devices.options(sampled))
+    return Compiled(lambda *arrays: jax.lax.map(lambda member: of_member(*member), arrays, batch_size=CACHED))
 
 
 def batch_size(like: Drawn, sampled: bool, exact: bool) -> int:
@@ -128,7 +124,7 @@ def in_batches(program: Compiled, count: int, gather: Callable[[np.ndarray], Any
 @kept
 def draw_program(drawing: Drawing) -> Compiled:
     """Jitted (numbers, d, root seed, seed) → `Drawn`, batched."""
-    return batched(drawing.draw, drawing.data is not None)
+    return batched(drawing.draw)
 
 
 @functools.cache
@@ -194,15 +190,15 @@ def init_program(update: AbstractSteppedUpdate) -> Compiled:
 
 
 @kept
-def apply_program(update: AbstractInstantUpdate, sampled: bool = False) -> Compiled:
+def apply_program(update: AbstractInstantUpdate) -> Compiled:
     """Jitted (models, risks, decays, numbers) → models, batched."""
-    return batched(lambda model, risk, decay, numbers: update.with_numbers(numbers).apply(model, risk, decay), sampled)
+    return batched(lambda model, risk, decay, numbers: update.with_numbers(numbers).apply(model, risk, decay))
 
 
 @kept
-def measure_program(penalty: AbstractPenalty, names: tuple[str, ...], sampled: bool = False) -> Compiled:
+def measure_program(penalty: AbstractPenalty, names: tuple[str, ...]) -> Compiled:
     """Jitted measurement of the probes called `names`; what others alone need is not computed."""
-    return batched(_measure(penalty, names), sampled)
+    return batched(_measure(penalty, names))
 
 
 def _measure(penalty: AbstractPenalty, names: tuple[str, ...]) -> Callable[..., dict[str, Any]]:

@@ -95,17 +95,17 @@ def _stage_plan(study: Study, group: Group, cells: list[Cell], number: int) -> S
     stages = [cell.stages.stages[number] for cell in cells]
     shape, pool = group.structure.stages[number], group.pool_of_stage[number]
     schedules = () if pool is None else group.pools[pool].program.schedules
-    update, enter, apply, sampled = shape.update, None, None, group.structure.is_sampled
+    update, enter, apply = shape.update, None, None
     like = drawn_like(group.structure.drawing(study))
-    size = batch_size(like, sampled, group.structure.is_exact)
+    size = batch_size(like, group.structure.is_sampled, group.structure.is_exact)
     if isinstance(update, AbstractSteppedUpdate):
         assert pool is not None, "an update that takes steps has a pool"
         has_state = bool(jax.tree.leaves(group.pools[pool].like.moving.state))
         enter = functools.partial(_enter, update) if has_state else None
     elif isinstance(update, AbstractInstantUpdate):
-        apply = functools.partial(_apply, apply_program(update, sampled), size)
+        apply = functools.partial(_apply, apply_program(update), size)
     at_end, at_records = (
-        functools.partial(in_batches, measure_program(shape.penalty, names, sampled), size=size)
+        functools.partial(in_batches, measure_program(shape.penalty, names), size=size)
         for names in (study.stored_probes, study.recorded_probes)
     )
     return StagePlan(

@@ -101,7 +101,7 @@ def advance_program(program: Program, advance: Callable) -> Compiled:
         TRACES.append(program)
         return advance(program, lanes, record_steps, budget)
 
-    return Compiled(run, devices.options(program.sampled))
+    return Compiled(run, devices.OPTIONS_GPU if jax.default_backend() == "gpu" else None)
 
 
 def _advance_tile(program: Program, lanes: Lanes, record_steps: jax.Array, budget: jax.Array):

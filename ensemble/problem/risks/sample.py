@@ -5,6 +5,7 @@ are made where the member is trained, and kept in no file. They work for any mod
 one x.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -52,10 +53,14 @@ class SampleRisk(AbstractScoredRisk):
         return self.population
 
     def value(self, model):
-        return 0.5 * jnp.sum((values(model, self.x) - self.y) ** 2) / len(self.x)
+        return in_parts(_half_squares(model), self.x, self.y, numbers=_largest(model)) / len(self.x)
 
     def value_and_gradient(self, model):
-        return jax.value_and_grad(self.value)(model)
+        def of_part(x: Array, y: Array) -> Any:
+            return jax.value_and_grad(lambda model: _half_squares(model)(x, y))(model)
+
+        sums = in_parts(of_part, self.x, self.y, numbers=_largest(model))
+        return jax.tree.map(lambda total: total / len(self.x), sums)
 
     def of_target(self, share: Float[Array, " neuron"]) -> "SampleRisk":
         """The same sample with labels of a teacher whose output weights are each times a share."""
@@ -65,8 +70,13 @@ class SampleRisk(AbstractScoredRisk):
 
     def read_out(self, model: TwoLayer) -> tuple[Float[Array, "neuron neuron"], Float[Array, " neuron"]]:
         """mean σσᵀ and mean σy over the sample, σ the hidden layer: the normal equations of the output layer."""
-        hidden = model.activation(self.x @ model.W.T, row_norms(model.W)[None, :])
-        return hidden.T @ hidden / len(self.x), hidden.T @ self.y / len(self.x)
+
+        def of_part(x: Array, y: Array) -> Any:
+            hidden = model.activation(x @ model.W.T, row_norms(model.W)[None, :])
+            return hidden.T @ hidden, hidden.T @ y
+
+        own, cross = in_parts(of_part, self.x, self.y, numbers=max(model.W.size, model.a.size**2))
+        return own / len(self.x), cross / len(self.x)
 
 
 class BatchRisk(AbstractStochasticRisk):
@@ -191,7 +201,55 @@ _PART = 1000
 
 def values(function: Any, x: Float[Array, "sample input"]) -> Float[Array, "sample *output"]:
     """A function of one x at every row."""
-    return jax.vmap(function)(x)
+    size = _part_size(len(x), _largest(function))
+    whole = len(x) // size
+    if whole <= 1 and size == len(x):
+        return jax.vmap(function)(x)
+    parts = jax.lax.map(jax.vmap(function), x[: whole * size].reshape(whole, size, -1))
+    done = parts.reshape(-1, *parts.shape[2:])
+    return jnp.concatenate([done, jax.vmap(function)(x[whole * size :])]) if whole * size < len(x) else done
+
+
+def in_parts(of_part: Callable[[Array, Array], Any], x: Array, y: Array, *, numbers: int) -> Any:
+    """Σ of_part(x, y) over parts of a sample, one after another, so small that no matrix product in them is split over
+    cores: Eigen then sums in another order, and a CPU's cores would decide the bits.
+
+    **Arguments:** `numbers`: the multiplications that the largest product of a sample takes.
+    """
+    size = _part_size(len(x), numbers)
+    whole = len(x) // size
+    if whole == 1 and size == len(x):
+        return of_part(x, y)
+    parts = tuple(z[: whole * size].reshape(whole, size, *z.shape[1:]) for z in (x, y))
+    zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(of_part, x[:size], y[:size]))
+
+    def add(total: Any, part: tuple[Array, Array]) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, of_part(*part)), None
+
+    total, _ = jax.lax.scan(add, zero, parts)
+    if whole * size == len(x):
+        return total
+    return jax.tree.map(jnp.add, total, of_part(x[whole * size :], y[whole * size :]))
+
+
+_UNSPLIT = 2**17
+"""Multiplications of a matrix product that Eigen leaves to one thread: it splits from 100 000 cycles on."""
+_FEWEST = 15
+"""Samples in a part however large the network: Eigen splits no sum of fewer than 16 terms."""
+
+
+def _part_size(count: int, numbers: int) -> int:
+    return min(count, max(_FEWEST, _UNSPLIT // max(numbers, 1)))
+
+
+def _largest(function: Any) -> int:
+    """The size of the largest array of a model."""
+    return max((leaf.size for leaf in jax.tree.leaves(function)), default=1)
+
+
+def _half_squares(model: Any) -> Callable[[Array, Array], Float[Array, ""]]:
+    """Σ ½‖f(x_i) − y_i‖²."""
+    return lambda x, y: 0.5 * jnp.sum((jax.vmap(model)(x) - y) ** 2)
 
 
 def drawn(population: Any, law: Any, noise: Any, key: Any, count: int) -> SampleRisk:
