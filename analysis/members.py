@@ -12,6 +12,8 @@ from ensemble import PROBES, STATUS, Study, TwoLayer
 from ensemble.study import Cell
 
 _INNER = ("record", "stage", "neuron", "teacher_neuron", "input")
+PARTS = ("mode", "layer", "layer_pair", "hidden_layer", "layer_mode")
+"""Dimensions of probes of a network's parts: `at` chooses one of them by its number, from 0."""
 _WHOLE = {"status": STATUS["not_run"], "stop_step": -1, "stage_end_step": -1}
 """Whole numbers of a member, and what they are where there is none."""
 
@@ -104,16 +106,30 @@ def below(ds: xr.Dataset, measure: str, below: float) -> xr.DataArray:
     """
     require_threshold(below)
     ds = standard(ds)
-    inside = probe(ds, measure) < below
+    inside = one_part(probe(ds, measure)) < below
     for dim in ("teacher_neuron", "neuron"):
         if dim in inside.dims:
             inside = inside.all(dim)
     return inside & (ds["status"] != STATUS["diverged"])
 
 
+def one_part(values: xr.DataArray) -> xr.DataArray:
+    """The values, as they are.
+
+    **Raises:** `ValueError` for a probe of every layer, or of other parts, of which none was chosen.
+    """
+    for dim in PARTS:
+        if dim in values.dims:
+            raise ValueError(
+                f"measure: got {values.name!r}, which has a value for each of {values.sizes[dim]} in {dim!r}; choose "
+                f"one, with `isel({dim}=0)` or --at {dim}=0"
+            )
+    return values
+
+
 def largest(values: xr.DataArray) -> xr.DataArray:
     """A value a member: of a probe of every teacher neuron or neuron, the largest of them."""
-    many = [dim for dim in ("teacher_neuron", "neuron") if dim in values.dims]
+    many = [dim for dim in ("teacher_neuron", "neuron") if dim in one_part(values).dims]
     return values.max(many, keep_attrs=True) if many else values
 
 
@@ -225,6 +241,9 @@ def select(ds: xr.Dataset, at: dict[str, object]) -> xr.Dataset:
     """
     ds = standard(ds)
     for name, value in at.items():
+        if name in PARTS and name in ds.dims:
+            ds = ds.isel({name: _part(name, value, ds.sizes[name])})
+            continue
         if name not in axes(ds):
             there = ", ".join(axes(ds)) or "none"
             raise ValueError(f"at: got the axis {name!r}; the axes are {there}{like(name, axes(ds))}")
@@ -234,6 +253,14 @@ def select(ds: xr.Dataset, at: dict[str, object]) -> xr.Dataset:
             raise ValueError(f"at: got {name} = {value!r}; its values are {values}")
         ds = ds.sel({name: matches[0]})
     return ds
+
+
+def _part(name: str, value: object, count: int) -> int:
+    """The place of a layer, or another part; `ValueError` for a number that is none."""
+    number = _as_number(value)
+    if number is None or number != int(number) or not 0 <= number < count:
+        raise ValueError(f"at: got {name} = {value!r}; there are {count}, from 0 to {count - 1}")
+    return int(number)
 
 
 def only_axes(

@@ -27,8 +27,8 @@ def importance(ds: xr.Dataset) -> xr.Dataset:
 
     **Returns:** over axes, `seed` and `neuron`: `mass` |a_i|‖w_i‖, `leave_one_out` (the exact population loss without
     the neuron), `loss_increase`, `saliency` (the first-order term alone: near 0 at a minimum without decay, whatever
-    the neuron does); over axes, `seed` and `pair`: `rank_agreement`, Spearman's correlation of two measures over the
-    neurons that the cell has, those of mass 0 left out (NaN for fewer than two, or where a measure is constant).
+    the neuron does); over axes, `seed` and `measure_pair`: `rank_agreement`, Spearman's correlation of two over
+    the neurons that the cell has, those of mass 0 left out (NaN for fewer than two, or where a measure is constant).
 
     **Raises:** `ValueError` where weights were not stored, students are no two-layer networks, or activations differ.
     """
@@ -43,7 +43,9 @@ def importance(ds: xr.Dataset) -> xr.Dataset:
     found = {"mass": mass, "leave_one_out": left, "loss_increase": grown, "saliency": saliency, "rank_agreement": ranks}
     made = members.labelled(found, _OF_NEURONS)
     labels = np.array([f"{first}–{second}" for first, second in PAIRS])
-    return made.assign_coords(pair=("pair", labels, {"units": "1", "long_name": "measures that are compared"}))
+    return made.assign_coords(
+        measure_pair=("measure_pair", labels, {"units": "1", "long_name": "measures that are compared"})
+    )
 
 
 def _importance(student: TwoLayer, teacher: TwoLayer):
@@ -64,7 +66,7 @@ _OF_NEURONS = {
     "leave_one_out": (("neuron",), "1", "population loss without the neuron"),
     "loss_increase": (("neuron",), "1", "growth of the population loss without the neuron"),
     "saliency": (("neuron",), "1", "|a_i ∂L/∂a_i|: the first-order part of that growth"),
-    "rank_agreement": (("pair",), "1", "Spearman's rank correlation of two measures of importance"),
+    "rank_agreement": (("measure_pair",), "1", "Spearman's rank correlation of two measures of importance"),
 }
 
 

@@ -7,7 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import analysis
 import ensemble as ens
+import ensemble.engine.kernels.base as kernels
+from analysis.members import select
+from ensemble.engine.pools import LanePool
 from ensemble.probes import Measured, Moment, prepared
 from ensemble.probes.representations import similarity
 from ensemble.problem.activations import ACTIVATIONS
@@ -201,3 +205,24 @@ def test_a_member_alone_has_the_same_bits(trained):
 def test_what_does_not_fit_is_refused_by_its_field(changes, message):
     with pytest.raises(ens.StudyError, match=message):
         study(**changes)
+
+
+# -- the analysis ------------------------------------------------------------------------------------
+
+
+def test_a_layer_is_chosen_by_its_number(trained):
+    """A probe of every layer has no one value a member: it is refused until one is chosen."""
+    with pytest.raises(ValueError, match="got 'layer_norm', which has a value for each of 3 in 'layer'; choose"):
+        analysis.below(trained, "layer_norm", 1.0)
+    first = select(trained, {"layer": "0"})
+    np.testing.assert_array_equal(first["layer_norm"], trained["layer_norm"].isel(layer=0))
+    assert analysis.trajectory_picture(first, "layer_norm").axes
+    assert analysis.below(first, "layer_norm", 1e9).all()
+    with pytest.raises(ValueError, match="at: got layer = 3; there are 3, from 0 to 2"):
+        select(trained, {"layer": 3})
+
+
+def test_neighbours_refill_and_budget_change_nothing(trained, monkeypatch):
+    monkeypatch.setattr(kernels, "_MOST_LANES", 8)
+    monkeypatch.setattr(LanePool, "budget", lambda self, *_: 7)
+    assert_same_members(trained, ens.run(study(seeds=20)))

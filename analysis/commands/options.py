@@ -10,7 +10,7 @@ import xarray as xr
 from ensemble import open_dataset
 from ensemble.console import Command, texts_at, values_of
 
-from ..members import axes, like, select
+from ..members import PARTS, axes, like, select
 from ..plots import Look
 from ..plots.layout import WIDTHS, width_of
 
@@ -57,6 +57,9 @@ def opened(directory: Path, at: Sequence[str] | None = None) -> xr.Dataset:
     """
     ds = open_dataset(directory)
     for name, texts in texts_at(at).items():
+        if name in PARTS and name in ds.dims and len(texts) == 1:
+            ds = select(ds, {name: texts[0]})
+            continue
         if name not in (*axes(ds), "seed"):
             there = ", ".join((*axes(ds), "seed"))
             raise ValueError(f"at: got the axis {name!r}; the axes are {there}{like(name, (*axes(ds), 'seed'))}")

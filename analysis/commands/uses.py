@@ -64,7 +64,7 @@ def importance(directory: Directory, at: At = None, as_json: Json = False, as_cs
     ds = opened(directory, at)
     members = analysis.importance(ds)
     names = [f"{first}–{second}" for first, second in PAIRS]
-    each = xr.Dataset({name: members["rank_agreement"].sel(pair=name, drop=True) for name in names})
+    each = xr.Dataset({name: members["rank_agreement"].sel(measure_pair=name, drop=True) for name in names})
     # A member with one neuron left ranks nothing, and counts nowhere.
     found = [_medians(each, each[name].notnull(), [name]) for name in names]
     made = xr.merge([one.drop_vars("seeds") for one in found]).assign(seeds=_counted(ds).sum("seed"))

@@ -103,7 +103,7 @@ _OF_RESULTS = set(
     peak rise fall is_double
     measured solution largest typical spread z mean_low mean_high output_weight student_overlap
     teacher_overlap second_order other_neuron
-    leave_one_out loss_increase saliency pair rank_agreement kept pruned_loss minimal_width radius robust_loss
+    leave_one_out loss_increase saliency measure_pair rank_agreement kept pruned_loss minimal_width radius robust_loss
     robust_loss_error attack_alignment carried neuron_kind feature_neurons feature_explained split merged stray missed
     loss_of_owners faithfulness
     """.split()

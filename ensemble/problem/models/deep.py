@@ -6,7 +6,7 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from ..activations import AbstractActivation
 from .two_layer import row_norms
@@ -38,9 +38,9 @@ class Deep(eqx.Module):
 
     def __init__(
         self,
-        weights: Sequence[ArrayLike],
+        weights: Sequence[Any],
         activation: AbstractActivation,
-        biases: Sequence[ArrayLike] | None = None,
+        biases: Sequence[Any] | None = None,
         residual: Residual = "none",
         norm: bool = False,
     ):
