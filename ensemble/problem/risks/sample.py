@@ -220,7 +220,7 @@ def in_parts(of_part: Callable[[Array, Array], Any], x: Array, y: Array, *, numb
     whole = len(x) // size
     if whole == 1 and size == len(x):
         return of_part(x, y)
-    parts = tuple(z[: whole * size].reshape(whole, size, *z.shape[1:]) for z in (x, y))
+    parts: Any = tuple(z[: whole * size].reshape(whole, size, *z.shape[1:]) for z in (x, y))
     zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(of_part, x[:size], y[:size]))
 
     def add(total: Any, part: tuple[Array, Array]) -> tuple[Any, None]:
