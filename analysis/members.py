@@ -122,7 +122,7 @@ def one_part(values: xr.DataArray) -> xr.DataArray:
         if dim in values.dims:
             raise ValueError(
                 f"measure: got {values.name!r}, which has a value for each of {values.sizes[dim]} in {dim!r}; choose "
-                f"one, with `isel({dim}=0)` or --at {dim}=0"
+                f"one, with `isel({dim}=0)`"
             )
     return values
 

@@ -1,6 +1,6 @@
 """The Pallas kernel: in interpret mode it does what the reference program does; for CUDA it lowers.
 
-Its speed and its bits on a GPU are not known here: no test below has run on one.
+Its speed and its bits on a card are what `make gpu` measures there (docs/performance.md).
 """
 
 import functools
@@ -97,7 +97,6 @@ def test_activations_that_it_cannot_serve_are_refused(activation):
 
 
 def test_rules_that_it_does_not_know_are_refused():
-    with pytest.raises(
-        EngineError, match="got 'fused', which serves plain descent of two-layer students without optax"
-    ):
+    message = "got 'fused', which serves plain descent of two-layer students on the exact population risk without optax"
+    with pytest.raises(EngineError, match=message):
         ens.run(small(axes={}, protocol={"kind": "plain", "step_size": 0.2, "steps": 9, "loss": 1e-3}), engine="fused")

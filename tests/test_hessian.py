@@ -9,11 +9,13 @@ import pytest
 import analysis
 import ensemble as ens
 from analysis import hessian as module
+from ensemble.problem.activations import Polynomial
 
 gradient_of = eqx.filter_jit(ens.population_gradient)
 
 
 def pair(sigma: str, m: int = 4, key: int = 0) -> tuple[ens.TwoLayer, ens.TwoLayer]:
+    sigma = Polynomial((0.1, 0.5, 0.2)) if sigma == "polynomial" else sigma
     generator = np.random.default_rng(key)
     student = ens.TwoLayer(generator.standard_normal(m), generator.standard_normal((m, 3)), sigma)
     return student, ens.TwoLayer(generator.standard_normal(2), generator.standard_normal((2, 3)), sigma)
@@ -26,7 +28,7 @@ def test_hessian_is_the_gradient_s_derivative(sigma):
     x = np.concatenate([student.a, np.ravel(student.W)])
 
     def gradient(x):
-        at = ens.TwoLayer(x[:4], x[4:].reshape(4, 3), sigma)
+        at = ens.TwoLayer(x[:4], x[4:].reshape(4, 3), student.activation)
         slope = gradient_of(at, teacher)
         return np.concatenate([slope.a, np.ravel(slope.W)]) + 0.3 * x
 
