@@ -11,7 +11,7 @@ from ..dynamics.updates import AbstractInstantUpdate
 from ..parts import REGISTRY, chosen, is_lenient
 from ..probes import PROBES
 from ..problem.data import Data
-from ..problem.students import AbstractLayeredStudent, AbstractSizedStudent, AbstractStudent, TwoLayerStudent
+from ..problem.students import AbstractNumberedStudent, AbstractSizedStudent, AbstractStudent, TwoLayerStudent
 from ..problem.teachers import AbstractTeacher, AbstractTwoLayerTeacher
 from ..spec import Spec
 from .axes import DEFAULT_STUDENT, Scalar, as_table
@@ -48,9 +48,14 @@ class Cell(Spec):
         return getattr(self.teacher, "inputs", None)
 
     @property
+    def is_closed(self) -> bool:
+        """Whether the population loss of its members has a closed form under N(0, I)."""
+        return getattr(self.student, "exact", True) and getattr(self.teacher, "exact", True)
+
+    @property
     def is_exact(self) -> bool:
         """Whether the population loss of its members has a closed form."""
-        if not getattr(self.student, "exact", True):
+        if not self.is_closed:
             return False
         refusal = None if self.data is None else getattr(self.data.inputs, "population_refusal", None)
         return refusal is None or refusal(self.student, self.teacher) is None
@@ -76,7 +81,7 @@ class Cell(Spec):
                 f"teacher.kind: got {self.teacher.kind!r}, which a {self.student.kind} student cannot learn from; it "
                 f"learns from {', '.join(known)}: take one of these, or a student of another kind"
             )
-        if isinstance(self.student, AbstractSizedStudent | AbstractLayeredStudent):
+        if isinstance(self.student, AbstractSizedStudent | AbstractNumberedStudent):
             self.student.check(self.teacher)
         if refusal := data_refusal(self):
             raise ValueError(refusal)
@@ -104,7 +109,7 @@ def _layers_refusal(stage: Stage, student: AbstractStudent) -> str | None:
     said += f"stage {stage.name!r} for a {student.kind} student"
     if stage.layers == "both" or isinstance(student, AbstractSizedStudent):
         return f'{said}; take "first", "output" or "both"' if isinstance(stage.layers, tuple) else None
-    if not isinstance(student, AbstractLayeredStudent):
+    if not isinstance(student, AbstractNumberedStudent):
         return f"{said}, all of whose weights move; leave layers out"
     beyond = [n for n in stage.layers if n >= student.depth] if isinstance(stage.layers, tuple) else []
     if beyond:
