@@ -25,6 +25,7 @@ from .base import (
     prepared,
 )
 from .certified import AbstractCertificateProbe, CertificateMax, Gap
+from .heads import ActiveHeads, HeadAngle, HeadError, HeadMass, MeanHeadAngle
 from .kernel import AbstractKernelProbe, KernelAlignment, KernelChange, LinearisationError, WeightChange
 from .layers import Balancedness, LayerAlignment, LayerEffectiveRank, LayerNorm, LayerSingularValues
 from .linear import ModeLeakage, ModeStrength
@@ -92,6 +93,11 @@ for _part in (
     SecondTaskLoss,
     FirstTaskReadout,
     SecondTaskReadout,
+    MeanHeadAngle,
+    HeadAngle,
+    HeadError,
+    ActiveHeads,
+    HeadMass,
 ):
     register(_part)
 

@@ -11,9 +11,9 @@ import xarray as xr
 from ..numerics import member_keys
 from ..problem.activations import said
 from ..problem.draws import full_space
-from ..problem.models import Conv, Deep, DeepLinear, TwoLayer
+from ..problem.models import Attention, Conv, Deep, DeepLinear, TwoLayer
 from ..problem.starts import GivenStart
-from ..problem.students import ConvStudent, DeepLinearStudent, DeepStudent, TwoLayerStudent
+from ..problem.students import AttentionStudent, ConvStudent, DeepLinearStudent, DeepStudent, TwoLayerStudent
 from ..study import Cell, Study, StudyError
 from .schema import FINISHED
 
@@ -26,7 +26,7 @@ def network(
     which: Literal["student", "teacher"] = "student",
     *,
     coordinates: Literal["stored", "full"] = "stored",
-) -> TwoLayer | DeepLinear | Deep | Conv:
+) -> TwoLayer | DeepLinear | Deep | Conv | Attention:
     """The networks of a dataset's members, as they were at their ends.
 
     **Arguments:**
@@ -37,9 +37,9 @@ def network(
       (docs/dataset.md); `"full"`: all d.
 
     **Returns:** one network f(x) = Σ_i a_i σ(w_iᵀx), W_L ⋯ W_1 x of deep linear students (the teacher: of one
-    layer), a `Deep` or a `Conv` of one x; where axes or seeds are left, a batch of them, whose leaves begin with these
-    dimensions in the dataset's order. Neurons, layers and coordinates that only other cells have are left out: no row
-    is padding.
+    layer), a `Deep`, `Conv` or `Attention` of one x; where axes or seeds are left, a batch of them, whose leaves
+    begin with these dimensions in the dataset's order. Neurons, layers and coordinates that only other cells have are
+    left out: no row is padding.
 
     **Raises:** `StudyError` where weights were not stored, a member has no result, the members that are left differ in
     size or activation, or full coordinates are asked of rows that never had them.
@@ -63,6 +63,8 @@ def network(
         return _deep(ds, which, cells)
     if all(isinstance(cell.student, ConvStudent) for cell in cells):
         return _conv(ds, which, cells)
+    if all(isinstance(cell.student, AttentionStudent) for cell in cells):
+        return _attention(ds, which, cells)
     if not all(isinstance(cell.student, TwoLayerStudent) for cell in cells):
         raise StudyError("ds: its students are no two-layer networks; their weights are the variables of the dataset")
     a, W, neuron = _VARIABLES[which]
@@ -128,6 +130,26 @@ def _conv(ds: xr.Dataset, which: str, cells: list[Cell]) -> Conv:
     a = ds[read_out].transpose(..., neuron).values[..., :count]
     W = ds[filters].transpose(..., neuron, "patch_input").values[..., :count, :patch]
     return Conv(a, W, cells[0].teacher.sigma, patches=sizes[0], stride=sizes[1], pooling=sizes[2])
+
+
+def _attention(ds: xr.Dataset, which: str, cells: list[Cell]) -> Attention:
+    """Blocks without the heads, units and coordinates that only other cells have."""
+    before = "" if which == "student" else "teacher_"
+    names = [f"{before}{kind}_weights" for kind in ("query", "key", "value", "output")]
+    _require_stored(ds, *names)
+    parts = ((c.student if which == "student" else c.teacher, c) for c in cells)
+    heads, units, width, tokens = _one(
+        (
+            (part.heads, part.head_size or c.teacher.head_size, c.teacher.token_inputs, c.teacher.tokens)
+            for part, c in parts
+        ),
+        "sizes of heads",
+    )
+    head, unit = f"{before}head", f"{before}head_unit"
+    *projections, output = names
+    arrays = [ds[name].transpose(..., head, unit, "token_input").values for name in projections]
+    arrays = [W[..., :heads, :units, :width] for W in arrays]
+    return Attention(*arrays, ds[output].transpose(..., head, unit).values[..., :heads, :units], tokens=tokens)
 
 
 def _require_stored(ds: xr.Dataset, *names: str) -> None:

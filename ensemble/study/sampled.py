@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..dynamics.updates import Prune, Ridge
 from ..parts import REGISTRY
+from .errors import an
 
 if TYPE_CHECKING:
     from .cells import Cell
@@ -16,13 +17,13 @@ def data_refusal(cell: "Cell") -> str | None:
         if cell.is_closed:
             return None
         return (
-            f"data: is missing; the population risk of a {student.kind} student{_pool(cell)} has no closed form: give "
-            "a table [data] with samples = n, or with online = true"
+            f"data: is missing; the population risk of {an(student.kind)} student{_pool(cell)} has no closed form: "
+            "give a table [data] with samples = n, or with online = true"
         )
     if not student.from_samples or cell.inputs is None:
         return (
-            f"data: got a table for a {student.kind} student and a {cell.teacher.kind} teacher, whose risk is not that "
-            "of functions of x; leave it out, or take one of the students "
+            f"data: got a table for {an(student.kind)} student and {an(cell.teacher.kind)} teacher, whose risk is not "
+            "that of functions of x; leave it out, or take one of the students "
             + ", ".join(name for name, part in REGISTRY["student"].items() if part.from_samples)
         )
     if not getattr(student, "is_plain", True):
@@ -44,8 +45,9 @@ def _population_refusal(cell: "Cell") -> str | None:
     if not data.is_sampled and not cell.is_exact:
         why = data.inputs.population_refusal(cell.student, cell.teacher) if cell.is_closed else ""
         return (
-            f"data.samples: is missing; the population risk of a {kind} student{_pool(cell)} under {data.inputs.kind} "
-            f"inputs has no closed form{f' {why}' if why else ''}: give samples = n, or online = true"
+            f"data.samples: is missing; the population risk of {an(kind)} student{_pool(cell)} under "
+            f"{data.inputs.kind} inputs has no closed form{f' {why}' if why else ''}: give "
+            "samples = n, or online = true"
         )
     return None
 

@@ -93,6 +93,11 @@ class Conv(eqx.Module):
         return self.W.shape[-1] + (self.patches - 1) * self.stride
 
     @property
+    def places(self) -> int:
+        """How many times a sample uses every weight."""
+        return self.patches
+
+    @property
     def on_patch(self) -> TwoLayer:
         """Σ_k a_k σ(w_kᵀ·), the two-layer network that every patch is given to."""
         return TwoLayer(self.a, self.W, self.activation)

@@ -4,9 +4,11 @@ two_layer     a `TwoLayer` on the exact population risk of a two-layer teacher
 deep_linear   a `DeepLinear` on the exact population risk of a linear map
 deep          a `Deep` of any depth and activation on samples of a two-layer teacher
 conv          a `Conv` on the exact population risk of a convolutional teacher, or on samples
+attention     an `Attention` on samples of an attention teacher
 """
 
 from ...parts import register
+from .attention import AttentionStudent
 from .base import (
     AbstractComparedStudent,
     AbstractLayeredStudent,
@@ -25,6 +27,7 @@ register(TwoLayerStudent)
 register(DeepLinearStudent)
 register(DeepStudent)
 register(ConvStudent)
+register(AttentionStudent)
 
 __all__ = [
     "AbstractComparedStudent",
@@ -32,6 +35,7 @@ __all__ = [
     "AbstractNumberedStudent",
     "AbstractSizedStudent",
     "AbstractStudent",
+    "AttentionStudent",
     "ConvStudent",
     "DeepLinearStudent",
     "DeepStudent",

@@ -16,6 +16,7 @@ and of linear maps:
 and networks of other architectures:
 
     conv                a two-layer teacher on every patch of the input, and a pool over patches
+    attention           a block of self-attention over tokens
 
 Angles are between *lines* for even activations and between *rays* for the others. All but
 `random_separated` lie on the coordinate axes: the population problem is invariant under rotations of the
@@ -24,6 +25,7 @@ input, and the starts are isotropic.
 """
 
 from ...parts import register
+from .attention import AttentionTeacher
 from .base import AbstractTeacher, AbstractTwoLayerTeacher, Activation, Row, check_given
 from .conv import ConvTeacher
 from .deep_linear import DeepLinearTeacher
@@ -37,13 +39,14 @@ from .two_tasks import TwoTasks
 for _part in (Orthonormal, SeparatedPairs, Equiangular, RandomSeparated, GivenTeacher, TwoTasks):
     register(_part)
 
-for _part in (DeepLinearTeacher, ConvTeacher):
+for _part in (DeepLinearTeacher, ConvTeacher, AttentionTeacher):
     register(_part)
 
 __all__ = [
     "AbstractTeacher",
     "AbstractTwoLayerTeacher",
     "Activation",
+    "AttentionTeacher",
     "ConvTeacher",
     "DeepLinearTeacher",
     "Equiangular",
