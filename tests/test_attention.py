@@ -16,8 +16,7 @@ from ensemble.problem.penalties import L2
 from ensemble.problem.students import NoClosedForm
 from tests.helpers import assert_same_members
 
-PROBES = ["mean_head_angle", "head_angle", "head_error", "active_heads"]
-"""Those of members: a loss, on a test sample, is measured in tests/test_registry.py."""
+PROBES = ["train_loss", "mean_head_angle", "head_angle", "head_error", "active_heads"]
 
 
 def study(**changes: Any) -> ens.Study:
@@ -84,7 +83,7 @@ def measured(student: Attention, teacher: Attention) -> dict[str, np.ndarray]:
         moves = jax.tree.map(lambda _: jnp.asarray(True), student)
         moment = Moment(student, NoClosedForm(teacher), {}, jnp.zeros(()), jnp.ones(()), moves, jnp.asarray(1e-3))
         at = Measured(moment, L2())
-        return {name: ens.PROBES[name](at) for name in (*PROBES, "head_mass")}
+        return {name: ens.PROBES[name](at) for name in (*PROBES[1:], "head_mass", "mean_unit_angle", "farthest_unit")}
 
     return jax.tree.map(np.asarray, of(student, teacher))
 
@@ -118,6 +117,7 @@ def test_angles_of_heads_by_hand():
     student = Attention(e[:, None], keys, values, np.array([[2.0], [1.0]]), tokens=2)
     found = measured(student, teacher)
     np.testing.assert_allclose(found["head_angle"], [0.3, 0.5], rtol=1e-12)
+    assert found["farthest_unit"] == found["head_angle"][1] and found["mean_unit_angle"] == found["mean_head_angle"]
     assert found["mean_head_angle"] == pytest.approx((2.0 * 0.3 + 1.0 * 0.5) / 3.0, rel=1e-12)
     # ‖2 e⊗A − e⊗A*‖² with cos(A, A*) = cos 0.3, both of norm 1: 4 + 1 − 4 cos 0.3.
     np.testing.assert_allclose(

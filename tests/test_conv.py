@@ -10,10 +10,13 @@ import pytest
 import ensemble as ens
 import ensemble.engine.kernels.base as kernels
 from ensemble.engine.pools import LanePool
+from ensemble.probes import Measured, Moment
 from ensemble.problem.activations import ACTIVATIONS
 from ensemble.problem.inputs import Anisotropic, Sphere
 from ensemble.problem.models import Conv, layer_numbers
+from ensemble.problem.penalties import L2
 from ensemble.problem.risks import SharedRisk, converted
+from ensemble.problem.students import NoClosedForm
 from tests.helpers import assert_same_members
 
 PROBES = ["loss", "max_angle", "recovery_error", "total_mass"]
@@ -100,6 +103,21 @@ def test_other_inputs_are_those_of_the_spread_network(law, rng):
     terms = 0.5 * np.asarray(student.spread(x) - teacher.spread(x)) ** 2
     assert abs(terms.mean() - float(risk.value(student))) < 4.0 * terms.std() / np.sqrt(len(terms))
     assert abs(terms.mean() - float(SharedRisk.of(teacher).value(student))) > 4.0 * terms.std() / np.sqrt(len(terms))
+
+
+def test_units_of_two_layers_and_of_filters_by_hand():
+    """Rows along e_1, and turned by 0.4 from e_2 under twice the mass; a third one without weight counts nowhere."""
+    rows = np.array([[3.0, 0.0], [-np.sin(0.4), np.cos(0.4)], [0.0, 1.0]])
+    a, teacher = np.array([1.0, 6.0, 1e-6]), np.eye(2)
+    relu, none = ACTIVATIONS["relu"], jnp.zeros(())
+    for student, planted in (
+        (ens.TwoLayer(a, rows, relu), ens.TwoLayer(np.ones(2), teacher, relu)),
+        (Conv(a, rows, relu, patches=2, stride=2), Conv(np.ones(2), teacher, relu, patches=2, stride=2)),
+    ):
+        moves = jax.tree.map(lambda _: jnp.asarray(True), student)
+        at = Measured(Moment(student, NoClosedForm(planted), {}, none, none, moves, none), L2())
+        assert float(ens.PROBES["mean_unit_angle"](at)) == pytest.approx(0.8 / 3.0, rel=1e-5)
+        assert float(ens.PROBES["farthest_unit"](at)) == pytest.approx(0.4, rel=1e-12)
 
 
 # -- members -----------------------------------------------------------------------------------------

@@ -41,6 +41,7 @@ from .robustness import AdversarialAlignment, ErrorSensitivity, Sensitivity
 from .samples import AbstractSampleProbe, GeneralisationGap, LabelNoiseFit, TrainLoss
 from .sparsity import EffectiveNeurons, PenaltyValue, Sparsity, TotalMass, Vanished
 from .transfer import FirstTaskLoss, FirstTaskReadout, SecondTaskLoss, SecondTaskReadout
+from .units import FarthestUnit, MeanUnitAngle
 
 for _part in (
     Loss,
@@ -98,6 +99,8 @@ for _part in (
     HeadError,
     ActiveHeads,
     HeadMass,
+    MeanUnitAngle,
+    FarthestUnit,
 ):
     register(_part)
 
