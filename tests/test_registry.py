@@ -17,6 +17,7 @@ UPDATES = [n for n, part in REGISTRY["update"].items() if issubclass(part, Abstr
 MODELS = ["two_layer", "factors"]
 PENALISED = {
     "path_norm": "descent",
+    "elastic": "momentum",
     "group_lasso": "proximal",
     "l1": "fista",
     "bottleneck": "momentum",

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..dynamics.updates import AbstractSteppedUpdate
 from ..problem.models import TwoLayer
-from ..problem.penalties import AbstractPenalty
+from ..problem.penalties import AbstractPenalty, needs_anchor
 from ..problem.risks import AbstractStochasticRisk, SampleRisk
 from .lanes import Lanes, Moving, StageRow
 
@@ -32,6 +32,13 @@ class Program(NamedTuple):
     """Whether what moves is said neuron by neuron, and not leaf by leaf."""
     targeted: bool = False
     """Whether stages have teacher neurons of their own as their target."""
+    keeps_zeros: bool = False
+    """Whether weights that are 0 as a stage begins stay 0."""
+
+    @property
+    def anchored(self) -> bool:
+        """Whether a lane holds the model as its stage began."""
+        return self.keeps_zeros or needs_anchor(self.penalty)
 
 
 class Pool(NamedTuple):
@@ -78,10 +85,10 @@ def tile_size(model: Any, teacher_neurons: int, samples: int = 0) -> int:
     return max(8, min(32, 2 ** int(np.log2(max(1, 40_000 // step_numbers(model, teacher_neurons, samples))))))
 
 
-def moving_like(model: Any, state: Any, dtype: str) -> Moving:
+def moving_like(model: Any, state: Any, dtype: str, anchor: Any = ()) -> Moving:
     """Shapes and types of one row of what moves."""
     integer, real = jax.ShapeDtypeStruct((), np.dtype(np.int32)), jax.ShapeDtypeStruct((), np.dtype(dtype))
-    return Moving(model, state, integer, integer, integer, real, real)
+    return Moving(model, state, integer, integer, integer, real, real, anchor)
 
 
 def end_step(row: StageRow, steps: np.ndarray, max_steps: np.ndarray) -> np.ndarray:

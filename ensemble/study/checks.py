@@ -103,15 +103,11 @@ def check_coordinates(study: "Study") -> None:
                 '= "auto" or "full"'
             )
         for stage in point.cell.stages.stages:
-            if not stage.takes_steps:
-                continue
-            for part in (stage.update, stage.penalty):
-                if not getattr(part, "rotation_equivariant", getattr(part, "rotation_invariant", False)):
-                    raise ValueError(
-                        f"coordinates: got 'reduced' with the {part.role} {part.kind!r} in the stage "
-                        f"{stage.name!r}, which knows the axes "
-                        'of the input: in other coordinates it is another one; take coordinates = "auto" or "full"'
-                    )
+            if stage.of_axes:
+                raise ValueError(
+                    f"coordinates: got 'reduced' with {stage.of_axes} in the stage {stage.name!r}, which knows the "
+                    'axes of the input: in other coordinates it is another one; take coordinates = "auto" or "full"'
+                )
 
 
 def full_probes(study: "Study") -> Iterator[str]:
