@@ -189,6 +189,55 @@ def test_fresh_layers_are_further_starts_and_the_rest_goes_on():
     assert_same_members(alone, ds)
 
 
+SECOND = {"samples": 25, "noise": 0.1, "second": {"samples": 7, "noise": 0.3}}
+
+
+def test_each_task_has_a_sample_of_its_own(rng):
+    """Stage by stage the gradient is that of ½ mean (f − y)² over the rows of its task, written out."""
+    asked = study(axes={}, data=SECOND, seeds=1, probes=["loss", "second_task_loss"])
+    ds = ens.run(asked).isel(seed=0)
+    net, teacher = ens.initial(asked, seed=0)
+    x, y = ens.sample(asked, seed=0)
+    assert x.shape == (32, 5) and len(np.unique(x[:, 0])) == 32
+    rows = slice(0, 25), slice(25, 32)
+    for number, noise in ((0, 0.1), (1, 0.3)):
+        left = y[rows[number]] - task(teacher, number)(x[rows[number]])
+        assert 0.3 * noise < float(jnp.std(left)) < 2 * noise  # 25 and 7 normal draws
+
+    @jax.jit
+    def slope(net, x, y):
+        return jax.grad(lambda net: 0.5 * jnp.mean((net(x) - y) ** 2))(net)
+
+    for one in rows:
+        for _ in range(60):
+            g = slope(net, x[one], y[one])
+            net = ens.TwoLayer(net.a - 0.2 * g.a, net.W - 0.2 * g.W, net.activation)
+    np.testing.assert_allclose(ds["W"], net.W, atol=1e-11)
+    np.testing.assert_allclose(ds["a"], net.a, atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"stages": [{"name": "x", "steps": 3}]}, r"target: got no target in the stage 'x' with data.second"),
+        ({"stages": [STAGES[0] | {"target": [0]}]}, r"target: got the target \[0\] in the stage 'first' with data.sec"),
+        ({"data": {"second": {"samples": 5}}}, r"second: got a table without samples"),
+        ({"data": SECOND | {"adversary": {"radius": 1}}}, r"adversary: got a table beside one of a second task"),
+        ({"probes": ["train_loss"]}, r"probes: got 'train_loss' with data.second, whose labels are of two tasks"),
+    ],
+)
+def test_a_second_sample_that_is_of_no_task_is_refused(changes, said):
+    with pytest.raises(ValueError, match=said):
+        study(**{"axes": {}, "data": SECOND, "probes": ["loss"]} | changes)
+
+
+def test_a_second_sample_needs_a_second_task():
+    teacher = {"kind": "orthonormal", "activation": "abs_centred", "neurons": 4, "inputs": 5}
+    table = study(axes={}, probes=["loss"]).model_dump(mode="json", exclude_none=True)
+    with pytest.raises(ValueError, match=r"data.second: got a table with the teacher 'orthonormal', which has"):
+        ens.Study.model_validate(table | {"teacher": teacher, "data": SECOND})
+
+
 def test_probes_of_two_tasks_need_two():
     teacher = {"kind": "orthonormal", "activation": "abs_centred", "neurons": 4, "inputs": 5}
     table = study().model_dump(mode="json", exclude_none=True) | {"teacher": teacher, "axes": {}}

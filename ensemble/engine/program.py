@@ -9,7 +9,7 @@ import numpy as np
 from ..dynamics.updates import AbstractSteppedUpdate
 from ..problem.models import TwoLayer
 from ..problem.penalties import AbstractPenalty, needs_anchor
-from ..problem.risks import AbstractStochasticRisk, SampleRisk
+from ..problem.risks import AbstractStochasticRisk, SampleRisk, whole_sample
 from .lanes import Lanes, Moving, StageRow
 
 
@@ -66,7 +66,8 @@ def samples_a_step(risk: Any) -> int:
     """The samples that a step sees of a lane's risk; 0 of a population risk."""
     if isinstance(risk, AbstractStochasticRisk):
         return getattr(risk, "batch", 1)
-    return risk.x.shape[0] if isinstance(risk, SampleRisk) else 0
+    held = jax.eval_shape(whole_sample, risk)
+    return held.x.shape[-2] if isinstance(held, SampleRisk) else 0
 
 
 def step_numbers(model: Any, teacher_neurons: int, samples: int = 0) -> int:

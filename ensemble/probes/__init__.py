@@ -39,7 +39,7 @@ from .representations import (
 from .robustness import AdversarialAlignment, ErrorSensitivity, Sensitivity
 from .samples import AbstractSampleProbe, GeneralisationGap, LabelNoiseFit, TrainLoss
 from .sparsity import EffectiveNeurons, PenaltyValue, Sparsity, TotalMass, Vanished
-from .transfer import FirstTaskLoss, FirstTaskReadout, SecondTaskLoss, SecondTaskReadout
+from .transfer import TASK_PROBES
 
 for _part in (
     Loss,
@@ -88,10 +88,7 @@ for _part in (
     Sensitivity,
     ErrorSensitivity,
     AdversarialAlignment,
-    FirstTaskLoss,
-    SecondTaskLoss,
-    FirstTaskReadout,
-    SecondTaskReadout,
+    *TASK_PROBES,
 ):
     register(_part)
 

@@ -117,7 +117,8 @@ def full_probes(study: "Study") -> Iterator[str]:
 
 def usual_probes(student: Any, data: Any = None) -> list[str]:
     """The probes of a study that names none; `data` is its table of data."""
-    sampled = data.get("samples") if isinstance(data, dict) else getattr(data, "samples", None)
+    said = data if isinstance(data, dict) else {name: getattr(data, name, None) for name in ("samples", "second")}
+    sampled = said.get("samples") and not said.get("second")
     kind = student.get("kind", DEFAULT_STUDENT) if isinstance(student, dict) else getattr(student, "kind", None)
     cls = REGISTRY["student"].get(kind, AbstractStudent) if isinstance(kind, str) else AbstractStudent
     usual = {name: probe for name, probe in PROBES.items() if probe.default and issubclass(cls, probe.of)}
@@ -130,6 +131,8 @@ def _refusal(probe: AbstractProbe, cell: Cell) -> str | None:
         return f"for a {cell.student.kind} student, of which it is not defined"
     if probe.of_samples and (cell.data is None or cell.data.samples is None):
         return "without a sample of the member's own: give data.samples = n"
+    if probe.of_samples and cell.data is not None and cell.data.second is not None:
+        return "with data.second, whose labels are of two tasks"
     if probe.full_coordinates and cell.data is not None and cell.data.inputs.kind != "gaussian":
         return f"under {cell.data.inputs.kind} inputs: the tangent kernel is measured over N(0, I)"
     teacher: Any = cell.teacher

@@ -1,10 +1,12 @@
 """Risks: what a model is trained on. Exact population risks, samples, and a user's own."""
 
+from .adversary import AdversarialRisk
 from .base import AbstractDifferentiatedRisk, AbstractRisk, AbstractScoredRisk, AbstractStochasticRisk, scored
 from .linear import LinearRisk
 from .other_inputs import AnisotropicLinearRisk, AnisotropicRisk, QuarticRisk, SphereRisk
 from .population import PopulationRisk, kernel, population_gradient, population_loss
 from .sample import BatchRisk, HeldOutRisk, OnlineRisk, SampleRisk
+from .two_samples import TwoSamplesRisk, task_share, whole_sample
 from .unit_rows import UnitRowsRisk, from_unit_rows
 
 __all__ = [
@@ -12,6 +14,7 @@ __all__ = [
     "AbstractRisk",
     "AbstractScoredRisk",
     "AbstractStochasticRisk",
+    "AdversarialRisk",
     "AnisotropicLinearRisk",
     "AnisotropicRisk",
     "BatchRisk",
@@ -22,10 +25,13 @@ __all__ = [
     "QuarticRisk",
     "SampleRisk",
     "SphereRisk",
+    "TwoSamplesRisk",
     "UnitRowsRisk",
     "from_unit_rows",
     "kernel",
     "population_gradient",
     "population_loss",
     "scored",
+    "task_share",
+    "whole_sample",
 ]
