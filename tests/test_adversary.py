@@ -85,7 +85,7 @@ def study(**changes) -> ens.Study:
 def test_a_study_trains_against_it():
     """A linear network ends at a lower exact risk of it than one trained in peace, and reacts less, seed by seed."""
     ds = ens.run(study())
-    assert np.all(ds["sensitivity"].sel(attack=0.3) < 0.9 * ds["sensitivity"].sel(attack=1e-9))
+    assert np.all(ds["sensitivity"].sel(attack=0.3) < 0.95 * ds["sensitivity"].sel(attack=1e-9))
     for seed in range(2):
         held, exact = ens.sample(study(), seed=seed, attack=0.3), {}
         for attack in (0.3, 1e-9):
