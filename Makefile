@@ -75,8 +75,11 @@ summary: setup ## statistics of every cell: DATA=data/x
 survival: setup ## convergence times as censored data: DATA=data/x MEASURE=probe BELOW=tolerance
 	@$(PY) -m analysis survival $(DATA) --measure $(MEASURE) --below $(BELOW)
 
+# Only what was given: without it the page opens with what fits to the run.
+GIVEN = $(if $(findstring $(origin $(1)),command line environment),$(2) $($(1)))
+
 report: setup ## one HTML page of a run: DATA=data/x [MEASURE=probe] [BELOW=value] [PAGE=file]
-	@$(PY) -m analysis report $(DATA) --measure $(MEASURE) --below $(BELOW) --out $(PAGE)
+	@$(PY) -m analysis report $(DATA) $(call GIVEN,MEASURE,--measure) $(call GIVEN,BELOW,--below) --out $(PAGE)
 
 families: setup ## families of minima up to symmetry: DATA=data/x (with stored weights)
 	@$(PY) -m analysis families $(DATA)
