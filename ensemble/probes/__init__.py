@@ -25,6 +25,7 @@ from .base import (
     prepared,
 )
 from .certified import AbstractCertificateProbe, CertificateMax, Gap
+from .heads import ActiveHeads, HeadAngle, HeadError, HeadMass, MeanHeadAngle
 from .kernel import AbstractKernelProbe, KernelAlignment, KernelChange, LinearisationError, WeightChange
 from .layers import Balancedness, LayerAlignment, LayerEffectiveRank, LayerNorm, LayerSingularValues
 from .linear import ModeLeakage, ModeStrength
@@ -40,6 +41,7 @@ from .robustness import AdversarialAlignment, ErrorSensitivity, Sensitivity
 from .samples import AbstractSampleProbe, GeneralisationGap, LabelNoiseFit, TrainLoss
 from .sparsity import EffectiveNeurons, PenaltyValue, Sparsity, TotalMass, Vanished
 from .transfer import FirstTaskLoss, FirstTaskReadout, SecondTaskLoss, SecondTaskReadout
+from .units import FarthestUnit, MeanUnitAngle
 
 for _part in (
     Loss,
@@ -92,6 +94,13 @@ for _part in (
     SecondTaskLoss,
     FirstTaskReadout,
     SecondTaskReadout,
+    MeanHeadAngle,
+    HeadAngle,
+    HeadError,
+    ActiveHeads,
+    HeadMass,
+    MeanUnitAngle,
+    FarthestUnit,
 ):
     register(_part)
 

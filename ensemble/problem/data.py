@@ -13,7 +13,7 @@ from pydantic import NonNegativeFloat, PositiveInt, model_validator
 from ..parts import chosen
 from ..spec import Spec
 from .inputs import AbstractInputs, Gaussian, InputLaw
-from .risks import AbstractRisk, BatchRisk, HeldOutRisk, OnlineRisk
+from .risks import AbstractRisk, BatchRisk, HeldOutRisk, OnlineRisk, converted
 from .risks.sample import as_leaf, drawn, purpose_key
 
 TEST_SAMPLES = 10_000
@@ -71,7 +71,9 @@ class Data(Spec):
         the teacher is taken of `risk`.
         """
         own = self.with_numbers(numbers)
-        population: Any = own.inputs.population(risk, inputs) if exact else None
+        population: Any = None
+        if exact:
+            population = converted(risk, lambda plain: own.inputs.population(plain, inputs))
         if not self.is_sampled and exact:
             return population
         # What is static of the law must hold no tracer.

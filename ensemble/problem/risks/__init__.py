@@ -5,6 +5,7 @@ from .linear import LinearRisk
 from .other_inputs import AnisotropicLinearRisk, AnisotropicRisk, QuarticRisk, SphereRisk
 from .population import PopulationRisk, kernel, population_gradient, population_loss
 from .sample import BatchRisk, HeldOutRisk, OnlineRisk, SampleRisk
+from .shared import SharedRisk, converted
 from .unit_rows import UnitRowsRisk, from_unit_rows
 
 __all__ = [
@@ -21,8 +22,10 @@ __all__ = [
     "PopulationRisk",
     "QuarticRisk",
     "SampleRisk",
+    "SharedRisk",
     "SphereRisk",
     "UnitRowsRisk",
+    "converted",
     "from_unit_rows",
     "kernel",
     "population_gradient",

@@ -1,7 +1,7 @@
 """The deep student: a fully connected network of any depth, on samples."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import jax.numpy as jnp
 from pydantic import Field, PositiveInt, model_validator
@@ -9,10 +9,9 @@ from pydantic import Field, PositiveInt, model_validator
 from ...parts import chosen, is_lenient
 from ..activations import AbsCentred, AbstractActivation, ReLUEven, activation
 from ..models import Deep, Residual
-from ..risks import AbstractRisk
 from ..starts import AbstractFreeLayersStart, Gaussian
 from ..teachers import AbstractTeacher, AbstractTwoLayerTeacher, Activation
-from .base import AbstractLayeredStudent, Stored
+from .base import AbstractLayeredStudent, NoClosedForm, Stored
 
 
 class DeepStudent(AbstractLayeredStudent):
@@ -84,18 +83,3 @@ class DeepStudent(AbstractLayeredStudent):
             )
         self.start.check_depth(self.depth)
         return self
-
-
-class NoClosedForm(AbstractRisk):
-    """What is known of a population risk that has no closed form: the teacher, of which `data` makes a risk on samples.
-
-    **Arguments:** `teacher`, a function of one x.
-    """
-
-    teacher: Any
-
-    def value(self, model):
-        raise TypeError("risk: that of a deep network has no closed form; it is one of samples (`data`)")
-
-    def value_and_gradient(self, model):
-        return self.value(model)
