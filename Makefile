@@ -32,7 +32,7 @@ export ACCEL
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run ensemble refine status collect phase summary survival minima families certificate report tutorial docs \
-	test validate browser lint types bench gpu gpu-compile lock clean
+	test validate reproductions browser lint types bench gpu gpu-compile lock clean
 
 help: ## list the targets
 	@echo "gd-atlas: make TARGET [NAME=value …]"
@@ -96,6 +96,9 @@ test: setup ## run the tests (minutes)
 
 validate: setup ## run the slow scientific checks (tens of minutes)
 	@$(PY) -m pytest tests/validation
+
+reproductions: setup ## published results, made again (an hour; goes on where it stopped), into docs/reproductions.md: [ONLY="id …"]
+	@$(PY) -m benchmarks.reproductions $(ONLY)
 
 browser: ## install Debian's chromium, for the tests of the page (they skip without one)
 	@command -v chromium >/dev/null 2>&1 || { \
