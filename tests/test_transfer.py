@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 from pydantic import TypeAdapter
 
+import analysis
 import ensemble as ens
 from ensemble.probes.geometry import angles
 from ensemble.probes.transfer import readout_loss, task
@@ -187,6 +189,88 @@ def test_fresh_layers_are_further_starts_and_the_rest_goes_on():
     assert np.all(longer["a"] != ds["a"][:2])
     alone = ens.run(study([STAGES[0], second], axes={}, seeds=1))
     assert_same_members(alone, ds)
+
+
+ALONG = {
+    "values": ["fresh", "after"],
+    "fields": {
+        "protocol": [{"kind": "stages", "stages": [STAGES[1]]}, {"kind": "stages", "stages": STAGES}],
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def compared():
+    return ens.run(study(axes={"task_angle": [0.0, 0.7], "training": ALONG}, seeds=6))
+
+
+def test_transfer_is_the_difference_to_the_fresh_start_of_the_same_seed(compared):
+    found = analysis.transfer(compared, "training", "fresh")
+    assert found.sizes == {"task_angle": 2, "training": 1, "seed": 6, "transfer_gain": 6}
+    one = found.sel(task_angle=0.7, training="after", seed=3)["transfer"]
+    fresh, after = (compared.sel(task_angle=0.7, seed=3, training=name) for name in ("fresh", "after"))
+    start, end = (after["first_task_loss_stage"].sel(stage=name) for name in ("first", "second"))
+    by_hand = {
+        "forward_transfer": fresh["second_task_loss"] - after["second_task_loss"],
+        "steps_saved": 0.0,
+        "forgetting": end - start,
+        "retained": fresh["first_task_loss"] - after["first_task_loss"],
+        "features_found": fresh["second_task_readout"] - after["second_task_readout"],
+        "features_lost": after["first_task_readout"] - after["first_task_readout_stage"].sel(stage="first"),
+    }
+    assert found["transfer_gain"].values.tolist() == list(by_hand)
+    np.testing.assert_allclose(one, [float(value) for value in by_hand.values()], rtol=1e-14)
+    # At angle 0 it is one task: 120 steps of it against 60, and nothing is forgotten.
+    assert float(found["value"].sel(task_angle=0.0, transfer_gain="forward_transfer", training="after")) > 0
+    assert float(found["positive"].sel(task_angle=0.0, transfer_gain="forgetting", training="after")) == 0.0
+    values = found["transfer"].sel(task_angle=0.7, transfer_gain="forgetting", training="after").values
+    assert float(found["value"].sel(task_angle=0.7, transfer_gain="forgetting", training="after")) == np.sort(values)[2]
+    assert int(found["seeds"].min()) == 6
+
+
+def test_steps_saved_are_those_of_the_last_stage():
+    ruled = [stage | {"loss": 0.05, "check_every": 1} for stage in STAGES]
+    protocols = [{"kind": "stages", "stages": [ruled[1]]}, {"kind": "stages", "stages": ruled}]
+    ds = ens.run(study(axes={"training": ALONG | {"fields": {"protocol": protocols}}}, probes=PROBES[:3]))
+    found = analysis.transfer(ds, "training", "fresh")
+    ends = ds["stage_end_step"].sel(training="after")
+    expected = ds["stop_step"].sel(training="fresh") - (ends.sel(stage="second") - ends.sel(stage="first"))
+    np.testing.assert_array_equal(found["transfer"].sel(transfer_gain="steps_saved", training="after"), expected)
+    assert np.any(expected != 0) and "features_lost" not in found["transfer_gain"].values
+
+
+def test_transfer_says_what_it_cannot_compare(compared):
+    with pytest.raises(ValueError, match=r"along: got 'trainin', which is no axis; .*did you mean 'training'"):
+        analysis.transfer(compared, "trainin", "fresh")
+    with pytest.raises(ValueError, match=r"fresh: got 'new', which is no value of 'training'; its values are"):
+        analysis.transfer(compared, "training", "new")
+    with pytest.raises(ValueError, match=r"fresh: got 'fresh', the one value of 'training'"):
+        analysis.transfer(compared.sel(training=["fresh"]), "training", "fresh")
+    with pytest.raises(ValueError, match="second_task_loss: transfer needs it; run the study with it"):
+        analysis.transfer(compared.drop_vars("second_task_loss_stage"), "training", "fresh")
+
+
+def test_transfer_pictures(compared):
+    found = analysis.transfer(compared, "training", "fresh")
+    figure = analysis.transfer_picture(found, "task_angle")
+    assert "forward transfer against training = fresh" in figure.axes[0].get_title()
+    with pytest.raises(ValueError, match=r"gain: got 'forgeting'; .*did you mean 'forgetting'"):
+        analysis.transfer_picture(found, "task_angle", gain="forgeting")
+    with pytest.raises(ValueError, match=r"x: got 'angle', which is no axis; the axes are"):
+        analysis.transfer_picture(found, "angle")
+    with pytest.raises(ValueError, match=r"x: got 'training' and y None; take different axes"):
+        analysis.transfer_picture(found, "training")
+    with pytest.raises(ValueError, match=r"result: got a dataset without transfer; pass that of analysis.transfer"):
+        analysis.transfer_picture(compared, "task_angle")
+    wide = xr.concat([found, found], "samples", data_vars="all").assign_coords(samples=("samples", [10, 30]))
+    wide["samples"].attrs = {"units": "1", "long_name": "samples"}
+    assert "fresh: after (dot" in analysis.transfer_picture(wide, "task_angle", "samples").axes[0].get_title()
+    many = xr.concat([wide, wide], "training", data_vars="all").assign_coords(training=["after", "held"])
+    many.attrs = found.attrs
+    titles = [ax.get_title() for ax in analysis.transfer_picture(many, "task_angle", "samples").axes]
+    assert titles[:2] == ["after", "held"]
+    with pytest.raises(ValueError, match=r"at: the axis 'samples' is open"):
+        analysis.transfer_picture(wide, "task_angle")
 
 
 SECOND = {"samples": 25, "noise": 0.1, "second": {"samples": 7, "noise": 0.3}}
