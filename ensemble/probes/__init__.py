@@ -31,6 +31,7 @@ from .layers import Balancedness, LayerAlignment, LayerEffectiveRank, LayerNorm,
 from .linear import ModeLeakage, ModeStrength
 from .objective import AppliedDecay, AppliedStepSize, GradNorm, Loss, LossError, Risk
 from .representations import (
+    FeatureChange,
     FirstLayerAngle,
     FirstLayerSubspace,
     StartSimilarity,
@@ -98,6 +99,7 @@ for _part in (
     HeadMass,
     MeanUnitAngle,
     FarthestUnit,
+    FeatureChange,
 ):
     register(_part)
 
