@@ -32,7 +32,7 @@ export ACCEL
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run ensemble refine status collect phase summary survival minima families certificate report tutorial docs \
-	test validate browser lint types bench gpu gpu-compile lock clean
+	test validate reproductions browser lint types bench gpu gpu-compile lock clean
 
 help: ## list the targets
 	@echo "gd-atlas: make TARGET [NAME=value …]"
@@ -76,8 +76,11 @@ summary: setup ## statistics of every cell: DATA=data/x
 survival: setup ## convergence times as censored data: DATA=data/x MEASURE=probe BELOW=tolerance
 	@$(PY) -m analysis survival $(DATA) --measure $(MEASURE) --below $(BELOW)
 
+# Only what was given: without it the page opens with what fits to the run.
+GIVEN = $(if $(findstring $(origin $(1)),command line environment),$(2) $($(1)))
+
 report: setup ## one HTML page of a run: DATA=data/x [MEASURE=probe] [BELOW=value] [PAGE=file]
-	@$(PY) -m analysis report $(DATA) --measure $(MEASURE) --below $(BELOW) --out $(PAGE)
+	@$(PY) -m analysis report $(DATA) $(call GIVEN,MEASURE,--measure) $(call GIVEN,BELOW,--below) --out $(PAGE)
 
 families: setup ## families of minima up to symmetry: DATA=data/x (with stored weights)
 	@$(PY) -m analysis families $(DATA)
@@ -93,6 +96,9 @@ test: setup ## run the tests (minutes)
 
 validate: setup ## run the slow scientific checks (tens of minutes)
 	@$(PY) -m pytest tests/validation
+
+reproductions: setup ## published results, made again (an hour; goes on where it stopped), into docs/reproductions.md: [ONLY="id …"]
+	@$(PY) -m benchmarks.reproductions $(ONLY)
 
 browser: ## install Debian's chromium, for the tests of the page (they skip without one)
 	@command -v chromium >/dev/null 2>&1 || { \

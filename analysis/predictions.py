@@ -21,7 +21,7 @@ import xarray as xr
 from ensemble import AbstractHomogeneous, Study
 from ensemble.dynamics.stability import largest_stable_step
 from ensemble.dynamics.stages import Stage
-from ensemble.problem.students import AbstractLayeredStudent, AbstractStudent
+from ensemble.problem.students import AbstractStudent, TwoLayerStudent
 from ensemble.study import Cell
 
 from .members import axes, cells, of_population, standard
@@ -93,8 +93,8 @@ def predictions(study: Study | xr.Dataset) -> xr.Dataset:
 
 
 def _is_two_layer(student: AbstractStudent) -> bool:
-    """Whether a student is no deep network and none of the lazy comparators."""
-    return getattr(student, "is_plain", True) and not isinstance(student, AbstractLayeredStudent)
+    """Whether a student is a two-layer network and none of the lazy comparators."""
+    return isinstance(student, TwoLayerStudent) and student.is_plain
 
 
 def _of_cell(cell: Cell) -> Iterator[tuple[str, float]]:
