@@ -17,6 +17,7 @@ from ..console import Column, Form, console, facts_of, label, number, say, say_s
 from ..members import axes, with_units
 from ..phase import boundaries
 from ..plots.neurons import certificate_picture
+from ..question import kept
 from ..writing import MARK, replace, require_free
 from .options import (
     Along,
@@ -213,16 +214,24 @@ def picture(
 def report(
     directory: Directory,
     out: Annotated[Path | None, typer.Option(help="HTML file; by default report.html in the directory")] = None,
-    measure: Measure = "max_angle",
-    below: Below = 0.02,
+    measure: Annotated[str | None, typer.Option(help="probe to open with; by default max_angle, or the loss")] = None,
+    below: Annotated[float | None, typer.Option(help="threshold to open with; by default 0.02, or a median")] = None,
     x: Annotated[str | None, typer.Option(help="axis to the right; by default one of the study's two longest")] = None,
     y: Annotated[str | None, typer.Option(help="axis upwards")] = None,
     at: At = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """One HTML page of a run: map, curves, families, neurons, tables and provenance; opens without a network."""
+    """One HTML page of a run to explore: map, curves, families, neurons, tables; opens without a network.
+
+    A refined run opens with what its refinement asked; measure, threshold and axes are chosen on the page.
+    """
     from ..report import write_page  # plotly is read only where it is used
 
     file = out or (directory if directory.is_dir() else directory.parent) / "report.html"
-    write_page(opened(directory, at), file, measure, below, x, y, overwrite=overwrite)
+    ds = opened(directory, at)
+    asked = kept(directory)
+    if asked is not None and measure is None and below is None and asked.fits(ds):
+        measure, below = asked.measure, asked.below
+        x, y = (asked.x, asked.y) if x is None and y is None else (x, y)
+    write_page(ds, file, measure, below, x, y, overwrite=overwrite)
     say(f"page: {file} ({file.stat().st_size / 2**20:.1f} MiB)")

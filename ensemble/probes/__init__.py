@@ -25,11 +25,13 @@ from .base import (
     prepared,
 )
 from .certified import AbstractCertificateProbe, CertificateMax, Gap
+from .heads import ActiveHeads, HeadAngle, HeadError, HeadMass, MeanHeadAngle
 from .kernel import AbstractKernelProbe, KernelAlignment, KernelChange, LinearisationError, WeightChange
 from .layers import Balancedness, LayerAlignment, LayerEffectiveRank, LayerNorm, LayerSingularValues
 from .linear import ModeLeakage, ModeStrength
 from .objective import AppliedDecay, AppliedStepSize, GradNorm, Loss, LossError, Risk
 from .representations import (
+    FeatureChange,
     FirstLayerAngle,
     FirstLayerSubspace,
     StartSimilarity,
@@ -40,6 +42,7 @@ from .robustness import AdversarialAlignment, ErrorSensitivity, Sensitivity
 from .samples import AbstractSampleProbe, GeneralisationGap, LabelNoiseFit, TrainLoss
 from .sparsity import EffectiveNeurons, PenaltyValue, Sparsity, TotalMass, Vanished
 from .transfer import TASK_PROBES
+from .units import FarthestUnit, MeanUnitAngle
 
 for _part in (
     Loss,
@@ -89,6 +92,14 @@ for _part in (
     ErrorSensitivity,
     AdversarialAlignment,
     *TASK_PROBES,
+    MeanHeadAngle,
+    HeadAngle,
+    HeadError,
+    ActiveHeads,
+    HeadMass,
+    MeanUnitAngle,
+    FarthestUnit,
+    FeatureChange,
 ):
     register(_part)
 

@@ -13,7 +13,16 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 from ..parts import chosen
 from ..spec import Spec
 from .inputs import AbstractInputs, Gaussian, InputLaw
-from .risks import AbstractRisk, AdversarialRisk, BatchRisk, HeldOutRisk, OnlineRisk, TwoSamplesRisk, task_share
+from .risks import (
+    AbstractRisk,
+    AdversarialRisk,
+    BatchRisk,
+    HeldOutRisk,
+    OnlineRisk,
+    TwoSamplesRisk,
+    converted,
+    task_share,
+)
 from .risks.sample import as_leaf, drawn, purpose_key
 
 TEST_SAMPLES = 10_000
@@ -94,7 +103,9 @@ class Data(Spec):
         the teacher is taken of `risk`.
         """
         own = self.with_numbers(numbers)
-        population: Any = own.inputs.population(risk, inputs) if exact else None
+        population: Any = None
+        if exact:
+            population = converted(risk, lambda plain: own.inputs.population(plain, inputs))
         if not self.is_sampled and exact:
             return population
         # What is static of the law must hold no tracer.

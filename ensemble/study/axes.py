@@ -87,7 +87,10 @@ class Axis(Spec):
 _OF_SEL = {"method", "tolerance", "drop", "indexers"}
 _OF_DATASET = {"seed", "record", "stage", "neuron", "teacher_neuron", "input", "step", "quantile", "family", "outcome"}
 _OF_DATASET |= {"mode", "layer", "layer_pair", "layer_output", "layer_input", "output", "hidden_layer", "layer_mode"}
-_OF_DATASET |= {"layer_weights", "layer_biases"}
+_OF_DATASET |= {"layer_weights", "layer_biases", "patch_input", "filters", "read_out", "teacher_filters"}
+_OF_DATASET |= {"teacher_read_out", "head", "teacher_head", "head_unit", "teacher_head_unit", "token_input"}
+_OF_DATASET |= {"query_weights", "key_weights", "value_weights", "output_weights", "teacher_query_weights"}
+_OF_DATASET |= {"teacher_key_weights", "teacher_value_weights", "teacher_output_weights"}
 _OF_MEMBERS = {"status", "stop_step", "stage_end_step", "a", "W", "teacher_a", "teacher_W", "coordinates"}
 # Variables and dimensions of results: a result over an axis of the same name could not be made.
 _OF_RESULTS = set(

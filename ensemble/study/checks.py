@@ -14,7 +14,7 @@ from ..problem.students import AbstractSizedStudent, AbstractStudent
 from ..problem.teachers import AbstractTwoLayerTeacher
 from .axes import DEFAULT_STUDENT, taken
 from .cells import Cell
-from .errors import StudyError, StudyWarning, suggestion
+from .errors import StudyError, StudyWarning, an, suggestion
 
 MOST_DRAWN = 64
 """Teachers that are drawn to know whether a step size is too large for one of them."""
@@ -93,7 +93,7 @@ def check_coordinates(study: "Study") -> None:
     for point in study.points if study.coordinates == "reduced" else ():
         if not isinstance(point.cell.student, AbstractSizedStudent):
             raise ValueError(
-                f"coordinates: got 'reduced' for a {point.cell.student.kind} student, which has none; leave it out"
+                f"coordinates: got 'reduced' for {an(point.cell.student.kind)} student, which has none; leave it out"
             )
         data = point.cell.data
         if data is not None and not point.cell.is_isotropic:
@@ -128,7 +128,7 @@ def usual_probes(student: Any, data: Any = None) -> list[str]:
 def _refusal(probe: AbstractProbe, cell: Cell) -> str | None:
     """Why a probe cannot be measured of a cell's members."""
     if not isinstance(cell.student, probe.of):
-        return f"for a {cell.student.kind} student, of which it is not defined"
+        return f"for {an(cell.student.kind)} student, of which it is not defined"
     if probe.of_samples and (cell.data is None or cell.data.samples is None):
         return "without a sample of the member's own: give data.samples = n"
     if probe.of_samples and cell.data is not None and cell.data.second is not None:

@@ -6,6 +6,7 @@ from .linear import LinearRisk
 from .other_inputs import AnisotropicLinearRisk, AnisotropicRisk, QuarticRisk, SphereRisk
 from .population import PopulationRisk, kernel, population_gradient, population_loss
 from .sample import BatchRisk, HeldOutRisk, OnlineRisk, SampleRisk
+from .shared import SharedRisk, converted
 from .two_samples import TwoSamplesRisk, task_share, whole_sample
 from .unit_rows import UnitRowsRisk, from_unit_rows
 
@@ -24,9 +25,11 @@ __all__ = [
     "PopulationRisk",
     "QuarticRisk",
     "SampleRisk",
+    "SharedRisk",
     "SphereRisk",
     "TwoSamplesRisk",
     "UnitRowsRisk",
+    "converted",
     "from_unit_rows",
     "kernel",
     "population_gradient",

@@ -243,8 +243,8 @@ def _part_size(count: int, numbers: int) -> int:
 
 
 def largest(function: Any) -> int:
-    """The size of the largest array of a model."""
-    return max((leaf.size for leaf in jax.tree.leaves(function)), default=1)
+    """The multiplications of a sample with the largest array of a model."""
+    return max((leaf.size for leaf in jax.tree.leaves(function)), default=1) * getattr(function, "places", 1)
 
 
 def _half_squares(model: Any) -> Callable[[Array, Array], Float[Array, ""]]:
