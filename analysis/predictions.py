@@ -21,7 +21,7 @@ import xarray as xr
 from ensemble import AbstractHomogeneous, Study
 from ensemble.dynamics.stability import largest_stable_step
 from ensemble.dynamics.stages import Stage
-from ensemble.problem.students import AbstractLayeredStudent, AbstractStudent
+from ensemble.problem.students import AbstractStudent, TwoLayerStudent
 from ensemble.study import Cell
 
 from .members import axes, cells, of_population, standard
@@ -40,10 +40,10 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "total_mass": Kind("total_mass", False, "mass that is left", "1", "theory.md §7"),
-    "risk": Kind("risk", False, "least risk over all widths", "1", "theory.md §7"),
-    "weight_decay_end": Kind("weight_decay", True, "λ where the mass ends", "1", "theory.md §7"),
-    "weight_decay_jump": Kind("weight_decay", True, "λ where the global minimum jumps to 0", "1", "theory.md §7"),
+    "total_mass": Kind("total_mass", False, "mass that is left", "1", "theory.md §8"),
+    "risk": Kind("risk", False, "least risk over all widths", "1", "theory.md §8"),
+    "weight_decay_end": Kind("weight_decay", True, "λ where the mass ends", "1", "theory.md §8"),
+    "weight_decay_jump": Kind("weight_decay", True, "λ where the global minimum jumps to 0", "1", "theory.md §8"),
     "step_size_limit": Kind("step_size", True, "step size beyond which none rests", "1", "theory.md §7"),
     "imbalance_rate": Kind("imbalance", False, "rate at which a² − ‖w‖² decays, per unit of time", "1", "theory.md §4"),
 }
@@ -93,8 +93,8 @@ def predictions(study: Study | xr.Dataset) -> xr.Dataset:
 
 
 def _is_two_layer(student: AbstractStudent) -> bool:
-    """Whether a student is no deep network and none of the lazy comparators."""
-    return getattr(student, "is_plain", True) and not isinstance(student, AbstractLayeredStudent)
+    """Whether a student is a two-layer network and none of the lazy comparators."""
+    return isinstance(student, TwoLayerStudent) and student.is_plain
 
 
 def _of_cell(cell: Cell) -> Iterator[tuple[str, float]]:

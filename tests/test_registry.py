@@ -8,6 +8,9 @@ import xarray as xr
 
 import ensemble as ens
 import ensemble.engine.kernels.base as kernels
+import tests.test_attention
+import tests.test_conv
+import tests.test_deep
 from ensemble.dynamics.updates import AbstractSteppedUpdate
 from ensemble.engine.pools import LanePool
 from ensemble.parts import REGISTRY, is_own
@@ -15,8 +18,15 @@ from tests.helpers import assert_same_members, run_paused
 
 UPDATES = [n for n, part in REGISTRY["update"].items() if issubclass(part, AbstractSteppedUpdate) and is_own(part)]
 MODELS = ["two_layer", "factors"]
+OTHERS = {
+    "deep": (tests.test_deep.study, "adam"),
+    "conv": (tests.test_conv.study, "momentum"),
+    "attention": (tests.test_attention.study, "adam"),
+}
+"""Students of other architectures, each under one update that keeps a state: the studies are those of their tests."""
 PENALISED = {
     "path_norm": "descent",
+    "elastic": "momentum",
     "group_lasso": "proximal",
     "l1": "fista",
     "bottleneck": "momentum",
@@ -28,8 +38,14 @@ FIELDS: dict[str, dict] = {
     "sum": {"terms": [{"kind": "l1", "strength": 0.5}, {"kind": "l2"}]},
 }
 CASES = [(k, m, "l2") for k in UPDATES for m in MODELS] + [(k, "two_layer", p) for p, k in PENALISED.items()]
-BROKEN = {"two_layer": "student.start.scale", "factors": "student.scale"}
+CASES += [(update, model, "l2") for model, (_, update) in OTHERS.items()]
+BROKEN = {"two_layer": "student.start.scale", "factors": "student.scale", "conv": "student.start.scale"}
+BROKEN |= {"deep": "student.start.gain", "attention": "student.start.gain"}
 """The number that makes a member's gradient infinite at its first step."""
+
+
+def test_every_model_is_tested():
+    assert {"two_layer", "deep_linear", *OTHERS} == {name for name, part in REGISTRY["student"].items() if is_own(part)}
 
 
 def test_every_penalty_is_tested():
@@ -48,6 +64,9 @@ def study(kind: str, model: str, penalty: str = "l2", **changes) -> ens.Study:
     if model == "two_layer":
         teacher = {"kind": "orthonormal", "activation": "relu", "neurons": 2, "inputs": 3}
         table = {"teacher": teacher, "student": {"neurons": 3, "start": "balanced"}}
+    elif model in OTHERS:
+        whole = OTHERS[model][0]()
+        table = {"teacher": whole.teacher, "student": whole.student, "data": whole.data, "probes": whole.probes}
     else:
         table = {
             "teacher": {"kind": "low_rank", "eigenvalues": [1.0, 1.0, 0.0, 0.0]},
@@ -72,7 +91,8 @@ def test_a_member_that_diverges_harms_no_other(case):
     assert np.all(ds["stop_step"].sel(scale=1e170) == 0)
     good = ds.sel(scale=0.3)
     assert np.all(good["status"] >= ens.STATUS["converged"]) and np.all(good["status"] != ens.STATUS["diverged"])
-    assert np.all(np.isfinite(good["loss_history"])) and np.all(good["stop_step"] >= 13)
+    measured = "loss_history" if "loss_history" in ds else "train_loss_history"
+    assert np.all(np.isfinite(good[measured])) and np.all(good["stop_step"] >= 13)
 
 
 @pytest.mark.parametrize("budget", [3, 1000])

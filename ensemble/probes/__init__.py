@@ -25,11 +25,13 @@ from .base import (
     prepared,
 )
 from .certified import AbstractCertificateProbe, CertificateMax, Gap
+from .heads import ActiveHeads, HeadAngle, HeadError, HeadMass, MeanHeadAngle
 from .kernel import AbstractKernelProbe, KernelAlignment, KernelChange, LinearisationError, WeightChange
 from .layers import Balancedness, LayerAlignment, LayerEffectiveRank, LayerNorm, LayerSingularValues
 from .linear import ModeLeakage, ModeStrength
 from .objective import AppliedDecay, AppliedStepSize, GradNorm, Loss, LossError, Risk
 from .representations import (
+    FeatureChange,
     FirstLayerAngle,
     FirstLayerSubspace,
     StartSimilarity,
@@ -39,7 +41,8 @@ from .representations import (
 from .robustness import AdversarialAlignment, ErrorSensitivity, Sensitivity
 from .samples import AbstractSampleProbe, GeneralisationGap, LabelNoiseFit, TrainLoss
 from .sparsity import EffectiveNeurons, PenaltyValue, Sparsity, TotalMass, Vanished
-from .transfer import FirstTaskLoss, FirstTaskReadout, SecondTaskLoss, SecondTaskReadout
+from .transfer import TASK_PROBES
+from .units import FarthestUnit, MeanUnitAngle
 
 for _part in (
     Loss,
@@ -88,10 +91,15 @@ for _part in (
     Sensitivity,
     ErrorSensitivity,
     AdversarialAlignment,
-    FirstTaskLoss,
-    SecondTaskLoss,
-    FirstTaskReadout,
-    SecondTaskReadout,
+    *TASK_PROBES,
+    MeanHeadAngle,
+    HeadAngle,
+    HeadError,
+    ActiveHeads,
+    HeadMass,
+    MeanUnitAngle,
+    FarthestUnit,
+    FeatureChange,
 ):
     register(_part)
 

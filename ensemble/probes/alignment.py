@@ -1,20 +1,28 @@
-"""Probes of two-layer networks: how their neurons lie to the teacher's (theory.md §6)."""
+"""Probes of two-layer networks and of filters: how their neurons lie to the teacher's (theory.md §6)."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import jax.numpy as jnp
 
 from ..numerics import safe_divide, safe_norm
 from ..problem.lazy import AbstractLazyRisk
-from ..problem.models import TwoLayer, masses, row_norms, unit_rows
-from ..problem.students import AbstractStudent, TwoLayerStudent
+from ..problem.models import Conv, TwoLayer, masses, row_norms, unit_rows
+from ..problem.students import AbstractStudent, ConvStudent, TwoLayerStudent
 from .base import AbstractProbe, Measured, When, aid
 from .geometry import owners, teacher_frame, widest_angle
 
+OF_NEURONS: Any = TwoLayerStudent | ConvStudent
+"""Students whose function is a sum over neurons; the filters of a convolution are its neurons."""
+
+
+def neurons_of(network: Any) -> TwoLayer:
+    """The network as one of neurons: that on a patch of a convolution."""
+    return network.on_patch if isinstance(network, Conv) else network
+
 
 def scaled(at: Measured) -> TwoLayer:
-    """The student's weights, with the output scale of a lazy comparator in a."""
-    model, risk = at.moment.model, at.moment.risk
+    """The student's neurons, with the output scale of a lazy comparator in a."""
+    model, risk = neurons_of(at.moment.model), at.moment.risk
     if not isinstance(risk, AbstractLazyRisk):
         return model
     return TwoLayer(risk.output_scale * model.a, model.W, model.activation)
@@ -28,7 +36,7 @@ class Neurons:
     """
 
     def __init__(self, at: Measured):
-        self.student, self.teacher = at.view(scaled), at.moment.risk.teacher
+        self.student, self.teacher = at.view(scaled), neurons_of(at.moment.risk.teacher)
         self.threshold = at.moment.active_threshold
         self.mass = masses(self.student.a, self.student.W)
         self.total = jnp.sum(self.mass)
@@ -38,12 +46,12 @@ class Neurons:
 
 
 class AbstractNeuronProbe(AbstractProbe):
-    """A probe of a two-layer student."""
+    """A probe of a student's neurons: those of two layers, or filters."""
 
-    of: ClassVar[type[AbstractStudent]] = TwoLayerStudent
+    of: ClassVar[type[AbstractStudent]] = OF_NEURONS
 
     def prepare(self, risk):
-        return teacher_frame(risk.teacher)
+        return teacher_frame(neurons_of(risk.teacher))
 
 
 class MeanAngle(AbstractNeuronProbe):

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 
 from ..numerics import safe_divide
 from ..problem.models import masses
-from ..problem.students import AbstractStudent, TwoLayerStudent
-from .alignment import scaled
+from ..problem.students import AbstractStudent
+from .alignment import OF_NEURONS, scaled
 from .base import AbstractPlainProbe
 
 
@@ -40,7 +40,7 @@ class Vanished(AbstractPlainProbe):
     name: ClassVar[str] = "vanished"
     dtype: ClassVar[Literal["float", "int32"]] = "int32"
     long_name: ClassVar[str] = "number of neurons that are exactly 0: a_i = 0 or w_i = 0"
-    of: ClassVar[type[AbstractStudent]] = TwoLayerStudent
+    of: ClassVar[type[AbstractStudent]] = OF_NEURONS
 
     def __call__(self, at):
         model = at.moment.model
@@ -53,7 +53,7 @@ class TotalMass(AbstractPlainProbe):
 
     name: ClassVar[str] = "total_mass"
     long_name: ClassVar[str] = "total mass Σ|a_i|‖w_i‖"
-    of: ClassVar[type[AbstractStudent]] = TwoLayerStudent
+    of: ClassVar[type[AbstractStudent]] = OF_NEURONS
 
     def __call__(self, at):
         network = at.view(scaled)
@@ -65,7 +65,7 @@ class EffectiveNeurons(AbstractPlainProbe):
 
     name: ClassVar[str] = "effective_neurons"
     long_name: ClassVar[str] = "participation ratio of masses (Σm)²/Σm²"
-    of: ClassVar[type[AbstractStudent]] = TwoLayerStudent
+    of: ClassVar[type[AbstractStudent]] = OF_NEURONS
 
     def __call__(self, at):
         mass = masses(at.moment.model.a, at.moment.model.W)

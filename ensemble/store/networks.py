@@ -11,9 +11,9 @@ import xarray as xr
 from ..numerics import member_keys
 from ..problem.activations import said
 from ..problem.draws import full_space
-from ..problem.models import Deep, DeepLinear, TwoLayer
+from ..problem.models import Attention, Conv, Deep, DeepLinear, TwoLayer
 from ..problem.starts import GivenStart
-from ..problem.students import DeepLinearStudent, DeepStudent, TwoLayerStudent
+from ..problem.students import AttentionStudent, ConvStudent, DeepLinearStudent, DeepStudent, TwoLayerStudent
 from ..study import Cell, Study, StudyError
 from .schema import FINISHED
 
@@ -26,7 +26,7 @@ def network(
     which: Literal["student", "teacher"] = "student",
     *,
     coordinates: Literal["stored", "full"] = "stored",
-) -> TwoLayer | DeepLinear | Deep:
+) -> TwoLayer | DeepLinear | Deep | Conv | Attention:
     """The networks of a dataset's members, as they were at their ends.
 
     **Arguments:**
@@ -37,9 +37,9 @@ def network(
       (docs/dataset.md); `"full"`: all d.
 
     **Returns:** one network f(x) = Σ_i a_i σ(w_iᵀx), W_L ⋯ W_1 x of deep linear students (the teacher: of one
-    layer), or a `Deep` of one x; where axes or seeds are left, a batch of them, whose leaves begin with these
-    dimensions in the dataset's order. Neurons, layers and coordinates that only other cells have are left out: no row
-    is padding.
+    layer), a `Deep`, `Conv` or `Attention` of one x; where axes or seeds are left, a batch of them, whose leaves
+    begin with these dimensions in the dataset's order. Neurons, layers and coordinates that only other cells have are
+    left out: no row is padding.
 
     **Raises:** `StudyError` where weights were not stored, a member has no result, the members that are left differ in
     size or activation, or full coordinates are asked of rows that never had them.
@@ -61,6 +61,10 @@ def network(
         return _deep_linear(ds, which, cells)
     if all(isinstance(cell.student, DeepStudent) for cell in cells):
         return _deep(ds, which, cells)
+    if all(isinstance(cell.student, ConvStudent) for cell in cells):
+        return _conv(ds, which, cells)
+    if all(isinstance(cell.student, AttentionStudent) for cell in cells):
+        return _attention(ds, which, cells)
     if not all(isinstance(cell.student, TwoLayerStudent) for cell in cells):
         raise StudyError("ds: its students are no two-layer networks; their weights are the variables of the dataset")
     a, W, neuron = _VARIABLES[which]
@@ -99,7 +103,8 @@ def _deep(ds: xr.Dataset, which: str, cells: list[Cell]) -> TwoLayer | Deep:
     _require_stored(ds, "layer_weights", "layer_biases")
     sizes = _one((cell.student.sizes_of(cell.teacher) for cell in cells), "sizes of layers")
     student = cells[0].student
-    kinds = ((c.student.residual, c.student.norm, c.student.bias, c.student.sigma(c.teacher).name) for c in cells)
+    pairs = ((cell.student, cell.student.sigma(cell.teacher).name) for cell in cells)
+    kinds = ((s.residual, s.norm, s.bias, s.parametrisation, sigma) for s, sigma in pairs)
     _one(kinds, "kinds of layers")
     values = ds["layer_weights"].transpose(..., "layer", "layer_output", "layer_input").values
     biases = ds["layer_biases"].transpose(..., "layer", "layer_output").values
@@ -110,7 +115,43 @@ def _deep(ds: xr.Dataset, which: str, cells: list[Cell]) -> TwoLayer | Deep:
         [biases[..., layer, :rows] for layer, (_, rows) in pairs] if student.bias else None,
         student.residual,
         student.norm,
+        student.multipliers_of(cells[0].teacher),
     )
+
+
+def _conv(ds: xr.Dataset, which: str, cells: list[Cell]) -> Conv:
+    """Convolutions without the filters and coordinates that only other cells have."""
+    before, neuron = ("", "neuron") if which == "student" else ("teacher_", "teacher_neuron")
+    read_out, filters = f"{before}read_out", f"{before}filters"
+    _require_stored(ds, read_out, filters)
+    _one((_said(cell.teacher.activation) for cell in cells), "activations")
+    sizes = _one(((c.teacher.patches, c.teacher.step, c.teacher.pooling) for c in cells), "patches")
+    shapes = (c.teacher.filters.shape() for c in cells)
+    counts = (c.student.width if which == "student" else shape[0] for c, shape in zip(cells, shapes, strict=True))
+    count, patch = _one(counts, "numbers of filters"), _one((c.teacher.filters.shape()[1] for c in cells), "patches")
+    a = ds[read_out].transpose(..., neuron).values[..., :count]
+    W = ds[filters].transpose(..., neuron, "patch_input").values[..., :count, :patch]
+    return Conv(a, W, cells[0].teacher.sigma, patches=sizes[0], stride=sizes[1], pooling=sizes[2])
+
+
+def _attention(ds: xr.Dataset, which: str, cells: list[Cell]) -> Attention:
+    """Blocks without the heads, units and coordinates that only other cells have."""
+    before = "" if which == "student" else "teacher_"
+    names = [f"{before}{kind}_weights" for kind in ("query", "key", "value", "output")]
+    _require_stored(ds, *names)
+    parts = ((c.student if which == "student" else c.teacher, c) for c in cells)
+    heads, units, width, tokens = _one(
+        (
+            (part.heads, part.head_size or c.teacher.head_size, c.teacher.token_inputs, c.teacher.tokens)
+            for part, c in parts
+        ),
+        "sizes of heads",
+    )
+    head, unit = f"{before}head", f"{before}head_unit"
+    *projections, output = names
+    arrays = [ds[name].transpose(..., head, unit, "token_input").values for name in projections]
+    arrays = [W[..., :heads, :units, :width] for W in arrays]
+    return Attention(*arrays, ds[output].transpose(..., head, unit).values[..., :heads, :units], tokens=tokens)
 
 
 def _require_stored(ds: xr.Dataset, *names: str) -> None:

@@ -87,7 +87,10 @@ class Axis(Spec):
 _OF_SEL = {"method", "tolerance", "drop", "indexers"}
 _OF_DATASET = {"seed", "record", "stage", "neuron", "teacher_neuron", "input", "step", "quantile", "family", "outcome"}
 _OF_DATASET |= {"mode", "layer", "layer_pair", "layer_output", "layer_input", "output", "hidden_layer", "layer_mode"}
-_OF_DATASET |= {"layer_weights", "layer_biases"}
+_OF_DATASET |= {"layer_weights", "layer_biases", "patch_input", "filters", "read_out", "teacher_filters"}
+_OF_DATASET |= {"teacher_read_out", "head", "teacher_head", "head_unit", "teacher_head_unit", "token_input"}
+_OF_DATASET |= {"query_weights", "key_weights", "value_weights", "output_weights", "teacher_query_weights"}
+_OF_DATASET |= {"teacher_key_weights", "teacher_value_weights", "teacher_output_weights"}
 _OF_MEMBERS = {"status", "stop_step", "stage_end_step", "a", "W", "teacher_a", "teacher_W", "coordinates"}
 # Variables and dimensions of results: a result over an axis of the same name could not be made.
 _OF_RESULTS = set(
@@ -105,7 +108,7 @@ _OF_RESULTS = set(
     teacher_overlap second_order other_neuron
     leave_one_out loss_increase saliency measure_pair rank_agreement kept pruned_loss minimal_width radius robust_loss
     robust_loss_error attack_alignment carried neuron_kind feature_neurons feature_explained split merged stray missed
-    loss_of_owners faithfulness
+    loss_of_owners faithfulness condition_number shifted_loss shift_ratio transfer transfer_gain positive
     """.split()
 )
 DEFAULT_STUDENT = "two_layer"

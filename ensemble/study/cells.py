@@ -11,11 +11,11 @@ from ..dynamics.updates import AbstractInstantUpdate
 from ..parts import REGISTRY, chosen, is_lenient
 from ..probes import PROBES
 from ..problem.data import Data
-from ..problem.students import AbstractLayeredStudent, AbstractSizedStudent, AbstractStudent, TwoLayerStudent
+from ..problem.students import AbstractNumberedStudent, AbstractSizedStudent, AbstractStudent, TwoLayerStudent
 from ..problem.teachers import AbstractTeacher, AbstractTwoLayerTeacher
 from ..spec import Spec
 from .axes import DEFAULT_STUDENT, Scalar, as_table
-from .errors import messages
+from .errors import an, messages
 from .sampled import data_refusal
 
 Teacher = chosen(AbstractTeacher)
@@ -48,9 +48,14 @@ class Cell(Spec):
         return getattr(self.teacher, "inputs", None)
 
     @property
+    def is_closed(self) -> bool:
+        """Whether the population loss of its members has a closed form under N(0, I)."""
+        return getattr(self.student, "exact", True) and getattr(self.teacher, "exact", True)
+
+    @property
     def is_exact(self) -> bool:
         """Whether the population loss of its members has a closed form."""
-        if not getattr(self.student, "exact", True):
+        if not self.is_closed:
             return False
         refusal = None if self.data is None else getattr(self.data.inputs, "population_refusal", None)
         return refusal is None or refusal(self.student, self.teacher) is None
@@ -73,10 +78,10 @@ class Cell(Spec):
         if not isinstance(self.teacher, self.student.learns):
             known = [name for name, part in REGISTRY["teacher"].items() if issubclass(part, self.student.learns)]
             raise ValueError(
-                f"teacher.kind: got {self.teacher.kind!r}, which a {self.student.kind} student cannot learn from; it "
+                f"teacher.kind: got {self.teacher.kind!r}, which {an(self.student.kind)} student cannot learn from; it "
                 f"learns from {', '.join(known)}: take one of these, or a student of another kind"
             )
-        if isinstance(self.student, AbstractSizedStudent | AbstractLayeredStudent):
+        if isinstance(self.student, AbstractSizedStudent | AbstractNumberedStudent):
             self.student.check(self.teacher)
         if refusal := data_refusal(self):
             raise ValueError(refusal)
@@ -90,23 +95,33 @@ class Cell(Spec):
             for rule in stage.slow_rules:
                 if not isinstance(self.student, PROBES[rule].of):
                     raise ValueError(
-                        f"protocol.{rule}: got a rule in the stage {stage.name!r} that a {self.student.kind} student "
+                        f"protocol.{rule}: got a rule in the stage {stage.name!r} that {an(self.student.kind)} student "
                         "cannot meet; end it by grad_norm, loss or steps"
                     )
-            if refusal := _layers_refusal(stage, self.student):
-                raise ValueError(refusal)
+            for name in ("layers", "fresh"):
+                if refusal := _layers_refusal(stage, name, self.student):
+                    raise ValueError(refusal)
         return self
 
 
-def _layers_refusal(stage: Stage, student: AbstractStudent) -> str | None:
-    """Why a stage's layers are none of a student."""
-    said = f"protocol.layers: got {list(stage.layers) if isinstance(stage.layers, tuple) else stage.layers!r} in the "
-    said += f"stage {stage.name!r} for a {student.kind} student"
-    if stage.layers == "both" or isinstance(student, AbstractSizedStudent):
-        return f'{said}; take "first", "output" or "both"' if isinstance(stage.layers, tuple) else None
-    if not isinstance(student, AbstractLayeredStudent):
-        return f"{said}, all of whose weights move; leave layers out"
-    beyond = [n for n in stage.layers if n >= student.depth] if isinstance(stage.layers, tuple) else []
+def _layers_refusal(stage: Stage, name: str, student: AbstractStudent) -> str | None:
+    """Why a stage's layers, or fresh ones, are none of a student."""
+    layers = getattr(stage, name)
+    if layers is None:
+        return None
+    said = f"protocol.{name}: got {list(layers) if isinstance(layers, tuple) else layers!r} in the "
+    said += f"stage {stage.name!r} for {an(student.kind)} student"
+    if name == "fresh" and not getattr(student, "is_plain", True):
+        return (
+            f"{said} with output_scale, recentred or linearised, whose function is one of its start; leave it out, or "
+            "these"
+        )
+    if layers == "both" or isinstance(student, AbstractSizedStudent):
+        return f'{said}; take "first", "output" or "both"' if isinstance(layers, tuple) else None
+    if not isinstance(student, AbstractNumberedStudent):
+        which = "all of whose weights move" if name == "layers" else "whose weights are of no layers"
+        return f"{said}, {which}; " + ("leave layers out" if name == "layers" else 'take "both", or leave it out')
+    beyond = [n for n in layers if n >= student.depth] if isinstance(layers, tuple) else []
     if beyond:
         return f"{said}, which has no layer {beyond[0]}: there are {student.depth}, from 0 to {student.depth - 1}"
     return None
@@ -118,7 +133,7 @@ def _penalty_refusal(stage: Stage, student: AbstractStudent, teacher: AbstractTe
     two_layers = isinstance(student, TwoLayerStudent)
     if not two_layers and (penalty.of_neurons or getattr(penalty, "layers", None) is not None):
         return (
-            f"protocol.penalty: got {penalty.kind!r} in the stage {stage.name!r} for a {student.kind} student, which "
+            f"protocol.penalty: got {penalty.kind!r} in the stage {stage.name!r} for {an(student.kind)} student, which "
             "has no neurons of two layers; take l2, or l1 without layers"
         )
     sigma = getattr(teacher, "sigma", None)
@@ -138,8 +153,8 @@ def _choice_refusal(stage: Stage, student: AbstractStudent, teacher: AbstractTea
             continue
         if not isinstance(student, TwoLayerStudent) or not isinstance(teacher, AbstractTwoLayerTeacher):
             return (
-                f"protocol.{name}: got {chosen_ones!r} in the stage {stage.name!r} for a {student.kind} student, which "
-                "has no neurons of two layers; leave it out"
+                f"protocol.{name}: got {chosen_ones!r} in the stage {stage.name!r} for {an(student.kind)} student, "
+                "which has no neurons of two layers; leave it out"
             )
         if name == "target" and not student.is_plain:
             return (

@@ -14,7 +14,7 @@ from ..problem.students import AbstractSizedStudent, AbstractStudent
 from ..problem.teachers import AbstractTwoLayerTeacher
 from .axes import DEFAULT_STUDENT, taken
 from .cells import Cell
-from .errors import StudyError, StudyWarning, suggestion
+from .errors import StudyError, StudyWarning, an, suggestion
 
 MOST_DRAWN = 64
 """Teachers that are drawn to know whether a step size is too large for one of them."""
@@ -93,7 +93,7 @@ def check_coordinates(study: "Study") -> None:
     for point in study.points if study.coordinates == "reduced" else ():
         if not isinstance(point.cell.student, AbstractSizedStudent):
             raise ValueError(
-                f"coordinates: got 'reduced' for a {point.cell.student.kind} student, which has none; leave it out"
+                f"coordinates: got 'reduced' for {an(point.cell.student.kind)} student, which has none; leave it out"
             )
         data = point.cell.data
         if data is not None and not point.cell.is_isotropic:
@@ -103,15 +103,11 @@ def check_coordinates(study: "Study") -> None:
                 '= "auto" or "full"'
             )
         for stage in point.cell.stages.stages:
-            if not stage.takes_steps:
-                continue
-            for part in (stage.update, stage.penalty):
-                if not getattr(part, "rotation_equivariant", getattr(part, "rotation_invariant", False)):
-                    raise ValueError(
-                        f"coordinates: got 'reduced' with the {part.role} {part.kind!r} in the stage "
-                        f"{stage.name!r}, which knows the axes "
-                        'of the input: in other coordinates it is another one; take coordinates = "auto" or "full"'
-                    )
+            if stage.of_axes:
+                raise ValueError(
+                    f"coordinates: got 'reduced' with {stage.of_axes} in the stage {stage.name!r}, which knows the "
+                    'axes of the input: in other coordinates it is another one; take coordinates = "auto" or "full"'
+                )
 
 
 def full_probes(study: "Study") -> Iterator[str]:
@@ -121,7 +117,8 @@ def full_probes(study: "Study") -> Iterator[str]:
 
 def usual_probes(student: Any, data: Any = None) -> list[str]:
     """The probes of a study that names none; `data` is its table of data."""
-    sampled = data.get("samples") if isinstance(data, dict) else getattr(data, "samples", None)
+    said = data if isinstance(data, dict) else {name: getattr(data, name, None) for name in ("samples", "second")}
+    sampled = said.get("samples") and not said.get("second")
     kind = student.get("kind", DEFAULT_STUDENT) if isinstance(student, dict) else getattr(student, "kind", None)
     cls = REGISTRY["student"].get(kind, AbstractStudent) if isinstance(kind, str) else AbstractStudent
     usual = {name: probe for name, probe in PROBES.items() if probe.default and issubclass(cls, probe.of)}
@@ -131,9 +128,11 @@ def usual_probes(student: Any, data: Any = None) -> list[str]:
 def _refusal(probe: AbstractProbe, cell: Cell) -> str | None:
     """Why a probe cannot be measured of a cell's members."""
     if not isinstance(cell.student, probe.of):
-        return f"for a {cell.student.kind} student, of which it is not defined"
+        return f"for {an(cell.student.kind)} student, of which it is not defined"
     if probe.of_samples and (cell.data is None or cell.data.samples is None):
         return "without a sample of the member's own: give data.samples = n"
+    if probe.of_samples and cell.data is not None and cell.data.second is not None:
+        return "with data.second, whose labels are of two tasks"
     if probe.full_coordinates and cell.data is not None and cell.data.inputs.kind != "gaussian":
         return f"under {cell.data.inputs.kind} inputs: the tangent kernel is measured over N(0, I)"
     teacher: Any = cell.teacher

@@ -8,6 +8,11 @@ from pydantic import ValidationError
 from ..spec import nearest, shortened
 
 
+def an(kind: str) -> str:
+    """`a two_layer`, `an attention`: the name of a part in a sentence."""
+    return f"an {kind}" if kind[:1] in "aeiou" else f"a {kind}"
+
+
 class StudyError(ValueError):
     """A study that cannot be run as written; the message names the field, the value and the way out."""
 

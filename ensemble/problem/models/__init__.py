@@ -1,13 +1,19 @@
 """Models: what is trained. Each is an Equinox module whose array leaves are a member's weights."""
 
-from .deep import Deep, Residual, stacked
+from .attention import Attention
+from .conv import Conv, Pooling
+from .deep import Deep, Multipliers, Residual, stacked
 from .deep_linear import DeepLinear, SingularMap
 from .layers import chosen_layers, layer_numbers
 from .two_layer import TwoLayer, masses, reduce_pair, row_norms, unit_rows
 
 __all__ = [
+    "Attention",
+    "Conv",
     "Deep",
     "DeepLinear",
+    "Multipliers",
+    "Pooling",
     "Residual",
     "SingularMap",
     "TwoLayer",

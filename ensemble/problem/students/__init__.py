@@ -3,10 +3,22 @@
 two_layer     a `TwoLayer` on the exact population risk of a two-layer teacher
 deep_linear   a `DeepLinear` on the exact population risk of a linear map
 deep          a `Deep` of any depth and activation on samples of a two-layer teacher
+conv          a `Conv` on the exact population risk of a convolutional teacher, or on samples
+attention     an `Attention` on samples of an attention teacher
 """
 
 from ...parts import register
-from .base import AbstractComparedStudent, AbstractLayeredStudent, AbstractSizedStudent, AbstractStudent, Stored
+from .attention import AttentionStudent
+from .base import (
+    AbstractComparedStudent,
+    AbstractLayeredStudent,
+    AbstractNumberedStudent,
+    AbstractSizedStudent,
+    AbstractStudent,
+    NoClosedForm,
+    Stored,
+)
+from .conv import ConvStudent
 from .deep import DeepStudent
 from .deep_linear import DeepLinearStudent
 from .two_layer import TwoLayerStudent
@@ -14,14 +26,20 @@ from .two_layer import TwoLayerStudent
 register(TwoLayerStudent)
 register(DeepLinearStudent)
 register(DeepStudent)
+register(ConvStudent)
+register(AttentionStudent)
 
 __all__ = [
     "AbstractComparedStudent",
     "AbstractLayeredStudent",
+    "AbstractNumberedStudent",
     "AbstractSizedStudent",
     "AbstractStudent",
+    "AttentionStudent",
+    "ConvStudent",
     "DeepLinearStudent",
     "DeepStudent",
+    "NoClosedForm",
     "Stored",
     "TwoLayerStudent",
 ]

@@ -59,8 +59,8 @@ class AbstractStudent(Part):
         """
 
 
-class AbstractLayeredStudent(AbstractStudent):
-    """A student whose model has a sequence `layers`, and their matrices as `weights`: stages choose from them."""
+class AbstractNumberedStudent(AbstractStudent):
+    """A student whose model has a sequence `layers`: stages choose from them, by number."""
 
     depth: int
     """L, the number of layers of weights."""
@@ -68,6 +68,10 @@ class AbstractLayeredStudent(AbstractStudent):
     @abc.abstractmethod
     def check(self, teacher: Any) -> None:
         """**Raises:** `ValueError` where this student cannot learn from this teacher."""
+
+
+class AbstractLayeredStudent(AbstractNumberedStudent):
+    """A student whose model has matrices `weights`, each of which takes what the one before puts out."""
 
 
 class AbstractSizedStudent(AbstractStudent):
@@ -121,3 +125,18 @@ class AbstractComparedStudent(AbstractStudent):
         kind = LinearisedRisk if self.linearised else ScaledRisk
         alpha = jnp.asarray(1.0 if self.output_scale is None else self.output_scale, float)
         return kind.of(teacher, alpha, model, bool(self.recentred))
+
+
+class NoClosedForm(AbstractRisk):
+    """What is known of a population risk that has no closed form: the teacher, of which `data` makes a risk on samples.
+
+    **Arguments:** `teacher`, a function of one x.
+    """
+
+    teacher: Any
+
+    def value(self, model):
+        raise TypeError("risk: it has no closed form; it is one of samples (`data`)")
+
+    def value_and_gradient(self, model):
+        return self.value(model)

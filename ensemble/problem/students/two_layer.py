@@ -54,7 +54,7 @@ class TwoLayerStudent(AbstractComparedStudent, AbstractSizedStudent):
                 f"student.inputs: got {own}, but teacher.inputs = {inputs}; student and teacher see the same x, so "
                 "leave student.inputs out or make it equal"
             )
-        _refuse_long_rows(teacher, self.start)
+        refuse_long_rows(teacher, self.start)
 
     def space(self, teacher, reduces):
         _, inputs = teacher.shape()
@@ -93,7 +93,7 @@ class TwoLayerStudent(AbstractComparedStudent, AbstractSizedStudent):
         return model, self.posed(model, PopulationRisk.of(planted), planted)
 
 
-def _refuse_long_rows(teacher: AbstractTwoLayerTeacher, start: AbstractStart) -> None:
+def refuse_long_rows(teacher: AbstractTwoLayerTeacher, start: AbstractStart) -> None:
     """Refuses rows that are known to be longer than the activation's series serves."""
     most = largest_norm(teacher.sigma)
     known = teacher.known()

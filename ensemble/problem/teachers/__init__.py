@@ -9,9 +9,14 @@ Two-layer networks with unit rows w*_j and output weights a*_j.
     given               arrays as they are
     two_tasks           m orthonormal rows, and the same turned by an angle: a task after another
 
-and one of linear maps:
+and of linear maps:
 
     deep_linear         a matrix with given singular values
+
+and networks of other architectures:
+
+    conv                a two-layer teacher on every patch of the input, and a pool over patches
+    attention           a block of self-attention over tokens
 
 Angles are between *lines* for even activations and between *rays* for the others. All but
 `random_separated` lie on the coordinate axes: the population problem is invariant under rotations of the
@@ -20,7 +25,9 @@ input, and the starts are isotropic.
 """
 
 from ...parts import register
+from .attention import AttentionTeacher
 from .base import AbstractTeacher, AbstractTwoLayerTeacher, Activation, Row, check_given
+from .conv import ConvTeacher
 from .deep_linear import DeepLinearTeacher
 from .equiangular import Equiangular
 from .given import GivenTeacher
@@ -29,13 +36,18 @@ from .random_separated import RandomSeparated
 from .separated_pairs import SeparatedPairs
 from .two_tasks import TwoTasks
 
-for _part in (Orthonormal, SeparatedPairs, Equiangular, RandomSeparated, GivenTeacher, TwoTasks, DeepLinearTeacher):
+for _part in (Orthonormal, SeparatedPairs, Equiangular, RandomSeparated, GivenTeacher, TwoTasks):
+    register(_part)
+
+for _part in (DeepLinearTeacher, ConvTeacher, AttentionTeacher):
     register(_part)
 
 __all__ = [
     "AbstractTeacher",
     "AbstractTwoLayerTeacher",
     "Activation",
+    "AttentionTeacher",
+    "ConvTeacher",
     "DeepLinearTeacher",
     "Equiangular",
     "GivenTeacher",

@@ -19,6 +19,8 @@ class AbstractTeacher(Part):
     """A recipe for what is to be learned: `draw(key)` gives one member's, from its own key for this purpose."""
 
     role: ClassVar[str] = "teacher"
+    exact: ClassVar[bool] = True
+    """Whether students of its own kind have their population risk under N(0, I) in closed form."""
 
     @abc.abstractmethod
     def draw(self, key: PRNGKeyArray) -> Any:

@@ -1,0 +1,56 @@
+"""The convolutional student of a convolutional teacher."""
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from pydantic import PositiveInt, model_validator
+
+from ...parts import chosen
+from ..draws import full_space
+from ..risks import SharedRisk
+from ..starts import AbstractStart, Balanced, GivenStart
+from ..teachers import AbstractTeacher, ConvTeacher
+from .base import AbstractNumberedStudent, NoClosedForm, Stored
+from .two_layer import refuse_long_rows
+
+
+class ConvStudent(AbstractNumberedStudent):
+    """`width` filters on the teacher's patches, under its pool, with its activation; from a `start` of two layers.
+
+    With mean pooling it is trained on the exact population risk, with max pooling on samples.
+    """
+
+    learns: ClassVar[type[AbstractTeacher]] = ConvTeacher
+    from_samples: ClassVar[bool] = True
+    depth: ClassVar[int] = 2
+    stored: ClassVar[Mapping[str, Stored]] = {
+        "read_out": Stored("model.a", ("neuron",), "final output weights of filters"),
+        "filters": Stored("model.W", ("neuron", "patch_input"), "final filters"),
+        "teacher_read_out": Stored("risk.teacher.a", ("teacher_neuron",), "teacher output weights of filters"),
+        "teacher_filters": Stored("risk.teacher.W", ("teacher_neuron", "patch_input"), "teacher filters"),
+    }
+
+    kind: Literal["conv"] = "conv"
+    width: PositiveInt
+    start: chosen(AbstractStart) = Balanced()  # pyright: ignore[reportInvalidTypeForm]
+
+    def draw(self, teacher, keys, space):
+        planted = teacher.draw(keys.teacher)
+        on_patch = self.start.draw(keys.start, planted.on_patch, self.width, full_space(planted.W.shape[-1]))
+        risk = SharedRisk.of(planted) if teacher.exact else NoClosedForm(planted)
+        return planted.with_filters(on_patch), risk
+
+    def check(self, teacher):
+        patch = teacher.filters.shape()[1]
+        if isinstance(self.start, GivenStart) and len(self.start.W[0]) != patch:
+            raise ValueError(
+                f"student.start.W: got filters of {len(self.start.W[0])} inputs, but the patches have {patch} "
+                "(teacher.filters.inputs); make them equal"
+            )
+        if teacher.exact:
+            refuse_long_rows(teacher.filters, self.start)
+
+    @model_validator(mode="after")
+    def _check(self):
+        self.start.check_width(self.width)
+        return self
