@@ -168,7 +168,7 @@ def _parsed(base: type[Part], default: str | None, value: Any) -> Any:
 
 # -- where a part comes from -------------------------------------------------------------------------
 
-_PACKAGE = Path(__file__).parent
+_PACKAGE = __name__.partition(".")[0]
 
 
 def source_file(part: Any) -> Path | None:
@@ -181,8 +181,8 @@ def source_file(part: Any) -> Path | None:
 
 def is_own(part: Any) -> bool:
     """Whether a part is this package's own, and not a user's."""
-    file = source_file(part)
-    return file is not None and file.is_relative_to(_PACKAGE)
+    cls = part if inspect.isclass(part) else type(part)
+    return cls.__module__.partition(".")[0] == _PACKAGE
 
 
 PROMPT = "<prompt>:"

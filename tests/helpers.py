@@ -1,12 +1,16 @@
 """Questions that several tests ask."""
 
+import subprocess
 import time
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from typer.testing import CliRunner
 
+import analysis.__main__
 import ensemble as ens
+import ensemble.__main__
 from ensemble.engine import Watch, run_workloads
 from ensemble.plan import groups, workload
 from ensemble.store import FINISHED, Box, Collection, Results
@@ -25,6 +29,17 @@ def assert_identical(ds: xr.Dataset, expected: xr.Dataset) -> None:
     assert set(ds.variables) == set(expected.variables)
     for name in expected.variables:
         np.testing.assert_array_equal(ds[name].values, expected[name].values, err_msg=str(name))
+
+
+def called(module: str, *arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """`python -m module arguments`, in this process: another one takes seconds to import what this one has."""
+    app = {"ensemble": ensemble.__main__.app, "analysis": analysis.__main__.app}[module]
+    words = [str(argument) for argument in arguments]
+    done = CliRunner().invoke(app, words, prog_name=f"python -m {module}")
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert not check or done.exit_code == 0, done.stdout + done.stderr
+    return subprocess.CompletedProcess(words, done.exit_code, done.stdout, done.stderr)
 
 
 def shards(path: Path) -> list[Path]:

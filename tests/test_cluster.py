@@ -148,7 +148,7 @@ def test_a_scheduler_that_dies_leaves_a_directory_that_goes_on(study, expected, 
 
 def test_the_command_on_a_local_cluster_and_ctrl_c(tmp_path, study, expected):
     file, out = written(study, tmp_path / "long.toml"), tmp_path / "out"
-    command = [*PYTHON, "ensemble", "run", str(file), "--out", str(out), "--dask", "local", "--workers", "2"]
+    command = [*PYTHON, "ensemble", "run", str(file), "--out", str(out), "--dask", "local", "--workers", "1"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"})
     assert process.stdout is not None
     for line in process.stdout:

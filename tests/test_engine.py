@@ -1,9 +1,6 @@
 """The engine: exact dynamics, whatever lane, neighbour, budget or order a member had."""
 
 import itertools
-import os
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -204,23 +201,6 @@ def test_out_of_memory_on_the_device_shrinks_the_plan(backend, monkeypatch):
     monkeypatch.setattr(xla, "advance_program", broken)
     with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
         run(study)
-
-
-def test_the_number_of_cores_changes_nothing(backend, tmp_path):
-    """Processes of their own, as a machine with so many cores would have."""
-    program = (
-        "import sys, ensemble as ens\n"
-        "from tests.studies import small\n"
-        "ds = ens.run(small(), engine=sys.argv[2])\n"
-        "ds.to_netcdf(sys.argv[1], encoding={'stage': {'dtype': 'S1'}})\n"
-    )
-    found = []
-    for cores in (1, 3):
-        environment = os.environ | {"GD_ATLAS_CORES": str(cores), "PYTHONPATH": os.getcwd()}
-        subprocess.run([sys.executable, "-c", program, tmp_path / f"{cores}.nc", backend], env=environment, check=True)
-        found.append(xr.load_dataset(tmp_path / f"{cores}.nc"))
-    assert_same_members(found[0], found[1])
-    assert found[0].attrs["engine"] == backend
 
 
 def test_steps_are_heavy_tailed_and_lanes_are_left(heavy_run):

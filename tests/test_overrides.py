@@ -1,14 +1,13 @@
 """Fields of a study file set from outside: `run study.toml protocol.weight_decay=0.1`."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import ensemble as ens
 from ensemble.study.files import parsed
+from tests.helpers import called
 
 FILE = Path("studies/recovery.toml")
 
@@ -59,11 +58,11 @@ def test_a_path_that_leads_nowhere_is_refused(field, words):
 
 
 def test_the_command_takes_them():
-    told = [sys.executable, "-m", "ensemble", "show", str(FILE), "seeds=2", "protocol.step_size=0.125", "--json"]
-    shown = json.loads(subprocess.run(told, capture_output=True, text=True, check=True).stdout)
+    told = ["ensemble", "show", FILE]
+    shown = json.loads(called(*told, "seeds=2", "protocol.step_size=0.125", "--json").stdout)
     assert shown["study"]["seeds"] == 2 and shown["study"]["protocol"]["step_size"] == 0.125
-    refused = subprocess.run([*told[:5], "--seed", "3"], capture_output=True, text=True)
+    refused = called(*told, "--seed", "3", check=False)
     assert refused.returncode == 2
-    nowhere = subprocess.run([*told[:5], "protocol.step_sise=1"], capture_output=True, text=True)
+    nowhere = called(*told, "protocol.step_sise=1", check=False)
     assert nowhere.returncode != 0 and "Traceback" not in nowhere.stderr + nowhere.stdout
     assert "did you mean 'step_size'" in " ".join((nowhere.stderr + nowhere.stdout).split())

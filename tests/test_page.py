@@ -1,5 +1,6 @@
 """The page: one file that needs nothing beside it; tested in a headless Chromium where there is one."""
 
+import base64
 import json
 import re
 import shutil
@@ -12,6 +13,7 @@ import analysis
 import ensemble as ens
 from analysis.report import page, write_page
 from analysis.report.content import content
+from analysis.statistics import paired_difference
 from tests.studies import small
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -28,15 +30,31 @@ def ds() -> xr.Dataset:
 
 def test_content_is_that_of_the_analysis(ds):
     said = content(ds, "loss", 0.02)
-    assert (said["x"], said["y"]) == ("weight_decay", "separation") and said["threshold"] == "loss < 0.02"
+    assert said["opening"] == {"measure": "loss", "below": 0.02, "x": "weight_decay", "y": "separation"}
     assert len(said["cells"]) == 6 and said["steps"] == ds["step"].values.tolist()
     for cell in said["cells"]:
         one = ds.isel(weight_decay=cell["place"][0], separation=cell["place"][1])
-        assert cell["share"][0] == float((one["loss"] < 0.02).mean())
-        np.testing.assert_allclose(cell["medians"]["loss"][0], np.sort(one["loss"].values)[1], rtol=1e-3)
+        times = analysis.survival(one, "loss", below=0.02)
+        assert cell["time"][0] == {np.inf: "∞"}.get(float(times["median"]), float(times["median"]))
         assert sum(f["count"] for f in cell["families"]) == 4
-        assert len(cell["neurons"]["views"][0]["end"]) == 4
+        assert [one["seed"] for one in cell["neurons"]] == [0, 1, 2, 3]
+        assert len(cell["neurons"][0]["views"][0]["end"]) == 4
+    for measure in said["measures"]:
+        stored = np.frombuffer(base64.b64decode(measure["values"]), "<f4" if measure["single"] else "<f8")
+        values = ds[measure["key"]]
+        many = [dim for dim in ("neuron", "teacher_neuron") if dim in values.dims]
+        np.testing.assert_array_equal(stored, (values.max(many) if many else values).values.ravel())
     json.dumps(said, allow_nan=False)
+
+
+def test_neurons_without_their_start_are_those_with_it(ds, monkeypatch):
+    whole = content(ds, "loss", 0.02)["cells"]
+    monkeypatch.setattr("analysis.report.neurons.MOST_DRAWN", 6)
+    for cell, part in zip(whole, content(ds, "loss", 0.02)["cells"], strict=True):
+        assert ["begin" in one["views"][0] for one in part["neurons"]] == [True, False, False, False]
+        for one, other in zip(cell["neurons"], part["neurons"], strict=True):
+            assert one["views"][0]["end"] == other["views"][0]["end"] and one["sign"] == other["sign"]
+            assert one["views"][0]["teacher"] == other["views"][0]["teacher"]
 
 
 def test_the_command_makes_the_study_again(ds, tmp_path):
@@ -67,7 +85,7 @@ def test_texts_that_look_like_the_template_are_texts():
 
 
 def test_what_is_left_out_of_families_is_said(ds, monkeypatch):
-    monkeypatch.setattr("analysis.report.content._MOST_FAMILIES", 1)
+    monkeypatch.setattr("analysis.report.cells._MOST_FAMILIES", 1)
     cells = content(ds, "loss", 0.02)["cells"]
     for cell in cells:
         members, rarer = cell["rarer"]
@@ -82,7 +100,7 @@ def test_seeds_with_teachers_of_their_own_have_no_families_and_the_page_says_why
     teacher |= {"rank": 2, "separation": 0.3}
     said = content(ens.run(small(teacher=teacher, axes={})), "loss", 0.02)
     assert "families" not in said["cells"][0] and "teachers differ in masses or angles" in said["noFamilies"]
-    assert said["cells"][0]["neurons"]["views"]
+    assert said["cells"][0]["neurons"][0]["views"]
 
 
 def test_bad_input_is_refused(ds):
@@ -96,14 +114,18 @@ def test_small_and_partial_datasets_have_pages(ds):
     assert content(ds.sel(separation=[0.8]), "loss", 0.02)["boundary"] is None
     one_axis = ens.run(small(seeds=2, axes={"weight_decay": [0.0, 0.05]}, max_steps=5, records=0, store_weights=False))
     said = content(one_axis, "loss", 0.02)
-    assert said["y"] is None and said["curves"] == [] and "families" not in said["cells"][0]
+    assert (
+        said["opening"]["y"] is None and said["cells"][0]["trajectories"] == {} and "families" not in said["cells"][0]
+    )
     partial = ds.copy(deep=True)
     partial["status"].values[0, 0] = ens.STATUS["not_run"]
     for name in partial.data_vars:
         if partial[name].dtype.kind == "f":
             partial[name].values[0, 0] = np.nan
-    cell = content(partial, "loss", 0.02)["cells"][0]
-    assert cell["seeds"] == 0 and cell["share"] == [None, 0.0, 1.0]
+    said = content(partial, "loss", 0.02)
+    assert (
+        "families" not in said["cells"][0] and "neurons" not in said["cells"][0] and said["ranks"].keys() == {"0", "4"}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -141,16 +163,63 @@ def test_a_click_on_a_cell_shows_its_numbers(opened, ds):
     tab.wait_for_selector("#map .heatmaplayer image")
     box = tab.eval_on_selector("#map .heatmaplayer image", "e => JSON.parse(JSON.stringify(e.getBoundingClientRect()))")
     tab.mouse.click(box["x"] + 0.75 * box["width"], box["y"] + 0.9 * box["height"])
-    tab.wait_for_function("document.getElementById('cell-heading').textContent.includes('separation = 0.4')")
-    heading = tab.text_content("#cell-heading")
+    tab.wait_for_function("document.querySelector('#cell h2').textContent.includes('separation = 0.4')")
+    heading = tab.text_content("#cell h2")
     assert "weight_decay = 0.05" in heading
     one = ds.sel(weight_decay=0.05, separation=0.4)
     share = float((one["loss"] < 0.02).mean())
     low, high = (float(f"{v:.4g}") for v in analysis.wilson(np.array(4 * share), np.array(4)))
-    assert f"{share:g} [{low:g}, {high:g}]" in tab.text_content("#numbers")
-    assert tab.locator("#families tbody tr").count() >= 1
-    assert tab.locator("#trajectory .scatterlayer .trace").count() > 0
-    assert tab.locator("tr[aria-selected=true]").count() == 1 and tab.said == []
+    assert f"{share:g} [{low:g}, {high:g}]" in tab.text_content("#cell dl")
+    assert tab.locator("#cell [data-part=families] tbody tr").count() >= 1
+    assert tab.locator("#cell [data-part=trajectory] .scatterlayer .trace").count() > 0
+    assert tab.locator("#cells tr[aria-selected=true]").count() == 1 and tab.said == []
+
+
+def odd(ds: xr.Dataset) -> xr.Dataset:
+    """The same with members of every status, values as they may be then, and a measure of another precision."""
+    made = ds.copy(deep=True)
+    rng = np.random.default_rng(3)
+    status = rng.choice([0, 1, 2, 3, 4], size=ds["status"].shape, p=[0.1, 0.1, 0.3, 0.3, 0.2])
+    status[1, 2] = 0  # a cell without a result
+    made["status"].values[:] = status
+    for name in ("loss", "max_angle", "risk"):
+        made[name].values[status < 2] = np.nan
+        made[name].values[status == 4] = rng.choice([np.nan, np.inf, 1e-9], size=(status == 4).sum())
+    # 0.7 as a float32 is below 0.7 as a float64, and not below it as a float32.
+    made["risk"] = made["risk"].astype(np.float32)
+    made["risk"].values[0, 0] = np.float32(0.7)
+    return made
+
+
+def test_the_page_counts_what_the_analysis_counts(opened, ds):
+    data = odd(ds)
+    tab = opened(data)
+    counted = analysis.finished(data)
+    own = float(data["loss"].values[counted.values & (data["status"] < 4).values][0])
+    for measure, below in [("loss", 0.02), ("loss", own), ("max_angle", 0.5), ("risk", 0.7), ("active", 3.5)]:
+        found = np.array(tab.evaluate(f"said.cells.map((c) => shareOf(c, '{measure}', {below!r}).interval)"))
+        expected = analysis.share(analysis.below(data, measure, below), among=counted)
+        for i, name in enumerate(("share", "low", "high")):
+            np.testing.assert_allclose(found[:, i], expected[name].values.ravel(), rtol=1e-14, atol=1e-16)
+        found = np.array(tab.evaluate(f"said.cells.map((c) => medianOf(c, '{measure}'))"), float)
+        expected = analysis.order_parameter(data, "weight_decay", "separation", measure)
+        for i, name in enumerate(("value", "low", "high")):
+            np.testing.assert_array_equal(found[:, i], expected[name].transpose("weight_decay", ...).values.ravel())
+    assert counted.values[0, 0].any() and not analysis.below(data, "risk", 0.7).values[0, 0].any()
+
+
+def test_the_page_compares_two_cells_as_the_analysis_does(opened, ds):
+    data = odd(ds)
+    tab = opened(data)
+    inside, done = (v.values.reshape(-1, 4) for v in (analysis.below(data, "loss", 0.05), analysis.finished(data)))
+    assert inside.any() and not inside.all()
+    for i, j in [(0, 1), (0, 4), (2, 3), (1, 5), (4, 0)]:
+        both, a, b = done[i] & done[j], inside[i], inside[j]
+        counts = [(both & x & y).sum() for x, y in ((a, b), (a, ~b), (~a, b), (~a, ~b))]
+        expected = [float(v) for v in paired_difference(*counts)[:3]]
+        found = tab.evaluate(f"pairedDifference(said.cells[{i}], said.cells[{j}], 'loss', 0.05)")
+        assert found["n"] == both.sum()
+        np.testing.assert_allclose(found["interval"], expected, rtol=1e-13, atol=1e-15)
 
 
 def test_names_with_markup_do_nothing(opened):
@@ -164,13 +233,13 @@ def test_names_with_markup_do_nothing(opened):
 
 def test_keyboard_sorting_and_copying(opened):
     tab = opened()
-    first = tab.locator("#cells th button", has_text="share").first
+    first = tab.locator("#cells thead th button", has_text="share").first
     first.focus()
     tab.keyboard.press("Enter")
-    column = [th.strip(" ▲▼") for th in tab.locator("#cells th").all_text_contents()].index("share")
+    column = [th.strip(" ▲▼") for th in tab.locator("#cells thead th").all_text_contents()].index("share")
 
     def shares():
-        rows = tab.locator(f"#cells tbody tr td:nth-child({column + 1})").all_text_contents()
+        rows = tab.locator(f"#cells tbody tr > :nth-child({column + 1})").all_text_contents()
         return [float(text.split()[0]) for text in rows]
 
     assert shares() == sorted(shares())

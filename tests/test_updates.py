@@ -252,7 +252,8 @@ def test_rotating_the_input_changes_nothing_where_that_is_claimed(kind, rng):
         return model.W
 
     difference = np.abs(steps(jnp.asarray(Q)) - steps(jnp.eye(4)) @ Q).max()
-    assert (difference < 1e-13) == rule.rotation_equivariant, difference
+    # Newton's products are differences of gradients over 1e-5: rounding is 1e5 times as large in them.
+    assert (difference < (1e-10 if kind == "newton" else 1e-13)) == rule.rotation_equivariant, difference
 
 
 def test_coordinatewise_updates_are_run_in_full_coordinates():

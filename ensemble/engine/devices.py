@@ -69,7 +69,10 @@ def granted_cores() -> int:
 
 
 def configure() -> None:
-    """float64 on, matrix products in full precision, compiled programs kept on disk."""
+    """float64 on, matrix products in full precision, compiled programs kept on disk, threads for all who wait."""
+    # A factorisation of many matrices (LAPACK's eigh, say) waits inside one of XLA's threads for work that it gave to
+    # the others. With a thread a core, and a program called from every core, all of them were seen to wait for ever.
+    os.environ.setdefault("PJRT_NPROC", str(max(8, 4 * (os.cpu_count() or 1))))
     jax.config.update("jax_enable_x64", True)
     # A matrix product is never silently rounded to TF32 or bf16 on an accelerator.
     if getattr(jax.config, "jax_default_matmul_precision", None) is None:

@@ -137,8 +137,10 @@ def used(parts: Iterable[BaseModel | Any], known: Iterable[PartSource]) -> list[
     found = {source.file: source for source in known}
     files = {(Path(s.folder) / s.file).resolve() for s in found.values()}
     for part in (p for outer in parts if outer is not None for p in _with_inner(outer)):
+        if is_own(part):
+            continue
         file = source_file(part)
-        if is_own(part) or (file is not None and file.resolve() in files):
+        if file is not None and file.resolve() in files:
             continue
         name = _named(part)
         folder = "" if file is None else str(file.resolve().parent)

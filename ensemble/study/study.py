@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from ..dynamics.stages import Protocol
 from ..parts import is_lenient, lenient
@@ -78,10 +78,9 @@ class Study(Spec):
     data: Data | None = None
     """Inputs, samples and noise; none: the exact population risk of x ~ N(0, I)."""
     axes: dict[str, Axis] = Field(default_factory=dict)
+    _checked: bool = PrivateAttr(default=False)
     parts: tuple[PartSource, ...] = ()
     """Files of the user's own parts, imported before the study is read; paths from the study file's folder."""
-
-    # -- making ------------------------------------------------------------------------------------
 
     def __init__(self, /, **fields: Any):
         """**Raises:** `StudyError`, a line an error."""
@@ -200,8 +199,6 @@ class Study(Spec):
             return known.restrict(values, name)
         return known.model_copy(update={"values": values})
 
-    # -- what it says ------------------------------------------------------------------------------
-
     @property
     def members(self) -> int:
         return self.seeds * math.prod(len(axis.values) for axis in self.axes.values())
@@ -305,8 +302,6 @@ class Study(Spec):
         """SHA-256 of `text` without the name and the question."""
         return identity.identity(self.text)
 
-    # -- validation --------------------------------------------------------------------------------
-
     @model_validator(mode="before")
     @classmethod
     def _prepare(cls, data: Any):
@@ -325,6 +320,11 @@ class Study(Spec):
 
     @model_validator(mode="after")
     def _check(self):
+        if not self._checked:  # pydantic validates what `__init__` has made once more
+            self._check_once()
+        return self
+
+    def _check_once(self) -> None:
         checks.check_fields(self)
         checks.check_grid(self)
         for point in self.points:
@@ -333,11 +333,11 @@ class Study(Spec):
             if self.member_cap(point.cell) >= NO_STEP:
                 raise ValueError(
                     f"protocol: got {self.member_cap(point.cell):,} steps; a member's clock counts up to "
-                    f"{NO_STEP - 1:,}: lower "
-                    "the steps or set max_steps"
+                    f"{NO_STEP - 1:,}: lower the steps or set max_steps"
                 )
+        self._checked = True
         if is_lenient():
-            return self
+            return
         checks.check_probes(self)
         if not _reading.get():
             checks.check_names(self)
@@ -345,4 +345,3 @@ class Study(Spec):
         # Frozen fields are set here alone, before anyone can have looked: which own parts a study has is known last.
         own = used(checks.parts_of(self), self.parts)
         object.__setattr__(self, "parts", tuple(own))
-        return self

@@ -6,6 +6,8 @@ processor a longer run could be compared with nothing. Studies share static shap
 can), and what differs only in its start, teacher or stages is an axis of one study, so that few programs are compiled.
 """
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -309,6 +311,13 @@ SLOW = (_every_pair,)
 """Groups of studies that both engines run, with many programs to compile: for `make validate`."""
 
 
+@functools.cache
+def _made(make: Callable[[], dict[str, ens.Study]]) -> dict[str, ens.Study]:
+    """Both engines run the same studies, which take a while to validate."""
+    return make()
+
+
+@functools.cache
 def groups(slow: bool | None = None) -> dict[str, dict[str, Case]]:
     """The cases by group, each in the file of that name; `slow`: only those of `make validate`, or all others."""
     found: dict[str, dict[str, Case]] = {}
@@ -316,6 +325,6 @@ def groups(slow: bool | None = None) -> dict[str, dict[str, Case]]:
         for make in makers:
             if slow is not None and slow != (make in SLOW):
                 continue
-            studies = make().items()
+            studies = _made(make).items()
             found[f"{engine}_{make.__name__.strip('_')}"] = {name: Case(study, engine) for name, study in studies}
     return found

@@ -6,6 +6,7 @@ adam, adamw, rmsprop, adagrad, sign     coordinate by coordinate: these know the
 optax                 any other gradient transformation of optax, by name
 proximal, fista       for penalties with a proximal map: plain or with momentum, and accelerated
 flow                  gradient flow, by adaptive solvers
+newton                a finish: to gradient norms at rounding level
 ridge, balance, prune done once: the exact output layer; |a_i| = ‖w_i‖; neurons that leave
 """
 
@@ -23,6 +24,7 @@ from .base import (
 from .descent import Descent
 from .flow import Flow
 from .instant import Balance, Ridge
+from .newton import Newton
 from .optax_updates import AdaGrad, Adam, AdamW, Momentum, Nesterov, OptaxUpdate, RMSProp, Sign
 from .proximal import FISTA, AbstractProximalUpdate, Proximal
 from .prune import Prune
@@ -40,6 +42,7 @@ for _part in (
     Proximal,
     FISTA,
     Flow,
+    Newton,
     Ridge,
     Balance,
     Prune,
@@ -63,6 +66,7 @@ __all__ = [
     "Info",
     "Momentum",
     "Nesterov",
+    "Newton",
     "Objective",
     "OptaxUpdate",
     "Proximal",
