@@ -10,11 +10,11 @@ An activation enters by four numbers: σ = αz + β|z| − γ‖w‖, with σ′
 import numpy as np
 from numba import njit
 
-from ..lanes import ACTIVE, DIVERGED, RULE_MET
-from .descent import _descend, _norms, _stage_values
+from .blocks import settle, wake
+from .descent import _descend, _norms
 from .draws import fold, fold_each, store_normals
 from .duals import DRAWN, FRESH, LANES, SHUFFLED, WHOLE
-from .vectors import choose_greater, fma, load, magnitude, root, splat, store, with_sign
+from .vectors import choose_greater, fma, load, magnitude, splat, store, with_sign
 
 _ROWS = 8
 """Samples in work at once."""
@@ -257,66 +257,6 @@ def _load_block(s, base, words, moving, teacher, data, places, held):
     return noisy
 
 
-@njit
-def _wake(base, moving, stage, snapshots, record_steps, changes, s, a, W, numbers):
-    """How many lanes take a step; η, λ and masks of each, and what is due put aside."""
-    _, W_out, step, code, record, decay_used, step_size_used = moving
-    start_step, end_step, step_sizes, step_every, decays, decay_every, moves_output, moves_first, _ = stage
-    taken_a, taken_W, taken_decay, taken_step_size, taken = snapshots
-    m, d, slots = W_out.shape[1], W_out.shape[2], taken_decay.shape[1]
-    eta, lam, out_mask, first_mask = numbers, numbers + LANES, numbers + 2 * LANES, numbers + 3 * LANES
-    awake = 0
-    for lane in range(LANES):
-        at = base + lane
-        s[out_mask + lane] = s[first_mask + lane] = 0.0
-        if code[at] != ACTIVE or step[at] >= end_step[at]:
-            continue
-        due = step[at] == record_steps[record[at]]
-        if due and taken[at] == slots:
-            continue
-        if step[at] >= changes[lane]:
-            changes[lane] = _stage_values(
-                at, lane, step, start_step, step_sizes, step_every, decays, decay_every, s, eta, lam
-            )
-        awake += 1
-        decay_used[at], step_size_used[at] = s[lam + lane], s[eta + lane]
-        s[out_mask + lane] = 1.0 if moves_output[at] else 0.0
-        s[first_mask + lane] = 1.0 if moves_first[at] else 0.0
-        if due:
-            slot = taken[at]
-            for i in range(m):
-                taken_a[at, slot, i] = s[a + i * LANES + lane]
-                for k in range(d):
-                    taken_W[at, slot, i, k] = s[W + (i * d + k) * LANES + lane]
-            taken_decay[at, slot], taken_step_size[at, slot] = s[lam + lane], s[eta + lane]
-            taken[at] += 1
-            record[at] += 1
-    return awake
-
-
-@njit
-def _settle(base, moving, tolerance, limit, s, numbers, output, first):
-    """What a step's gradient says of each lane: it moves, or has met its rule, or diverged."""
-    _, _, step, code, _, _, _ = moving
-    out_mask, first_mask, squares = numbers + 2 * LANES, numbers + 3 * LANES, numbers + 4 * LANES
-    half, zero = splat(0.5), splat(0.0)
-    output = choose_greater(load(s, out_mask), half, output, zero)
-    first = choose_greater(load(s, first_mask), half, first, zero)
-    store(s, squares, root(output + first))
-    for lane in range(LANES):
-        at = base + lane
-        if s[out_mask + lane] + s[first_mask + lane] == 0.0:
-            continue
-        if not s[squares + lane] < limit:
-            code[at] = DIVERGED
-        elif s[squares + lane] <= tolerance[at]:
-            code[at] = RULE_MET
-        else:
-            step[at] += 1
-            continue
-        s[out_mask + lane] = s[first_mask + lane] = 0.0
-
-
 @njit(nogil=True, cache=True)
 def advance_sampled(
     blocks,
@@ -359,7 +299,7 @@ def advance_sampled(
         _norms(s, T, norm + m * LANES, inverse + m * LANES, 0, mt, d)
         ran = 0
         while ran < budget:
-            if _wake(base, moving, stage, aside, record_steps, changes, s, a, W, numbers) == 0:
+            if wake(base, moving, stage, aside, record_steps, changes, s, a, W, numbers) == 0:
                 break
             if kind == SHUFFLED:
                 _shuffle(words, order, bits, starts, epochs, step, base, batch)
@@ -386,7 +326,7 @@ def advance_sampled(
                 _errors(s, Z, H, a, norm, Y, rows, m, sigma, 1.0 / batch)
                 _add_slopes(s, Z, H, X_now, Y, P, slope, sum_of_errors, rows, m, d, begin == 0)
             output, first = _finish(s, W, a, P, slope, inverse, sum_of_errors, load(s, numbers + LANES), m, d, sigma)
-            _settle(base, moving, stage[8], limit, s, numbers, output, first)
+            settle(base, moving, stage[8], limit, s, numbers, output, first)
             _descend(s, a, slope, load(s, numbers + 2 * LANES), load(s, numbers), m)
             _descend(s, W, P, load(s, numbers + 3 * LANES), load(s, numbers), m * d)
             ran += 1
