@@ -4,6 +4,9 @@
 in their order. An activation enters by four numbers: σ = αz + β|z| − γ‖w‖, with σ′ = δ at z = 0.
 """
 
+# pyright: reportCallIssue=false
+# An intrinsic's first parameter, the typing context, is Numba's to give.
+
 from numba import njit
 
 from .duals import LANES

@@ -5,6 +5,9 @@ samples that `problem/risks/sample.py` draws, to rounding; sums go over samples 
 depend on nothing but its own numbers. What a few samples give is in `sample_steps.py`.
 """
 
+# pyright: reportCallIssue=false
+# An intrinsic's first parameter, the typing context, is Numba's to give.
+
 import numpy as np
 from numba import njit
 

@@ -3,7 +3,7 @@
 import importlib.util
 import queue
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import jax
 import numpy as np
@@ -107,16 +107,17 @@ class Simd(AbstractKernel):
         if isinstance(risk, PopulationRisk):
             from .descent import advance_blocks
 
-            dual = four_numbers(sigma)
-            return lambda first, last, scratch: advance_blocks(
+            dual, descend = four_numbers(sigma), cast(Any, advance_blocks)
+            return lambda first, last, scratch: descend(
                 first, last, *rows, *call, dual, limit, scratch[0], self.executed
             )
         from .sampled import advance_sampled
 
+        descend = cast(Any, advance_sampled)
         kind, batch, data = source(risk)
         teacher = risk.teacher.activation if kind == FRESH else sigma
         sigmas = value_numbers(sigma), value_numbers(teacher)
-        return lambda first, last, scratch: advance_sampled(
+        return lambda first, last, scratch: descend(
             (first, last), *rows, data, *call, sigmas, limit, kind, batch, held(risk), *scratch, self.executed
         )
 
@@ -184,7 +185,7 @@ def held(risk: Any) -> int:
     return risk.x.shape[-2] if isinstance(risk, SampleRisk) and risk.x.shape[-2] * risk.x.shape[-1] <= _MOST_HELD else 0
 
 
-def source(risk: Any) -> tuple[int, int, tuple[np.ndarray, ...]]:
+def source(risk: Any) -> tuple[int, int, tuple[Any, ...]]:
     """Whence steps have their samples: (kind, samples a step, (keys, noise, x, y) of the lanes)."""
     if isinstance(risk, OnlineRisk):
         lanes = len(risk.key)
