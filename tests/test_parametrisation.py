@@ -27,7 +27,7 @@ def test_multipliers_and_starts_by_hand():
     assert start_shares("lazy", sizes) == pytest.approx((2.0, 3.0, 4.0))
     assert multipliers("mup", sizes) == (pytest.approx((3.0, 1.0, 1 / 4)), pytest.approx((3.0, 4.0, 1.0)))
     assert start_shares("mup", sizes) == pytest.approx((1 / 3, 1.0, 1.0))
-    assert multipliers("mean_field", sizes[:2] + (1,)) == multipliers("mup", sizes[:2] + (1,))
+    assert multipliers("mean_field", (4, 9, 1)) == multipliers("mup", (4, 9, 1))
 
 
 def test_a_network_with_multipliers_by_hand(rng):
