@@ -28,9 +28,17 @@ def write_report(figures: dict[str, Any]) -> None:
 
 
 def measured(figures: dict[str, Any]) -> str:
-    sections = (_machine, _per_step, _to_convergence, _deep, _scaling, _overheads, _storage)
-    made = [section(figures) for section in sections]
-    return "\n\n".join(text for text in made if text) + "\n"
+    sections = (
+        _machine,
+        _per_step,
+        _to_convergence,
+        *[_deep] * ("deep" in figures),
+        _scaling,
+        _overheads,
+        _storage,
+        *[_online] * ("online" in figures),
+    )
+    return "\n\n".join(section(figures) for section in sections) + "\n"
 
 
 def _machine(figures: dict[str, Any]) -> str:
@@ -75,9 +83,7 @@ def _to_convergence(figures: dict[str, Any]) -> str:
 
 
 def _deep(figures: dict[str, Any]) -> str:
-    """Nothing of figures that were measured before there was this section."""
-    if (found := figures.get("deep")) is None:
-        return ""
+    found = figures["deep"]
     return (
         "## Deep students\n\n"
         f"{found['members']} members of depth 4, width 32, on 24 samples, descent to a gradient norm of 0.01 or 2 000 "
@@ -135,6 +141,34 @@ def _storage(figures: dict[str, Any]) -> str:
         f"{million['peak_memory_mib']:.0f} MiB)."
         f"\n- {most} single-core Dask workers against one: {dask[one]['seconds'] / dask[most]['seconds']:.2f}×."
     )
+
+
+ONLINE = {
+    "simd": "gd-atlas, SIMD kernel",
+    "xla": "gd-atlas, XLA kernel",
+    "vmap": "`jax.vmap` over members of a loop with `optax.sgd`",
+    "torch": "PyTorch, one member after another, one process a core",
+    "torch_many": "PyTorch, all members of a process in one tensor, one process a core",
+}
+
+
+def _online(figures: dict[str, Any]) -> str:
+    found = figures["online"]
+    rows = []
+    for name, title in ONLINE.items():
+        cells = [found[batch][name] for batch in found]
+        said = [
+            "not measured" if value is None else f"{value:.3g} ({value / found[batch]['simd']:.1f}×)"
+            for value, batch in zip(cells, found, strict=True)
+        ]
+        rows.append(f"| {title} | {' | '.join(said)} |")
+    head = f"| | {' | '.join(f'batch {batch}' for batch in found)} |\n|---|{'---|' * len(found)}"
+    return (
+        "## Online descent\n\n"
+        "float64, relu, m = 16, m* = 4, d = 16, fresh Gaussian samples in every step, 512 members (8 of PyTorch's one\n"
+        "after another), all cores; microseconds a member-step and, in brackets, how many times that of the SIMD\n"
+        "kernel.\n\n"
+    ) + "\n".join([head, *rows])
 
 
 def draw(figures: dict[str, Any]) -> None:

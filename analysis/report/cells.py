@@ -25,13 +25,12 @@ _MOST_CURVES = 400_000
 """Numbers in the curves of all cells, seven bytes each; beyond them the opening's measure and the loss alone."""
 _WITHOUT = "needs stored weights of two-layer students: store_weights = true"
 _MANY = f"left out on the page of more than {_MOST_DETAILED} cells; `gd-atlas families` lists them"
-_GOING_ON = "left out while the run goes on"
 
 
-def said_of_cells(ds: xr.Dataset, first: Opening, known: list[Measure], detailed: bool = True) -> dict[str, Any]:
+def said_of_cells(ds: xr.Dataset, first: Opening, known: list[Measure], without: str = "") -> dict[str, Any]:
     """The cells in the order of the grid, what their curves are of, and why there are no families.
 
-    **Arguments:** without `detailed`, which takes most of the time, there are no families, certificates and neurons.
+    **Arguments:** `without`: why there are no families, certificates and neurons, which take most of the time.
     """
     names = axes(ds)
     curves = _curves(ds, first, known)
@@ -40,12 +39,10 @@ def said_of_cells(ds: xr.Dataset, first: Opening, known: list[Measure], detailed
     times = times.load()
     few = math.prod(ds.sizes[name] for name in names) <= _MOST_DETAILED
     stored = "W" in ds and "teacher_W" in ds
-    deep = detailed and stored and few
+    deep = stored and few and not without
     ds = ds.load() if deep else ds
-    groups, without = _grouped(ds) if deep else (None, "")
-    if not deep:
-        without = _WITHOUT if not stored else _GOING_ON if not detailed else _MANY
-    proven = _certified(ds, deep) if detailed else None
+    groups, reason = _grouped(ds) if deep else (None, (without or _MANY) if stored else _WITHOUT)
+    proven = None if without else _certified(ds, deep)
     shown, starts = drawn_seeds(ds)
     study = Study.from_json(ds.attrs["study"])
     seeds = finished(ds).sum("seed").values
@@ -76,7 +73,7 @@ def said_of_cells(ds: xr.Dataset, first: Opening, known: list[Measure], detailed
         "event": times.attrs["event"],
         "reached": times.attrs["reached"],
         "survivalSteps": np.maximum(times["step"].values, 0.5).tolist(),
-        "noFamilies": without,
+        "noFamilies": reason,
         "steps": ds["step"].values.tolist() if "step" in ds else [],
     }
 

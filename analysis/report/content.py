@@ -26,14 +26,14 @@ def content(
     x: str | None = None,
     y: str | None = None,
     *,
-    detailed: bool = True,
+    without: str = "",
 ) -> dict[str, Any]:
     """All that the page shows.
 
     **Arguments:** `measure` < `below` is what the map counts when the page opens: by default the largest angle below
     0.02 rad where there is one, else the loss, below the median of all members; `x`, `y`: its axes, by default the
-    study's two longest. Without `detailed` the page has no families, certificates and neurons, which take most of the
-    time.
+    study's two longest. `without`: why there are no families, certificates and neurons, which take most of the time;
+    by default there are.
 
     **Raises:** `ValueError` for a measure or an axis that is not there, and a threshold that is not positive.
     """
@@ -53,7 +53,7 @@ def content(
         "z": float(norm.ppf(0.5 * (1.0 + LEVEL))),
         "axes": [_axis(ds[name]) for name in axes(ds)],
         **said_of_members(ds, known, first.measure),
-        **said_of_cells(ds, first, known, detailed),
+        **said_of_cells(ds, first, known, without),
         "boundary": _boundary(ds, first),
         "predictions": _predicted(ds, study),
         "study": toml,

@@ -187,9 +187,10 @@ def _gather(s, X, Y, words, order, upper, starts, base, x, y, kind, first, rows,
                 upper[lane] = _long(words, lane)
             fold(words, _SECOND, first + r, _ROW)
         for lane in range(LANES):
+            row = first + r
             if kind == DRAWN:
                 row = np.int64(((upper[lane] % span) * power + _long(words, lane) % span) % span)
-            else:
+            elif kind == SHUFFLED:
                 row = order[lane, starts[lane] + first + r]
             for k in range(d):
                 s[X + (r * d + k) * LANES + lane] = x[base + lane, row, k]
@@ -330,19 +331,19 @@ def advance_sampled(
     limit,
     kind,
     batch,
+    held,
     s,
     words,
     executed,
 ):
     """Advances the blocks of eight lanes from blocks[0] to blocks[1] − 1 by up to `budget` steps each, in place.
 
-    As `descent.advance_blocks`; `data` are keys, noise, x and y of the lanes, of which `kind` says what is read;
-    `sigmas`, four numbers of the student's activation and of the teacher's.
+    As `descent.advance_blocks`; `data` are keys, noise, x and y of the lanes, of which `kind` says what is read, and
+    `held` how many samples stay in scratch; `sigmas`, four numbers of the student's activation and of the teacher's.
     """
     a_out, W_out, step = moving[0], moving[1], moving[2]
     m, d, mt = W_out.shape[1], W_out.shape[2], teacher[1].shape[1]
     count = data[2].shape[1]
-    held = count if kind == WHOLE else 0
     places = _places(m, mt, d, held)
     (W, T, a, ta, P, slope, norm, inverse), (X, Y, Z, H, numbers, x, y, _) = places
     sigma, teacher_sigma = sigmas
@@ -375,7 +376,7 @@ def advance_sampled(
                 if kind == FRESH:
                     fresh = X, Y, Z, T, ta, norm + m * LANES, numbers
                     _draw(s, fresh, words, begin, rows, mt, d, teacher_sigma, noisy)
-                elif kind == WHOLE:
+                elif held > 0:
                     X_now = x + begin * d * LANES
                     for r in range(rows):
                         store(s, Y + r * LANES, load(s, y + (begin + r) * LANES))
