@@ -12,6 +12,7 @@ EXTRA = $(if $(filter cuda,$(ACCEL)),cuda12,$(ACCEL))
 VENV_GPU := .venv-gpu
 GPU_PY := $(VENV_GPU)/bin/python
 GPU_STAMP := $(VENV_GPU)/.installed
+DOCS_STAMP := $(VENV)/.installed-docs
 
 STUDY ?= studies/recovery.toml
 NAME = $(basename $(notdir $(STUDY)))
@@ -30,7 +31,7 @@ BUDGET ?= 300
 export ACCEL
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run ensemble refine status collect phase summary survival minima families certificate report tutorial \
+.PHONY: help setup run ensemble refine status collect phase summary survival minima families certificate report tutorial docs \
 	test validate reproductions browser lint types bench gpu gpu-compile lock clean
 
 help: ## list the targets
@@ -75,8 +76,11 @@ summary: setup ## statistics of every cell: DATA=data/x
 survival: setup ## convergence times as censored data: DATA=data/x MEASURE=probe BELOW=tolerance
 	@$(PY) -m analysis survival $(DATA) --measure $(MEASURE) --below $(BELOW)
 
+# Only what was given: without it the page opens with what fits to the run.
+GIVEN = $(if $(findstring $(origin $(1)),command line environment),$(2) $($(1)))
+
 report: setup ## one HTML page of a run: DATA=data/x [MEASURE=probe] [BELOW=value] [PAGE=file]
-	@$(PY) -m analysis report $(DATA) --measure $(MEASURE) --below $(BELOW) --out $(PAGE)
+	@$(PY) -m analysis report $(DATA) $(call GIVEN,MEASURE,--measure) $(call GIVEN,BELOW,--below) --out $(PAGE)
 
 families: setup ## families of minima up to symmetry: DATA=data/x (with stored weights)
 	@$(PY) -m analysis families $(DATA)
@@ -102,8 +106,16 @@ browser: ## install Debian's chromium, for the tests of the page (they skip with
 		&& timeout 300 apt-get install -y -qq --no-install-recommends chromium >/dev/null 2>&1; } \
 		|| echo "no chromium installed (needs root and apt): the tests of the page in a browser will skip"
 
-tutorial: setup ## execute docs/tutorial.ipynb from top to bottom
-	@$(PY) docs/execute.py docs/tutorial.ipynb
+tutorial: setup ## execute docs/tutorial.ipynb and the notebooks of docs/notebooks from top to bottom: [NOTEBOOK=one.ipynb]
+	@$(PY) docs/execute.py $(NOTEBOOK)
+
+docs: $(DOCS_STAMP) ## build the documentation site, build/site/index.html; any warning fails it
+	@$(PY) -m sphinx --fresh-env --fail-on-warning --keep-going --quiet --conf-dir docs/site \
+		--doctree-dir build/doctrees . build/site
+
+$(DOCS_STAMP): $(STAMP) requirements-docs.lock
+	@$(PY) -m pip install --quiet --disable-pip-version-check --requirement requirements-docs.lock
+	@touch $@
 
 lint: setup ## ruff: style and formatting
 	@$(PY) -m ruff check .
@@ -130,9 +142,12 @@ bench: setup ## measure engine and store beside other programs (opt-in, ten minu
 	$(if $(TORCH),@$(PY) -m pip install --quiet --disable-pip-version-check --constraint requirements.lock ".[bench]")
 	@$(PY) -m benchmarks
 
-lock: ## recompute requirements.lock (needs uv)
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --fork-strategy fewest \
-		--no-emit-index-url --no-header --no-annotate --quiet --output-file requirements.lock
+LOCK = uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --fork-strategy fewest \
+	--no-emit-index-url --no-header --no-annotate --quiet
+
+lock: ## recompute requirements.lock, and requirements-docs.lock with the site's packages beside it (needs uv)
+	$(LOCK) --output-file requirements.lock
+	$(LOCK) --extra docs --constraint requirements.lock --output-file requirements-docs.lock
 
 clean: ## remove .venv, caches and data/ (keeps data/reference and data/bench)
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache

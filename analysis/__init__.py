@@ -30,8 +30,10 @@ from .plots import (
     pruning_picture,
     robustness_picture,
     save,
+    shift_picture,
     survival_picture,
     trajectory_picture,
+    transfer_picture,
 )
 from .predictions import predictions
 from .pruning import importance, pruned, pruning
@@ -40,11 +42,13 @@ from .reference import Reference, ReferenceWarning, optimality_gap, reference_op
 from .refine import refine
 from .robustness import robust_loss
 from .scaling import scaling
+from .shift import shifted_loss
 from .statistics import quantiles, share, wilson
 from .summary import summary
 from .survival import log_rank, survival
 from .tables import table
 from .times import record_times
+from .transfer import transfer
 
 __all__ = [
     "Reference",
@@ -100,6 +104,8 @@ __all__ = [
     "save",
     "scaling",
     "share",
+    "shift_picture",
+    "shifted_loss",
     "spurious",
     "stopping_time",
     "summary",
@@ -110,5 +116,7 @@ __all__ = [
     "time_quantiles",
     "trajectory",
     "trajectory_picture",
+    "transfer",
+    "transfer_picture",
     "wilson",
 ]

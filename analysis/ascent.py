@@ -1,7 +1,7 @@
 """Projected gradient ascent: the strongest small change of every input that many starts find."""
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +9,10 @@ from jaxtyping import Array, Float
 
 from ensemble.numerics import safe_divide
 from ensemble.numerics.keys import fixed_key
+from ensemble.problem.risks.adversary import Norm, ascend, dual_norm, projected, steepest
 
-Norm = Literal[2, "inf"]
+__all__ = ["POINTS", "STARTS", "STEPS", "Attack", "Norm", "attack", "dual_norm", "projected", "steepest"]
+
 POINTS, STARTS, STEPS = 256, 24, 30
 """Inputs, starts at each, and steps from each, unless others are asked for."""
 
@@ -24,26 +26,6 @@ class Attack(NamedTuple):
     """Its standard error over the points."""
     alignment: Float[Array, " radius"]
     """Σ‖Pδ‖²/Σ‖δ‖² over the points: the share of the squared attacks inside a subspace."""
-
-
-def dual_norm(vector: Float[Array, "*points input"], norm: Norm) -> Float[Array, "*points"]:
-    """max over ‖δ‖ ≤ 1 of vectorᵀδ: ‖·‖₂ of ℓ2, ‖·‖₁ of ℓ∞."""
-    return jnp.linalg.norm(vector, axis=-1) if norm == 2 else jnp.sum(jnp.abs(vector), axis=-1)
-
-
-def steepest(vector: Float[Array, "*points input"], norm: Norm) -> Float[Array, "*points input"]:
-    """The δ of norm 1 along which a gradient rises most; 0 of a zero gradient."""
-    if norm == 2:
-        return safe_divide(vector, jnp.linalg.norm(vector, axis=-1, keepdims=True))
-    return jnp.sign(vector)
-
-
-def projected(delta: Float[Array, "*points input"], radius: Array, norm: Norm) -> Float[Array, "*points input"]:
-    """The nearest point (in ℓ2) with ‖δ‖ ≤ radius."""
-    if norm == 2:
-        size = jnp.linalg.norm(delta, axis=-1, keepdims=True)
-        return delta * jnp.minimum(1.0, safe_divide(jnp.broadcast_to(radius, size.shape), size))
-    return jnp.clip(delta, -radius, radius)
 
 
 def attack(
@@ -82,7 +64,7 @@ def attack(
 
     def at_radius(before: Array, radius: Array) -> tuple[Array, tuple[Array, Array, Array]]:
         begin = jnp.concatenate([jnp.zeros_like(before), before, radius * unit], axis=1)
-        best = _ascend(height, begin, radius, norm, steps)
+        best = ascend(height, begin, radius, norm, steps)
         top = jnp.argmax(best.height, axis=1)[:, None]
         delta = jnp.take_along_axis(best.delta, top[..., None], axis=1)
         growth = jnp.take_along_axis(best.height, top, axis=1)[:, 0] - clean
@@ -93,33 +75,3 @@ def attack(
 
     _, found = jax.lax.scan(at_radius, jnp.zeros((points, 1, width), dtype), jnp.asarray(radii, dtype))
     return Attack(*found)
-
-
-class _Climbers(NamedTuple):
-    """Changes of inputs that ascend, leading axes the point and the start."""
-
-    delta: Array
-    height: Array
-    slope: Array
-    length: Array
-
-
-def _ascend(height: Callable, begin: Array, radius: Array, norm: Norm, steps: int) -> _Climbers:
-    """Steps along the steepest direction and back into the ball; longer while they climb, shorter where they do not."""
-    climb = jax.value_and_grad(height, has_aux=True)
-    (_, first), slope = climb(begin)
-
-    def step(_: int, at: _Climbers) -> _Climbers:
-        tried = projected(at.delta + at.length[..., None] * steepest(at.slope, norm), radius, norm)
-        (_, value), slope = climb(tried)
-        better = value > at.height
-        choose = better[..., None]
-        return _Climbers(
-            jnp.where(choose, tried, at.delta),
-            jnp.where(better, value, at.height),
-            jnp.where(choose, slope, at.slope),
-            at.length * jnp.where(better, 1.6, 0.4),
-        )
-
-    length = jnp.full(first.shape, 1.0, first.dtype) * radius
-    return jax.lax.fori_loop(0, steps, step, _Climbers(begin, first, slope, length))

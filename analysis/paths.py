@@ -1,13 +1,15 @@
 """The way of a member's neurons: where each started, where it ended, and the planes to look at it in."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from ensemble import Study, initial
+from ensemble.study import Cell
 
-from .members import one_member
+from .members import cells, one_member
 
 
 class Plane(NamedTuple):
@@ -23,6 +25,7 @@ class Paths(NamedTuple):
     """Neurons of one member as points |a_i| w_i, shape (neuron, input)."""
 
     begin: np.ndarray
+    """NaN where it was not drawn."""
     end: np.ndarray
     sign: np.ndarray
     """Of a_i at the end."""
@@ -41,22 +44,39 @@ def neuron_paths(ds: xr.Dataset) -> Paths:
     **Raises:** `ValueError` where weights were not stored, an axis is open, or the teacher spans no plane.
     """
     member, labels = one_member(ds)
-    axes = {name: value for name, value in labels.items() if name != "seed"}
-    student, teacher = initial(Study.from_json(ds.attrs["study"]), labels["seed"], **axes)
-    width, inputs = student.W.shape
-    a = member["a"].values[:width]
-    end = member["W"].values[:width, :inputs] * np.abs(a)[:, None]
-    begin = np.asarray(student.W) * np.abs(np.asarray(student.a))[:, None]
-    stars = np.asarray(teacher.W) * np.abs(np.asarray(teacher.a))[:, None]
-    found = planes(np.asarray(teacher.W))
+    arrays = {name: member[name].values for name in ARRAYS}
+    return paths_of(arrays, labels, cells(member).flat[0], Study.from_json(ds.attrs["study"]))
+
+
+ARRAYS = ("a", "W", "teacher_a", "teacher_W")
+
+
+def paths_of(arrays: Mapping[str, np.ndarray], labels: dict[str, Any], cell: Cell, study: Study | None) -> Paths:
+    """The same of one member's `ARRAYS` and labels. Without its study the start, whose drawing takes 10 ms, is NaN."""
+    end = _points(arrays["a"], arrays["W"])
+    begin = np.full(end.shape, np.nan)
+    if study is not None:
+        at = {name: value for name, value in labels.items() if name != "seed"}
+        student, _ = initial(study, labels["seed"], **at)
+        begin = _points(np.asarray(student.a), np.asarray(student.W))
+    width, inputs = begin.shape  # beyond them a cell has zeros
+    end, many = end[:width, :inputs], cell.teacher.shape()[0]
+    directions = arrays["teacher_W"][:many, :inputs]
+    stars = _points(arrays["teacher_a"][:many], directions)
+    found = planes(directions)
     if not found:
         raise ValueError("teacher: got one direction; neurons are drawn on a teacher's plane, of two")
-    if student.activation.symmetry == "line":
+    if cell.teacher.sigma.symmetry == "line":
         overlap = end @ stars.T
         nearest = overlap[np.arange(width), np.abs(overlap).argmax(axis=1)]
         end = np.where(nearest < 0, -1.0, 1.0)[:, None] * end
         begin = np.where(np.sum(begin * end, axis=1) < 0, -1.0, 1.0)[:, None] * begin
-    return Paths(begin, end, np.sign(a), stars, found, labels)
+    return Paths(begin, end, np.sign(arrays["a"][:width]), stars, found, labels)
+
+
+def _points(a: np.ndarray, W: np.ndarray) -> np.ndarray:
+    """|a| w of every neuron."""
+    return W * np.abs(a)[:, None]
 
 
 def vanished(paths: Paths) -> np.ndarray:

@@ -40,10 +40,10 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "total_mass": Kind("total_mass", False, "mass that is left", "1", "theory.md §7"),
-    "risk": Kind("risk", False, "least risk over all widths", "1", "theory.md §7"),
-    "weight_decay_end": Kind("weight_decay", True, "λ where the mass ends", "1", "theory.md §7"),
-    "weight_decay_jump": Kind("weight_decay", True, "λ where the global minimum jumps to 0", "1", "theory.md §7"),
+    "total_mass": Kind("total_mass", False, "mass that is left", "1", "theory.md §8"),
+    "risk": Kind("risk", False, "least risk over all widths", "1", "theory.md §8"),
+    "weight_decay_end": Kind("weight_decay", True, "λ where the mass ends", "1", "theory.md §8"),
+    "weight_decay_jump": Kind("weight_decay", True, "λ where the global minimum jumps to 0", "1", "theory.md §8"),
     "step_size_limit": Kind("step_size", True, "step size beyond which none rests", "1", "theory.md §7"),
     "imbalance_rate": Kind("imbalance", False, "rate at which a² − ‖w‖² decays, per unit of time", "1", "theory.md §4"),
 }

@@ -11,6 +11,7 @@ import ensemble as ens
 
 from .boundary import Scale, boundary
 from .members import finished, like, require_threshold
+from .question import Question, keep, require_room
 from .refinement import additions, first_additions
 
 BATCHES = 10
@@ -51,7 +52,8 @@ def refine(
 
     - `study`: a study with the axes `x` and `y`, and others of one value; `y` sets one field, and takes values that
       its grid does not have. A path of a study file will do.
-    - `out`: a run directory: a new one, or that of a refinement or run of this study, which goes on.
+    - `out`: a run directory: a new one, or that of a refinement or run of this study, which goes on. What was asked is
+      kept there, so that a page of the run opens with it.
     - `budget`: members in the directory at the end, at most.
     - `width`: a column whose band is this narrow (in units of y, or decades where y is log-spaced) gets no more.
     - `on_progress`, `say`, and `how` (such as `keep_every`): as `ensemble.run`.
@@ -68,18 +70,23 @@ def refine(
         stored = ", ".join(study.probes)
         raise ens.StudyError(f"measure: got {measure!r}; the study stores {stored}{like(measure, study.probes)}")
     require_threshold(below)
+    require_room(Path(out))
     others = {name: 0 for name in study.axes if name not in (x, y)}  # of one value each
     grid = [float(v) for v in study.axes[y].values]
+    asked = Question(x=x, y=y, measure=measure, below=below)
 
     def propose(ds: xr.Dataset, members: int) -> Sequence[Addition]:
+        keep(Path(out), asked)
         ds = ds.isel(others)
         say(_bands_line(ds, x, y, measure, below))
         return additions(ds, x, y, measure, below, grid, members, width)
 
     first = first_additions(study.axes[x].values, grid)
-    return run_batches(
+    ds = run_batches(
         study, out, x, y, budget=budget, first=first, propose=propose, on_progress=on_progress, say=say, **how
     )
+    keep(Path(out), asked)
+    return ds
 
 
 def _scaled(study: ens.Study, reached: ens.Study | None, y: str) -> ens.Study:

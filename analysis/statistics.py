@@ -179,16 +179,25 @@ def _order_statistics(values: np.ndarray, among: np.ndarray, q: np.ndarray, leve
     # A rank 0 lies below all values and a rank n + 1 above: they read −∞ and +∞.
     edge = np.full((*ordered.shape[:-1], 1), np.inf)
     padded = np.concatenate([-edge, ordered, edge], axis=-1)
-    tail = 0.5 * (1.0 - level)
-    middle = np.clip(np.ceil(q * n - 1e-9), 1, np.maximum(n, 1)).astype(int)
-    low = binom.ppf(tail, n, q).astype(int)
-    high = np.minimum(binom.ppf(1.0 - tail, n, q).astype(int) + 1, n + 1)
+    middle, low, high = order_ranks(n, q, level)
 
     def at(rank):
         # Ranks beyond the counted values would read members that do not count.
         return np.where(rank > n, np.inf, np.take_along_axis(padded, rank, axis=-1))
 
-    return np.where(n > 0, at(middle), np.nan), at(np.maximum(low, 0)), at(high)
+    return np.where(n > 0, at(middle), np.nan), at(low), at(high)
+
+
+def order_ranks(n: np.ndarray, q: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ranks, from 1, of the order statistics that are the q-quantile of n values and the ends of its interval.
+
+    A rank 0 stands for −∞, and n + 1 for +∞: an end that n values cannot bound.
+    """
+    tail = 0.5 * (1.0 - level)
+    middle = np.clip(np.ceil(q * n - 1e-9), 1, np.maximum(n, 1)).astype(int)
+    low = binom.ppf(tail, n, q).astype(int)
+    high = np.minimum(binom.ppf(1.0 - tail, n, q).astype(int) + 1, n + 1)
+    return middle, np.maximum(low, 0), high
 
 
 def _label(ds: xr.Dataset, names: dict[str, str], units: dict[str, str] | None = None) -> xr.Dataset:

@@ -182,8 +182,8 @@ def show(
     rows = {name: [len(axis.values), ", ".join(map(str, axis.values))] for name, axis in resolved.axes.items()}
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=["points", "values"]).rename_axis("axis")
     facts = {"study": resolved.resolved(), "members": resolved.members, "cells": len(resolved.points)}
-    if time:
-        found = timing(resolved)
+    found = timing(resolved) if time else None
+    if found is not None:
         facts["seconds"] = {name: getattr(found, name) for name in ("low", "high", "compilation", "is_bound")}
     if form is Form.text:
         say(resolved.to_toml())
@@ -195,7 +195,7 @@ def show(
             arrays = ", ".join(f"{jax.tree_util.keystr(path).lstrip('.')} {leaf.shape}" for path, leaf in leaves)
             say(f"program: {pool.program.update.kind} on {arrays}; {len(group.cells)} cells")
     say(_size_line(resolved))
-    say(f"seconds: {found}" if time else "seconds: --time runs a few members of every program to say")
+    say(f"seconds: {found}" if found else "seconds: --time runs a few members of every program to say")
 
 
 @app.command(cls=Command)

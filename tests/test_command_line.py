@@ -41,7 +41,7 @@ def test_one_console_script_has_the_commands_of_both_sides():
     assert main is gd_atlas.main
     simulator, both = commands_of(ensemble.__main__.app), commands_of(analysis.__main__.app)
     assert simulator == {"run", "status", "collect", "reproduce", "show", "new"}
-    assert simulator < both and {"refine", "phase", "summary", "report"} <= both
+    assert simulator < both and {"refine", "phase", "summary", "report", "serve"} <= both
 
 
 def test_the_script_names_itself(monkeypatch, capsys):

@@ -119,6 +119,6 @@ def test_show_times_a_few_members(tmp_path):
     shown = CliRunner().invoke(app, ["show", str(file), "--time"])
     assert shown.exit_code == 0 and "were timed on this machine now (simd; compilation" in shown.output, shown.output
     said = json.loads(CliRunner().invoke(app, ["show", str(file), "--time", "--json"]).stdout)["seconds"]
-    assert 0.0 < said["low"] <= said["high"] < 120.0 and not said["is_bound"]
+    assert 0.0 <= said["low"] <= said["high"] < 120.0 and said["high"] > 0.0 and not said["is_bound"]
     bound = str(Timing(30.0, 7200.0, 3.0, "simd", True))
-    assert bound.startswith("at most 30 s to 2.0 h, less where rules end members earlier: ")
+    assert bound.startswith("at most 2.0 h, less where rules end members earlier: ")

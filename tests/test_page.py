@@ -1,10 +1,13 @@
 """The page: one file that needs nothing beside it; tested in a headless Chromium where there is one."""
 
+import base64
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -12,6 +15,7 @@ import analysis
 import ensemble as ens
 from analysis.report import page, write_page
 from analysis.report.content import content
+from analysis.statistics import paired_difference
 from tests.studies import small
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -28,15 +32,31 @@ def ds() -> xr.Dataset:
 
 def test_content_is_that_of_the_analysis(ds):
     said = content(ds, "loss", 0.02)
-    assert (said["x"], said["y"]) == ("weight_decay", "separation") and said["threshold"] == "loss < 0.02"
+    assert said["opening"] == {"measure": "loss", "below": 0.02, "x": "weight_decay", "y": "separation"}
     assert len(said["cells"]) == 6 and said["steps"] == ds["step"].values.tolist()
     for cell in said["cells"]:
         one = ds.isel(weight_decay=cell["place"][0], separation=cell["place"][1])
-        assert cell["share"][0] == float((one["loss"] < 0.02).mean())
-        np.testing.assert_allclose(cell["medians"]["loss"][0], np.sort(one["loss"].values)[1], rtol=1e-3)
+        times = analysis.survival(one, "loss", below=0.02)
+        assert cell["time"][0] == {np.inf: "∞"}.get(float(times["median"]), float(times["median"]))
         assert sum(f["count"] for f in cell["families"]) == 4
-        assert len(cell["neurons"]["views"][0]["end"]) == 4
+        assert [one["seed"] for one in cell["neurons"]] == [0, 1, 2, 3]
+        assert len(cell["neurons"][0]["views"][0]["end"]) == 4
+    for measure in said["measures"]:
+        stored = np.frombuffer(base64.b64decode(measure["values"]), "<f4" if measure["single"] else "<f8")
+        values = ds[measure["key"]]
+        many = [dim for dim in ("neuron", "teacher_neuron") if dim in values.dims]
+        np.testing.assert_array_equal(stored, (values.max(many) if many else values).values.ravel())
     json.dumps(said, allow_nan=False)
+
+
+def test_neurons_without_their_start_are_those_with_it(ds, monkeypatch):
+    whole = content(ds, "loss", 0.02)["cells"]
+    monkeypatch.setattr("analysis.report.neurons.MOST_DRAWN", 6)
+    for cell, part in zip(whole, content(ds, "loss", 0.02)["cells"], strict=True):
+        assert ["begin" in one["views"][0] for one in part["neurons"]] == [True, False, False, False]
+        for one, other in zip(cell["neurons"], part["neurons"], strict=True):
+            assert one["views"][0]["end"] == other["views"][0]["end"] and one["sign"] == other["sign"]
+            assert one["views"][0]["teacher"] == other["views"][0]["teacher"]
 
 
 def test_the_command_makes_the_study_again(ds, tmp_path):
@@ -67,7 +87,7 @@ def test_texts_that_look_like_the_template_are_texts():
 
 
 def test_what_is_left_out_of_families_is_said(ds, monkeypatch):
-    monkeypatch.setattr("analysis.report.content._MOST_FAMILIES", 1)
+    monkeypatch.setattr("analysis.report.cells._MOST_FAMILIES", 1)
     cells = content(ds, "loss", 0.02)["cells"]
     for cell in cells:
         members, rarer = cell["rarer"]
@@ -82,7 +102,7 @@ def test_seeds_with_teachers_of_their_own_have_no_families_and_the_page_says_why
     teacher |= {"rank": 2, "separation": 0.3}
     said = content(ens.run(small(teacher=teacher, axes={})), "loss", 0.02)
     assert "families" not in said["cells"][0] and "teachers differ in masses or angles" in said["noFamilies"]
-    assert said["cells"][0]["neurons"]["views"]
+    assert said["cells"][0]["neurons"][0]["views"]
 
 
 def test_bad_input_is_refused(ds):
@@ -96,14 +116,18 @@ def test_small_and_partial_datasets_have_pages(ds):
     assert content(ds.sel(separation=[0.8]), "loss", 0.02)["boundary"] is None
     one_axis = ens.run(small(seeds=2, axes={"weight_decay": [0.0, 0.05]}, max_steps=5, records=0, store_weights=False))
     said = content(one_axis, "loss", 0.02)
-    assert said["y"] is None and said["curves"] == [] and "families" not in said["cells"][0]
+    assert (
+        said["opening"]["y"] is None and said["cells"][0]["trajectories"] == {} and "families" not in said["cells"][0]
+    )
     partial = ds.copy(deep=True)
     partial["status"].values[0, 0] = ens.STATUS["not_run"]
     for name in partial.data_vars:
         if partial[name].dtype.kind == "f":
             partial[name].values[0, 0] = np.nan
-    cell = content(partial, "loss", 0.02)["cells"][0]
-    assert cell["seeds"] == 0 and cell["share"] == [None, 0.0, 1.0]
+    said = content(partial, "loss", 0.02)
+    assert (
+        "families" not in said["cells"][0] and "neurons" not in said["cells"][0] and said["ranks"].keys() == {"0", "4"}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -118,20 +142,33 @@ def browser():
         running.close()
 
 
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory) -> dict[int, Path]:
+    """Files of pages by their dataset: making one costs more than opening it."""
+    return {0: tmp_path_factory.mktemp("pages")}
+
+
 @pytest.fixture
-def opened(browser, ds, tmp_path):
-    def open_page(data=ds, **settings):
-        write_page(data, tmp_path / "page.html", "loss", 0.02)
+def opened(browser, ds, pages):
+    contexts = []
+
+    def open_page(data=ds, fragment="", **settings):
+        if id(data) not in pages:
+            pages[id(data)] = pages[0] / f"{len(pages)}.html"
+            write_page(data, pages[id(data)], "loss", 0.02)
         context = browser.new_context(offline=True, **settings)
+        contexts.append(context)
         tab = context.new_page()
         tab.said = []
         tab.on("console", lambda message: tab.said.append(f"{message.type}: {message.text}"))
         tab.on("pageerror", lambda error: tab.said.append(str(error)))
-        tab.goto(f"file://{tmp_path}/page.html")
+        tab.goto(f"file://{pages[id(data)]}{fragment}")
         tab.wait_for_selector("html[data-ready=yes]")
         return tab
 
-    return open_page
+    yield open_page
+    for context in contexts:
+        context.close()
 
 
 def test_a_click_on_a_cell_shows_its_numbers(opened, ds):
@@ -141,16 +178,62 @@ def test_a_click_on_a_cell_shows_its_numbers(opened, ds):
     tab.wait_for_selector("#map .heatmaplayer image")
     box = tab.eval_on_selector("#map .heatmaplayer image", "e => JSON.parse(JSON.stringify(e.getBoundingClientRect()))")
     tab.mouse.click(box["x"] + 0.75 * box["width"], box["y"] + 0.9 * box["height"])
-    tab.wait_for_function("document.getElementById('cell-heading').textContent.includes('separation = 0.4')")
-    heading = tab.text_content("#cell-heading")
+    tab.wait_for_function("document.querySelector('#cell h2').textContent.includes('separation = 0.4')")
+    heading = tab.text_content("#cell h2")
     assert "weight_decay = 0.05" in heading
     one = ds.sel(weight_decay=0.05, separation=0.4)
     share = float((one["loss"] < 0.02).mean())
     low, high = (float(f"{v:.4g}") for v in analysis.wilson(np.array(4 * share), np.array(4)))
-    assert f"{share:g} [{low:g}, {high:g}]" in tab.text_content("#numbers")
-    assert tab.locator("#families tbody tr").count() >= 1
-    assert tab.locator("#trajectory .scatterlayer .trace").count() > 0
-    assert tab.locator("tr[aria-selected=true]").count() == 1 and tab.said == []
+    assert f"{share:g} [{low:g}, {high:g}]" in tab.text_content("#cell dl")
+    assert tab.locator("#cell [data-part=families] tbody tr").count() >= 1
+    assert tab.locator("#cell [data-part=trajectory] .scatterlayer .trace").count() > 0
+    assert tab.locator("#cells tr[aria-selected=true]").count() == 1 and tab.said == []
+
+
+@pytest.fixture(scope="module")
+def odd(ds: xr.Dataset) -> xr.Dataset:
+    """The same with members of every status, values as they may be then, and a measure of another precision."""
+    made = ds.copy(deep=True)
+    rng = np.random.default_rng(3)
+    status = rng.choice([0, 1, 2, 3, 4], size=ds["status"].shape, p=[0.1, 0.1, 0.3, 0.3, 0.2])
+    status[1, 2] = 0  # a cell without a result
+    made["status"].values[:] = status
+    for name in ("loss", "max_angle", "risk"):
+        made[name].values[status < 2] = np.nan
+        made[name].values[status == 4] = rng.choice([np.nan, np.inf, 1e-9], size=(status == 4).sum())
+    # 0.7 as a float32 is below 0.7 as a float64, and not below it as a float32.
+    made["risk"] = made["risk"].astype(np.float32)
+    made["risk"].values[0, 0] = np.float32(0.7)
+    return made
+
+
+def test_the_page_counts_what_the_analysis_counts(opened, odd):
+    tab, data = opened(odd), odd
+    counted = analysis.finished(data)
+    own = float(data["loss"].values[counted.values & (data["status"] < 4).values][0])
+    for measure, below in [("loss", 0.02), ("loss", own), ("max_angle", 0.5), ("risk", 0.7), ("active", 3.5)]:
+        found = np.array(tab.evaluate(f"said.cells.map((c) => shareOf(c, '{measure}', {below!r}).interval)"))
+        expected = analysis.share(analysis.below(data, measure, below), among=counted)
+        for i, name in enumerate(("share", "low", "high")):
+            np.testing.assert_allclose(found[:, i], expected[name].values.ravel(), rtol=1e-14, atol=1e-16)
+        found = np.array(tab.evaluate(f"said.cells.map((c) => medianOf(c, '{measure}'))"), float)
+        expected = analysis.order_parameter(data, "weight_decay", "separation", measure)
+        for i, name in enumerate(("value", "low", "high")):
+            np.testing.assert_array_equal(found[:, i], expected[name].transpose("weight_decay", ...).values.ravel())
+    assert counted.values[0, 0].any() and not analysis.below(data, "risk", 0.7).values[0, 0].any()
+
+
+def test_the_page_compares_two_cells_as_the_analysis_does(opened, odd):
+    tab, data = opened(odd), odd
+    inside, done = (v.values.reshape(-1, 4) for v in (analysis.below(data, "loss", 0.05), analysis.finished(data)))
+    assert inside.any() and not inside.all()
+    for i, j in [(0, 1), (0, 4), (2, 3), (1, 5), (4, 0)]:
+        both, a, b = done[i] & done[j], inside[i], inside[j]
+        counts = [(both & x & y).sum() for x, y in ((a, b), (a, ~b), (~a, b), (~a, ~b))]
+        expected = [float(v) for v in paired_difference(*counts)[:3]]
+        found = tab.evaluate(f"pairedDifference(said.cells[{i}], said.cells[{j}], 'loss', 0.05)")
+        assert found["n"] == both.sum()
+        np.testing.assert_allclose(found["interval"], expected, rtol=1e-13, atol=1e-15)
 
 
 def test_names_with_markup_do_nothing(opened):
@@ -162,26 +245,112 @@ def test_names_with_markup_do_nothing(opened):
     assert tab.locator("img").count() == 0 and tab.locator("#map script, main script").count() == 0
 
 
-def test_keyboard_sorting_and_copying(opened):
+def column(tab, name, table="#cells"):
+    """The texts of a table's column."""
+    names = [th.strip(" ▲▼") for th in tab.locator(f"{table} thead th").all_text_contents()]
+    return tab.locator(f"{table} tbody tr > :nth-child({names.index(name) + 1})").all_text_contents()
+
+
+def test_tables_by_keyboard_sorted_filtered_and_saved(opened, ds):
     tab = opened()
-    first = tab.locator("#cells th button", has_text="share").first
-    first.focus()
+    tab.locator("#cells thead th button", has_text="share").first.focus()
     tab.keyboard.press("Enter")
-    column = [th.strip(" ▲▼") for th in tab.locator("#cells th").all_text_contents()].index("share")
-
-    def shares():
-        rows = tab.locator(f"#cells tbody tr td:nth-child({column + 1})").all_text_contents()
-        return [float(text.split()[0]) for text in rows]
-
-    assert shares() == sorted(shares())
+    shares = [float(text.split()[0]) for text in column(tab, "share")]
+    assert shares == sorted(shares)
     tab.keyboard.press("Enter")
-    assert shares() == sorted(shares(), reverse=True)
+    assert [float(text.split()[0]) for text in column(tab, "share")] == sorted(shares, reverse=True)
     row = tab.locator("#cells tbody tr").nth(4)
     row.focus()
+    tab.keyboard.press("ArrowUp")
+    tab.keyboard.press("ArrowDown")
     tab.keyboard.press("Enter")
     assert row.get_attribute("aria-selected") == "true"
+
+    tab.fill("#cells input[type=search]", "weight_decay>0 separation!=0.8")
+    assert column(tab, "separation") == [*sorted({"0.4", "1.2"}, key=column(tab, "separation").index)]
+    with tab.expect_download() as saved:
+        tab.locator("#cells button", has_text="CSV").click()
+    assert saved.value.suggested_filename == "small-cells.csv"
+    frame = pd.read_csv(saved.value.path()).set_index("separation")
+    expected = analysis.phase(ds, "separation", None, "loss", 0.02, {"weight_decay": 0.05})
+    assert set(frame["measure"]) == {"loss"} and set(frame["below"]) == {0.02} and set(frame.index) == {0.4, 1.2}
+    for name, own in [("share", "share"), ("low", "share_low"), ("high", "share_high")]:
+        np.testing.assert_allclose(frame[own], expected[name].sel(separation=frame.index), rtol=1e-14)
+    median = analysis.order_parameter(ds, "separation", None, "risk", at={"weight_decay": 0.05})
+    np.testing.assert_array_equal(frame["median_risk"], median["value"].sel(separation=frame.index))
+    tab.fill("#cells input[type=search]", "no such word")
+    assert tab.locator("#cells tbody tr").count() == 0 and "0 of 6 rows" in tab.text_content("#cells")
+
+    # The first column stays while the others move, and what is hidden is said.
+    tab.fill("#cells input[type=search]", "")
+    assert "more columns to the right" in tab.text_content("#cells .hint")
+    left = tab.evaluate("document.querySelector('#cells tbody th').getBoundingClientRect().left")
+    tab.evaluate("document.querySelector('#cells .scroll').scrollLeft = 1e6")
+    tab.wait_for_function("document.querySelector('#cells .hint').textContent.includes('to the left')")
+    assert tab.evaluate("document.querySelector('#cells tbody th').getBoundingClientRect().left") == left
     tab.click("#copy")
     tab.wait_for_function("document.getElementById('copied').textContent === 'copied'")
+    assert tab.said == []
+
+
+def test_measure_threshold_and_axes_are_chosen(opened, ds):
+    tab = opened()
+    tab.select_option("#measure", "max_angle")
+    assert tab.input_value("#below") == "0.02" and "max_angle < 0.02 rad" in tab.text_content("#map-caption")
+    tab.fill("#below", "1.1")
+    tab.keyboard.press("Enter")
+    expected = analysis.share(analysis.below(ds, "max_angle", 1.1))["share"].values.ravel()
+    assert 0 < expected.mean() < 1
+    assert [float(text.split()[0]) for text in column(tab, "share")] == [float(f"{v:.4g}") for v in expected]
+    tab.fill("#below", "-1")
+    tab.keyboard.press("Enter")
+    assert "give a positive number" in tab.text_content("#note") and "< 1.1 rad" in tab.text_content("#map-caption")
+
+    # Axes change places; one alone is a curve through the chosen cell, and the other a slider.
+    tab.select_option("#x", "separation")
+    assert tab.input_value("#y") == "weight_decay"
+    tab.select_option("#y", "")
+    slider = tab.locator("#sliders input")
+    slider.focus()
+    tab.keyboard.press("End")
+    tab.wait_for_function("document.querySelector('#cell h2').textContent.startsWith('weight_decay = 0.05')")
+    assert tab.text_content("#sliders output") == "0.05"
+    drawn = tab.evaluate("document.getElementById('map').data[0].y")
+    np.testing.assert_allclose(drawn, expected.reshape(2, 3)[1])
+    tab.focus("#map")
+    before = tab.text_content("#cell h2")
+    tab.keyboard.press("ArrowLeft" if "1.2" in before else "ArrowRight")
+    assert tab.text_content("#cell h2") != before and tab.said == []
+
+
+def test_a_link_shows_the_same_again(opened):
+    tab = opened()
+    tab.select_option("#measure", "max_angle")
+    tab.fill("#below", "1.1")
+    tab.keyboard.press("Enter")
+    tab.locator("#cells tbody tr").nth(3).click()
+    tab.click("#cell [data-part=compare]")
+    tab.locator("#cells tbody tr").nth(5).click()
+    tab.select_option("#cell [data-part=seed]", "2")
+    assert tab.locator("#beside").is_visible() and "this cell minus the other" in tab.text_content("#cell")
+    fragment = tab.evaluate("location.hash")
+    heads = tab.locator("#cell h2, #beside h2").all_text_contents()
+    assert heads == ["weight_decay = 0.05, separation = 1.2", "weight_decay = 0.05, separation = 0.4"]
+
+    again = opened(fragment=fragment)
+    assert again.locator("#cell h2, #beside h2").all_text_contents() == heads
+    assert again.evaluate("fragment()") == fragment and again.input_value("#below") == "1.1"
+    assert "seed 2:" in again.text_content("#cell [data-part=neurons-caption]")
+    assert again.locator("#cell [data-part=members] tr[aria-selected=true] th").text_content() == "2"
+    again.click("#beside [data-part=compare]")
+    assert again.locator("#beside").is_hidden()
+
+    # Another fragment in the same page, of which it holds a part.
+    again.evaluate("location.hash = '#measure=colour&cell.separation=7&below=0.1'")
+    again.wait_for_function("document.getElementById('note').textContent")
+    assert "asks for measure = colour and the cell" in again.text_content("#note")
+    assert again.input_value("#below") == "0.1" and again.input_value("#measure") == "max_angle"
+    assert tab.said == again.said == []
 
 
 def test_phone_and_dark(opened):
@@ -191,3 +360,11 @@ def test_phone_and_dark(opened):
     before = tab.evaluate("getComputedStyle(document.body).backgroundColor")
     tab.click("#theme")
     assert tab.evaluate("getComputedStyle(document.body).backgroundColor") != before and tab.said == []
+    # On paper nothing scrolls, and what was dark is light.
+    tab.emulate_media(media="print")
+    tab.evaluate("setTheme('dark'); window.dispatchEvent(new Event('beforeprint'))")
+    assert tab.evaluate("document.documentElement.dataset.theme") == "light"
+    assert tab.evaluate("getComputedStyle(document.querySelector('#cells .scroll')).overflow") == "visible"
+    assert not tab.locator("#copy").is_visible()
+    tab.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert tab.evaluate("document.documentElement.dataset.theme") == "dark" and tab.said == []

@@ -140,11 +140,54 @@ def _one(networks: ens.TwoLayer, i: int) -> ens.TwoLayer:
         ({"tolerance": 1.5}, {}, r"tolerance"),
         ({"threshold": 0.1, "by": "importance"}, {}, r"threshold: got 0.1 with by = 'importance'"),
         ({"keep": 2, "by": "size"}, {}, r"by"),
+        ({"by": "magnitude"}, {}, r'share: is missing with by = "magnitude"; give the share of all weights'),
+        ({"by": "magnitude", "share": 1.0}, {}, r"share: got 1.0"),
+        ({"by": "magnitude", "share": 0.5, "keep": 2}, {}, r'keep: got 2 with by = "magnitude", which removes single'),
+        ({"by": "mass", "share": 0.5}, {}, r"share: got 0.5 with by = 'mass'; it is of single weights: take by ="),
     ],
 )
 def test_what_prunes_nothing_or_all_is_refused(update, changes, said):
     with pytest.raises(ens.StudyError, match=said):
         pruned_study(update, **changes)
+
+
+def test_small_weights_leave_and_stay_away_where_the_stage_says_so():
+    """Of 30 weights the smallest 18 leave; with `keep_zeros` none of these comes back."""
+    small_ones, probes = {"by": "magnitude", "share": 0.6}, ["loss", "grad_norm"]
+    axis = {"masked": {"field": "protocol.stages.2.keep_zeros", "values": [True, False]}}
+    both = ens.run(pruned_study(small_ones, axes=axis, probes=probes))
+    ds, loose = both.sel(masked=True), both.sel(masked=False)
+    before = ens.run(pruned_study(small_ones, max_steps=60, probes=probes))
+
+    def weights(ds):
+        return np.concatenate([ds["a"], ds["W"].values.reshape(3, -1)], axis=1)
+
+    trained = weights(before)
+    order = np.argsort(np.abs(trained), axis=1)
+    gone = np.zeros_like(trained, bool)
+    np.put_along_axis(gone, order[:, :18], True, axis=1)
+    np.testing.assert_array_equal(weights(ds) == 0.0, gone)
+    # Without it some do; others are of neurons of which nothing is left, or of inputs that no weight sees any more.
+    assert np.any((weights(loose) == 0.0).sum(axis=1) < 18)
+    # What stays moves, and the norm of the gradient is that of what moves.
+    assert np.all(weights(ds)[~gone] != trained[~gone])
+    at = ens.population_gradient(ens.network(ds.isel(seed=0)), ens.network(ds.isel(seed=0), "teacher"))
+    slope = np.concatenate([at.a, np.ravel(at.W)]) + 0.02 * weights(ds)[0]
+    assert float(ds["grad_norm"][0]) == pytest.approx(np.linalg.norm(slope[~gone[0]]), rel=1e-9)
+    loss = ds["loss_stage"].transpose("seed", "stage").values
+    assert np.all(loss[:, 2] < loss[:, 1])
+
+
+def test_single_weights_are_of_the_input_s_axes():
+    """In reduced coordinates other weights would be small, and others 0."""
+    wide = {"teacher": {"kind": "orthonormal", "activation": "relu", "neurons": 2, "inputs": 40}}
+    half = pruned_study({"by": "magnitude", "share": 0.5}, **wide)
+    assert half.space(half.points[0].cell).columns == 40
+    stages = pruned_study({"keep": 2}, **wide).model_dump(mode="json", exclude_none=True)["protocol"]["stages"]
+    masked = {"kind": "stages", "stages": [*stages[:2], stages[2] | {"keep_zeros": True}]}
+    for protocol, what in ((half.protocol, "the update 'prune'"), (masked, "keep_zeros")):
+        with pytest.raises(ens.StudyError, match=f"coordinates: got 'reduced' with {what} in the stage"):
+            pruned_study({"keep": 2}, **wide, protocol=protocol, coordinates="reduced")
 
 
 def test_pruning_of_what_is_not_the_network_of_n_0_i_is_refused():

@@ -1,5 +1,8 @@
 """Adaptive refinement: the same members as an ordinary run, gathered where the boundary is, within the budget."""
 
+import json
+import re
+
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -9,6 +12,7 @@ import ensemble as ens
 from analysis.__main__ import app
 from analysis.members import is_log_spaced
 from analysis.plots.style import axis_positions
+from analysis.question import kept
 from analysis.refine import run_batches as refine
 from analysis.refinement import Addition, _rounded, additions, first_additions
 from tests.studies import small, written
@@ -192,6 +196,23 @@ def test_the_command_says_bands_and_budget(tmp_path):
     assert "12 members: widest band" in done.output and "95% band" in done.output
     wrong = CliRunner().invoke(app, [*call[:-1], "3"])
     assert wrong.exit_code == 2 and "budget: got 3; this study begins with 12" in wrong.output
+    # What it asked is kept beside the run, and a page opens with it.
+    asked = {"x": "weight_decay", "y": "separation", "measure": "loss", "below": 0.02}
+    found = kept(tmp_path / "run")
+    assert found is not None and found.model_dump(exclude={"written_by"}) == asked
+    said = CliRunner().invoke(app, ["report", str(tmp_path / "run")])
+    assert said.exit_code == 0, said.output
+    opening = re.search(r'"opening": ({.*?})', (tmp_path / "run" / "report.html").read_text())
+    assert opening is not None and json.loads(opening[1]) == asked
+
+
+def test_a_file_in_the_place_of_what_is_kept_is_refused_before_any_work(tmp_path):
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "refinement.json").write_text("my own words")
+    with pytest.raises(ValueError, match=r"refinement.json, which is there and is no refinement of gd-atlas"):
+        analysis.refine(study(), out, "weight_decay", "separation", "loss", 0.02, budget=14)
+    assert [p.name for p in out.iterdir()] == ["refinement.json"] and kept(out) is None
 
 
 @pytest.mark.parametrize(

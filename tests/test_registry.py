@@ -26,6 +26,7 @@ OTHERS = {
 """Students of other architectures, each under one update that keeps a state: the studies are those of their tests."""
 PENALISED = {
     "path_norm": "descent",
+    "elastic": "momentum",
     "group_lasso": "proximal",
     "l1": "fista",
     "bottleneck": "momentum",

@@ -135,7 +135,7 @@ def test_ascent_from_anywhere_finds_the_exact_adversary_of_a_linear_network(norm
         each = 0.5 * ((x[:, None, :] + delta) @ w - targets[:, None]) ** 2
         return jnp.sum(each), each
 
-    best = ascent._ascend(height, begin, jnp.asarray(radius), norm, ascent.STEPS)
+    best = ascent.ascend(height, begin, jnp.asarray(radius), norm, ascent.STEPS)
     found = np.asarray(jnp.max(best.height, axis=1))
     exact = 0.5 * (np.abs(x @ w - targets) + radius * float(ascent.dual_norm(w, norm))) ** 2
     np.testing.assert_allclose(found, exact, rtol=1e-6)

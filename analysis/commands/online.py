@@ -1,5 +1,6 @@
 """The command of the closed equations of online learning: from a study file, or beside the members of a run."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,9 +11,7 @@ import analysis
 from ensemble.console import At, Csv, Json, Overwrite, load
 
 from ..console import Column, Form, console, facts_of, say, tell
-from ..plots import save
-from ..writing import require_free
-from .options import Analysis, Height, Width, app, look_of, opened
+from .options import Analysis, Drawing, Height, Width, app, opened
 
 _OF_CELLS = ["largest", "typical", "second_order"]
 """What a deviation says of a whole cell."""
@@ -35,11 +34,11 @@ def order_parameters(
 ) -> None:
     """Closed equations of online SGD from a study's starts; of a run: how far its members are from them."""
     form = Form.of(as_json, as_csv)
-    look = look_of(width, height)
+    if out is not None and source.suffix == ".toml":
+        raise ValueError(f"out: got {out} for a study file; a picture needs the members of a run: give its DIR")
+    picture = Drawing(out, width, height, overwrite)
     columns = [Column("time", "time", "{:.4g}"), Column("step", "step", "{:.0f}")]
     if source.suffix == ".toml":
-        if out is not None:
-            raise ValueError(f"out: got {out} for a study file; a picture needs the members of a run: give its DIR")
         study = load(source, None, at)
         found = analysis.order_parameters(study, noise=noise, batch=batch)
         bands = found["loss"].quantile([0.1, 0.5, 0.9], "seed").drop_vars("quantile")
@@ -49,8 +48,6 @@ def order_parameters(
         frame, facts = analysis.table(result, by="record"), {"study_hash": study.hash}
         exact = bool(found["second_order"].all())
     else:
-        if out is not None:
-            require_free(out, "picture", overwrite)
         ds = opened(source, at)
         found = analysis.order_deviation(ds, noise=noise, batch=batch)
         frame = analysis.table(found.drop_vars(_OF_CELLS).reset_coords(["time", "step"]), by="record")
@@ -63,9 +60,7 @@ def order_parameters(
         ]
         frame = frame.assign(share=frame["mean"] / frame["spread"])
         facts, exact = facts_of(ds), bool(found["second_order"].all())
-        if out is not None:
-            save(analysis.online_picture(ds, noise=noise, batch=batch, **look), out, overwrite=overwrite)
+        picture.save(partial(analysis.online_picture, ds, noise=noise, batch=batch))
     if tell(frame, columns, form, facts, console):
         say("with the term of order η" if exact else "to leading order in η: the population's gradient flow")
-        if out is not None:
-            say(f"picture: {out}")
+        picture.say()

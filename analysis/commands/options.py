@@ -1,23 +1,27 @@
 """What the commands of the analysis have in common: options, and the cells that `--at` chooses."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
 import typer
 import xarray as xr
+from matplotlib.figure import Figure
 
 from ensemble import open_dataset
-from ensemble.console import Command, texts_at, values_of
+from ensemble.console import Command, say, texts_at, values_of
 
 from ..members import PARTS, axes, like, select
-from ..plots import Look
+from ..plots import Look, save
 from ..plots.layout import WIDTHS, width_of
+from ..writing import require_free
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="run directory, or a netCDF file of one")]
 Measure = Annotated[str, typer.Option(help="probe, such as max_angle or loss")]
+Out = Annotated[Path | None, typer.Option(help="picture of the curves (.png, .pdf, .svg); needs one open axis at most")]
+Along = Annotated[str | None, typer.Option(help="axis with a curve for each of its values")]
 Below = Annotated[float, typer.Option(help="threshold in the probe's units")]
 Picture = Annotated[Path, typer.Option(help="picture to write (.png, .pdf, .svg)")]
 X = Annotated[str, typer.Option(help="axis to the right")]
@@ -42,6 +46,31 @@ def look_of(width: str | None, height: float | None) -> Look:
     if height is not None:
         look["height"] = height
     return look
+
+
+class Drawing:
+    """A picture that a command writes where it is asked for one: refused before any work, drawn and said after it."""
+
+    def __init__(self, out: Path | None, width: str | None, height: float | None, overwrite: bool):
+        """**Raises:** `ValueError` for a size that is none, and for a file that is not to be replaced."""
+        self.out, self.overwrite, self.look = out, overwrite, look_of(width, height)
+        if out is not None:
+            require_free(out, "picture", overwrite)
+
+    def save(self, draw: Callable[..., Figure]) -> None:
+        """Writes what `draw`, given the size, makes."""
+        if self.out is not None:
+            save(draw(**self.look), self.out, overwrite=self.overwrite)
+
+    @property
+    def fact(self) -> dict[str, str | None]:
+        """What the JSON of a table says of it."""
+        return {"picture": None if self.out is None else str(self.out)}
+
+    def say(self) -> None:
+        """Where it is."""
+        if self.out is not None:
+            say(f"picture: {self.out}")
 
 
 class Analysis(Command):

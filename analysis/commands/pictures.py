@@ -1,6 +1,7 @@
 """Commands that end in a picture or the page."""
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,10 +16,25 @@ from ensemble.tables import json_rows
 from ..console import Column, Form, console, facts_of, label, number, say, say_status, tell
 from ..members import axes, with_units
 from ..phase import boundaries
-from ..plots import save
 from ..plots.neurons import certificate_picture
+from ..question import kept
 from ..writing import MARK, replace, require_free
-from .options import Analysis, Below, Directory, Height, Measure, Picture, Theory, Width, X, Y, app, look_of, opened
+from .options import (
+    Along,
+    Analysis,
+    Below,
+    Directory,
+    Drawing,
+    Height,
+    Measure,
+    Picture,
+    Theory,
+    Width,
+    X,
+    Y,
+    app,
+    opened,
+)
 
 
 @app.command(cls=Analysis)
@@ -41,20 +57,17 @@ def phase(
 ) -> None:
     """Share of members with MEASURE below VALUE over two axes, with its boundary, as a picture and as a dataset."""
     form = Form.of(as_json, as_csv)
-    look = look_of(width, height)
+    drawing, numbers = Drawing(out, width, height, overwrite), out.with_suffix(".nc")
+    require_free(numbers, "numbers", overwrite)
     ds = opened(directory, at)
-    numbers = out.with_suffix(".nc")
-    for path, kind in ((out, "picture"), (numbers, "numbers")):
-        require_free(path, kind, overwrite)
     result = analysis.phase(ds, x, y, measure, below, over=over).load()
     boundary = _boundary(ds, x, y, measure, below, over)
     found = analysis.predictions(ds) if theory else None
-    drawn = analysis.phase_picture(result, boundary, panels=2 if panels == 2 else 1, predictions=found, **look)
-    save(drawn, out, overwrite=overwrite)
+    drawing.save(partial(analysis.phase_picture, result, boundary, panels=2 if panels == 2 else 1, predictions=found))
     marked = result.assign_attrs(written_by=f"{MARK} numbers")
     replace(numbers, "numbers", lambda temporary: marked.to_netcdf(temporary, engine="netcdf4"), overwrite)
     if form is not Form.text:
-        facts = facts_of(ds, measure=measure, below=below, picture=str(out), numbers=str(numbers))
+        facts = facts_of(ds, measure=measure, below=below, **drawing.fact, numbers=str(numbers))
         facts["boundary"] = None if boundary is None else json_rows(analysis.table(boundary))
         tell(analysis.table(result), [], form, facts, console)
         return
@@ -69,7 +82,8 @@ def phase(
         f"cells in which most seeds have {what}: {int((share > 0.5).sum())} of {share.size}; "
         f"largest half-width of a 95% interval: {float(result['half_width'].max()):.2f}"
     )
-    say(f"picture: {out}\nnumbers: {numbers}")
+    drawing.say()
+    say(f"numbers: {numbers}")
 
 
 def _boundary(ds: xr.Dataset, x: str, y: str | None, measure: str, below: float, over: str | None) -> xr.Dataset | None:
@@ -127,19 +141,18 @@ def difference(
 ) -> None:
     """How the share with MEASURE below VALUE differs between two studies, seed by seed."""
     form = Form.of(as_json, as_csv)
-    look = look_of(width, height)
-    require_free(out, "picture", overwrite)
+    drawing = Drawing(out, width, height, overwrite)
     ds = opened(directory, at)
     result = analysis.difference(ds, opened(other, at), measure, below).load()
-    save(analysis.difference_picture(result, x, y, **look), out, overwrite=overwrite)
+    drawing.save(partial(analysis.difference_picture, result, x, y))
     frame = analysis.table(result).rename(columns={"low": "difference_low", "high": "difference_high"})
     columns = [
         Column("pairs", "pairs"),
         Column("difference", "difference", "{:+.3f}", True),
         Column("p-value", "p_value", "{:.2g}"),
     ]
-    if tell(frame, columns, form, facts_of(ds, measure=measure, below=below, picture=str(out)), console):
-        say(f"picture: {out}")
+    if tell(frame, columns, form, facts_of(ds, measure=measure, below=below, **drawing.fact), console):
+        drawing.say()
 
 
 class Kind(StrEnum):
@@ -162,7 +175,7 @@ def picture(
     out: Picture,
     measure: Measure = "max_angle",
     at: At = None,
-    along: Annotated[str | None, typer.Option(help="axis with a curve for each of its values")] = None,
+    along: Along = None,
     x: Annotated[str | None, typer.Option(help="axis to the right, of `order`")] = None,
     y: Annotated[str | None, typer.Option(help="axis upwards, of `order`")] = None,
     theory: Theory = False,
@@ -171,47 +184,54 @@ def picture(
     overwrite: Overwrite = False,
 ) -> None:
     """Trajectories, angles, modes, order of cells; overlaps, neurons, certificate, features of one (--at seed=n)."""
-    look = look_of(width, height)
-    require_free(out, "picture", overwrite)
+    drawing = Drawing(out, width, height, overwrite)
     ds = opened(directory, at)
     match kind:
         case Kind.trajectories:
-            figure = analysis.trajectory_picture(ds, measure, along, **look)
+            draw = partial(analysis.trajectory_picture, ds, measure, along)
         case Kind.angles:
-            figure = analysis.angle_picture(ds, along, **look)
+            draw = partial(analysis.angle_picture, ds, along)
         case Kind.order:
             if x is None:
                 raise ValueError(f"x: a map or curve needs one; the axes are {', '.join(axes(ds)) or 'none'}")
-            found = analysis.predictions(ds) if theory else None
-            figure = analysis.order_picture(analysis.order_parameter(ds, x, y, measure), predictions=found, **look)
+            found, values = analysis.predictions(ds) if theory else None, analysis.order_parameter(ds, x, y, measure)
+            draw = partial(analysis.order_picture, values, predictions=found)
         case Kind.overlaps:
-            figure = analysis.overlap_picture(ds, **look)
+            draw = partial(analysis.overlap_picture, ds)
         case Kind.neurons:
-            figure = analysis.neuron_picture(ds, **look)
+            draw = partial(analysis.neuron_picture, ds)
         case Kind.certificate:
-            figure = certificate_picture(ds, **look)
+            draw = partial(certificate_picture, ds)
         case Kind.modes:
-            figure = analysis.mode_picture(ds, along, **look)
+            draw = partial(analysis.mode_picture, ds, along)
         case Kind.features:
-            figure = analysis.feature_picture(ds, **look)
-    save(figure, out, overwrite=overwrite)
-    say(f"picture: {out}")
+            draw = partial(analysis.feature_picture, ds)
+    drawing.save(draw)
+    drawing.say()
 
 
 @app.command(cls=Analysis)
 def report(
     directory: Directory,
     out: Annotated[Path | None, typer.Option(help="HTML file; by default report.html in the directory")] = None,
-    measure: Measure = "max_angle",
-    below: Below = 0.02,
+    measure: Annotated[str | None, typer.Option(help="probe to open with; by default max_angle, or the loss")] = None,
+    below: Annotated[float | None, typer.Option(help="threshold to open with; by default 0.02, or a median")] = None,
     x: Annotated[str | None, typer.Option(help="axis to the right; by default one of the study's two longest")] = None,
     y: Annotated[str | None, typer.Option(help="axis upwards")] = None,
     at: At = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """One HTML page of a run: map, curves, families, neurons, tables and provenance; opens without a network."""
+    """One HTML page of a run to explore: map, curves, families, neurons, tables; opens without a network.
+
+    A refined run opens with what its refinement asked; measure, threshold and axes are chosen on the page.
+    """
     from ..report import write_page  # plotly is read only where it is used
 
     file = out or (directory if directory.is_dir() else directory.parent) / "report.html"
-    write_page(opened(directory, at), file, measure, below, x, y, overwrite=overwrite)
+    ds = opened(directory, at)
+    asked = kept(directory)
+    if asked is not None and measure is None and below is None and asked.fits(ds):
+        measure, below = asked.measure, asked.below
+        x, y = (asked.x, asked.y) if x is None and y is None else (x, y)
+    write_page(ds, file, measure, below, x, y, overwrite=overwrite)
     say(f"page: {file} ({file.stat().st_size / 2**20:.1f} MiB)")

@@ -1,7 +1,7 @@
 """Commands that end in a table: summary, minima, families, survival, certificate, scaling, rates."""
 
 import json
-from pathlib import Path
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -17,8 +17,7 @@ from ..console import Column, Form, console, facts_of, say, say_log_rank, say_st
 from ..laws import LAWS
 from ..members import finished
 from ..minima import ABSOLUTE, RELATIVE, listed
-from ..plots import save
-from .options import Analysis, Below, Directory, Height, Measure, Width, app, look_of, opened
+from .options import Analysis, Below, Directory, Drawing, Height, Measure, Out, Width, app, opened
 
 _ENDS = {"low": "share_low", "high": "share_high"}
 """The ends of a share's interval, where it is not alone in a table."""
@@ -135,7 +134,7 @@ def survival(
     below: Annotated[float | None, typer.Option(help="tolerance in the probe's units")] = None,
     at: At = None,
     along: Annotated[str | None, typer.Option(help="axis to compare cells along, by the log-rank test")] = None,
-    out: Annotated[Path | None, typer.Option(help="picture of the curves; needs one open axis at most")] = None,
+    out: Out = None,
     width: Width = None,
     height: Height = None,
     overwrite: Overwrite = False,
@@ -144,11 +143,10 @@ def survival(
 ) -> None:
     """Times until MEASURE is below, or until the stop rule, as censored data: medians, means, the share without one."""
     form = Form.of(as_json, as_csv)
-    look = look_of(width, height)
+    picture = Drawing(out, width, height, overwrite)
     ds = opened(directory, at)
     result = analysis.survival(ds, measure, below=below).load()
-    if out is not None:
-        save(analysis.survival_picture(result, along, **look), out, overwrite=overwrite)
+    picture.save(partial(analysis.survival_picture, result, along))
     tests = None if along is None else analysis.log_rank(ds, along, measure, below=below).load()
     reached = result.attrs["reached"]
     frame = analysis.table(result.drop_dims("step"))
@@ -172,8 +170,7 @@ def survival(
         say(_never_reached(ds, measure, below))
     if tests is not None:
         say_log_rank(tests)
-    if out is not None:
-        say(f"picture: {out}")
+    picture.say()
 
 
 def _never_reached(ds: xr.Dataset, measure: str | None, below: float | None) -> str:

@@ -1,7 +1,7 @@
-"""Commands on what features are good for: importance of neurons, pruning, feature maps, robustness."""
+"""Commands on what features are good for: importance, pruning, feature maps, robustness, other inputs, transfer."""
 
 from enum import StrEnum
-from pathlib import Path
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -14,13 +14,9 @@ from ..ascent import POINTS, STARTS, STEPS
 from ..console import Column, Form, console, facts_of, say, say_status, tell
 from ..features import TOLERANCE as ANGLE
 from ..members import finished
-from ..plots import save
 from ..pruning import PAIRS, TOLERANCE
-from ..writing import require_free
-from .options import Analysis, Directory, Height, Width, app, look_of, opened
-
-Out = Annotated[Path | None, typer.Option(help="picture of the curves (.png, .pdf, .svg); needs one open axis at most")]
-Along = Annotated[str | None, typer.Option(help="axis with a curve for each of its values")]
+from ..transfer import GAINS
+from .options import Along, Analysis, Directory, Drawing, Height, Out, Width, app, opened
 
 
 class By(StrEnum):
@@ -92,13 +88,10 @@ def pruning(
 ) -> None:
     """The fewest neurons that keep the loss within a tolerance, per cell, and curves of what is left; needs weights."""
     form = Form.of(as_json, as_csv)
-    look = look_of(width, height)
-    if out is not None:
-        require_free(out, "picture", overwrite)
+    picture = Drawing(out, width, height, overwrite)
     ds = opened(directory, at)
     result = analysis.pruning(ds, by.value, tolerance=tolerance)
-    if out is not None:
-        save(analysis.pruning_picture(result, along, **look), out, overwrite=overwrite)
+    picture.save(partial(analysis.pruning_picture, result, along))
     ends = {"loss": result["pruned_loss"].isel(kept=-1, drop=True)}
     made = _medians(result.assign(ends), _counted(ds), ["minimal_width", "loss"])
     columns = [
@@ -106,12 +99,11 @@ def pruning(
         Column("median minimal width", "minimal_width", "{:.0f}", True),
         Column("median loss of all neurons", "loss", "{:.2g}", True),
     ]
-    facts = facts_of(ds, by=by.value, tolerance=tolerance, picture=None if out is None else str(out))
+    facts = facts_of(ds, by=by.value, tolerance=tolerance, **picture.fact)
     if tell(analysis.table(made), columns, form, facts, console):
         say_status(ds)
         say(f"minimal width: the loss stays within {tolerance:g} · ½‖f*‖² from so many neurons on; 95% intervals")
-        if out is not None:
-            say(f"picture: {out}")
+        picture.say()
 
 
 @app.command(cls=Analysis)
@@ -158,17 +150,14 @@ def robustness(
 ) -> None:
     """The loss under the strongest change of every input within a radius, per cell and radius; needs weights."""
     form = Form.of(as_json, as_csv)
-    look = look_of(width, height)
-    if out is not None:
-        require_free(out, "picture", overwrite)
+    picture = Drawing(out, width, height, overwrite)
     ds = opened(directory, at)
     how = {"label": label.value, "points": points, "starts": starts, "steps": steps}
     try:
         result = analysis.robust_loss(ds, radius, 2 if norm is Norm.two else "inf", **how)
     except ValueError as error:
         raise ValueError(str(error).replace("radii: ", "radius: ", 1)) from None
-    if out is not None:
-        save(analysis.robustness_picture(result, along, **look), out, overwrite=overwrite)
+    picture.save(partial(analysis.robustness_picture, result, along))
     names = ["robust_loss", "attack_alignment"]
     made = _medians(result, _counted(ds), names)
     made["robust_loss_error"] = result["robust_loss_error"].max("seed")
@@ -179,10 +168,93 @@ def robustness(
         Column("attack inside S*", "attack_alignment", "{:.3f}", True),
     ]
     method = result.attrs["method"]
-    facts = facts_of(ds, norm=norm.value, **how, method=method, picture=None if out is None else str(out))
+    facts = facts_of(ds, norm=norm.value, **how, method=method, **picture.fact)
     if tell(analysis.table(made, by="radius"), columns, form, facts, console):
         say_status(ds)
         sought = "" if method == "exact" else f": {points} inputs, {starts} starts, {steps} steps"
         say(f"{method}{sought}; brackets: 95% intervals over seeds")
-        if out is not None:
-            say(f"picture: {out}")
+        picture.say()
+
+
+@app.command(cls=Analysis)
+def shift(
+    directory: Directory,
+    condition: Annotated[
+        list[float], typer.Option(help="ratio κ of the largest to the smallest variance of x; may be repeated")
+    ],
+    turned: Annotated[bool, typer.Option("--turned", help="along a rotation of the axes in place of the axes")] = False,
+    tails: Annotated[float | None, typer.Option(help="degrees of freedom of a Student t that scales x")] = None,
+    out: Out = None,
+    along: Along = None,
+    at: At = None,
+    width: Width = None,
+    height: Height = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """The loss under inputs of another covariance or heavier tails, exactly, per cell; needs weights."""
+    form = Form.of(as_json, as_csv)
+    picture = Drawing(out, width, height, overwrite)
+    ds = opened(directory, at)
+    try:
+        result = analysis.shifted_loss(ds, condition, turned=turned, tails=tails)
+    except ValueError as error:
+        raise ValueError(str(error).replace("conditions: ", "condition: ", 1)) from None
+    picture.save(partial(analysis.shift_picture, result, along))
+    made = _medians(result, _counted(ds), ["shifted_loss", "shift_ratio"])
+    columns = [
+        Column("seeds", "seeds"),
+        Column("median shifted loss", "shifted_loss", "{:.4g}", True),
+        Column("over the loss", "shift_ratio", "{:.3f}", True),
+    ]
+    facts = facts_of(ds, turned=turned, tails=tails, **picture.fact)
+    if tell(analysis.table(made, by="condition_number"), columns, form, facts, console):
+        say_status(ds)
+        say(
+            f"x ~ N(0, Σ), eigenvalues of mean 1 {'along a rotation' if turned else 'on the axes'}"
+            + (f", scaled by a Student t of {tails:g} degrees" if tails is not None else "")
+            + "; exact; brackets: 95% intervals over seeds"
+        )
+        picture.say()
+
+
+@app.command(cls=Analysis)
+def transfer(
+    directory: Directory,
+    along: Annotated[str, typer.Option(help="axis of what comes before the second task")],
+    fresh: Annotated[str, typer.Option(help="its value at which nothing does")],
+    gain: Annotated[str, typer.Option(help="what the picture shows")] = "forward_transfer",
+    x: Annotated[str | None, typer.Option(help="axis to the right, of the picture")] = None,
+    y: Annotated[str | None, typer.Option(help="axis upwards: maps in place of curves")] = None,
+    out: Out = None,
+    at: At = None,
+    width: Width = None,
+    height: Height = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """What a first task gave to a second one, and what that one took, against fresh starts of the same seeds."""
+    form = Form.of(as_json, as_csv)
+    picture = Drawing(out, width, height, overwrite)
+    if out is not None and x is None:
+        raise ValueError("x: is missing; a picture needs an axis to the right")
+    ds = opened(directory, at)
+    values = ds[along].values.tolist() if along in ds.coords else []
+    value = next((known for known in values if str(known) == fresh), fresh)
+    result = analysis.transfer(ds, along, value)
+    if x is not None:
+        picture.save(partial(analysis.transfer_picture, result, x, y, gain))
+    made = result.drop_vars("transfer")
+    columns = [
+        Column("pairs", "seeds"),
+        Column("median [95%]", "value", "{:.3g}", True),
+        Column("share above 0", "positive", "{:.2f}", True),
+    ]
+    frame = analysis.table(made, by="transfer_gain").rename(columns={"low": "value_low", "high": "value_high"})
+    if tell(frame, columns, form, facts_of(ds, along=along, fresh=fresh, **picture.fact), console):
+        say_status(ds)
+        for name in result["transfer_gain"].values.tolist():
+            say(f"{name}: {GAINS[name]}")
+        picture.say()

@@ -12,7 +12,8 @@ from .modes import mode_picture
 from .neurons import neuron_picture, overlap_picture
 from .online import online_picture
 from .style import STYLE, save
-from .uses import pruning_picture, robustness_picture
+from .transfer import transfer_picture
+from .uses import pruning_picture, robustness_picture, shift_picture
 
 __all__ = [
     "STYLE",
@@ -30,6 +31,8 @@ __all__ = [
     "pruning_picture",
     "robustness_picture",
     "save",
+    "shift_picture",
     "survival_picture",
     "trajectory_picture",
+    "transfer_picture",
 ]

@@ -1,4 +1,4 @@
-"""Curves over what is done to a network: neurons taken away, and attacks of a radius."""
+"""Curves over what is done to a network: neurons taken away, attacks of a radius, other inputs."""
 
 from typing import Any, NamedTuple, Unpack
 
@@ -14,7 +14,7 @@ from ..statistics import quantiles
 from .layout import COLUMN, Look, sheet
 from .style import axis_label, colours, said_at
 
-_INNER = ("seed", "kept", "radius", "quantile")
+_INNER = ("seed", "kept", "radius", "condition_number", "quantile")
 
 
 def pruning_picture(result: xr.Dataset, along: str | None = None, **look: Unpack[Look]) -> Figure:
@@ -28,7 +28,7 @@ def pruning_picture(result: xr.Dataset, along: str | None = None, **look: Unpack
     """
     _require(result, "pruned_loss", "analysis.pruning")
     by = {"mass": "lightest first", "importance": "least growth of the loss first"}[result.attrs["by"]]
-    drawn = _Drawn("kept", f"pruned networks, {by}", "neurons kept", "population loss")
+    drawn = _Drawn("kept", "pruned_loss", f"pruned networks, {by}", "neurons kept", "population loss")
     return _curves(result[["value", "low", "high"]], result, drawn, along, look)
 
 
@@ -36,19 +36,36 @@ def robustness_picture(result: xr.Dataset, along: str | None = None, **look: Unp
     """The robust loss against the radius: the dataset of `analysis.robust_loss`; else as `pruning_picture`."""
     _require(result, "robust_loss", "analysis.robust_loss")
     norm = {2: "ℓ2", "2": "ℓ2", "inf": "ℓ∞"}[result.attrs["norm"]]
-    values = result["robust_loss"]
-    found = quantiles(values, (0.1, 0.5, 0.9), values.notnull().all("radius"))
     title = f"robust loss, {norm} attacks, label {result.attrs['label']}\n({result.attrs['method']})"
-    return _curves(found, result, _Drawn("radius", title, "radius ε", "robust loss"), along, look)
+    drawn = _Drawn("radius", "robust_loss", title, "radius ε", "robust loss")
+    return _curves(_spread(result, drawn), result, drawn, along, look)
+
+
+def shift_picture(result: xr.Dataset, along: str | None = None, **look: Unpack[Look]) -> Figure:
+    """The loss under shifted inputs against their condition number: the dataset of `analysis.shifted_loss`; else as
+    `pruning_picture`."""
+    _require(result, "shifted_loss", "analysis.shifted_loss")
+    turned = "turned" if result.attrs["turned"] else "on the axes"
+    tails = f", Student t of {result.attrs['tails']:g} degrees" if "tails" in result.attrs else ""
+    title = f"inputs of another covariance, {turned}{tails}"
+    drawn = _Drawn("condition_number", "shifted_loss", title, "condition number κ", "population loss")
+    return _curves(_spread(result, drawn), result, drawn, along, look)
 
 
 class _Drawn(NamedTuple):
     """Over which dimension, and in which words."""
 
     x: str
+    measure: str
     title: str
     xlabel: str
     ylabel: str
+
+
+def _spread(result: xr.Dataset, drawn: _Drawn) -> xr.Dataset:
+    """Quantiles over seeds."""
+    values = result[drawn.measure]
+    return quantiles(values, (0.1, 0.5, 0.9), values.notnull().all(drawn.x))
 
 
 def _require(result: xr.Dataset, name: str, maker: str) -> None:
@@ -67,7 +84,8 @@ def _curves(found: xr.Dataset, result: xr.Dataset, drawn: _Drawn, along: str | N
     with sheet(1, look, width=COLUMN, height=2.6) as page:
         (ax,) = page.panels
         for i, shade in enumerate(shades):
-            one = (found if along is None else found.isel({along: i})).squeeze(drop=True)
+            one = found if along is None else found.isel({along: i})
+            one = one.squeeze([d for d in one.dims if d not in (drawn.x, "quantile")], drop=True)
             _curve(ax, x + (0.0 if drawn.x != "kept" else _beside(i, len(shades))), one, drawn.x, floor, shade)
         ax.set_yscale("log")
         if drawn.x == "kept":
@@ -75,7 +93,7 @@ def _curves(found: xr.Dataset, result: xr.Dataset, drawn: _Drawn, along: str | N
         elif is_log_spaced(x):
             ax.set_xscale("log")
         page.labels(drawn.xlabel, drawn.ylabel)
-        values = result["pruned_loss" if drawn.x == "kept" else "robust_loss"].isel({drawn.x: 0})
+        values = result[drawn.measure].isel({drawn.x: 0})
         seeds = int(values.notnull().sum("seed").max())
         page.title(f"{drawn.title}\nmedian with 95% interval, 10–90% of {seeds} seeds")
         if along is not None and len(labels) > 1:

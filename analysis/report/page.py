@@ -2,44 +2,58 @@
 
 import html
 import json
-import re
-from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 from plotly.offline import get_plotlyjs
 
 from ..writing import replace, require_free
 from .content import content
+from .template import filled, text_of
 
-_HERE = files("analysis.report")
+_SCRIPTS = ("base", "members", "view", "controls", "map", "tables", "panel", "curves", "neurons", "compare", "main")
+"""In this order: each uses what stands before it."""
 
 
-def page(ds: xr.Dataset, measure: str, below: float, x: str | None = None, y: str | None = None) -> str:
+def page(
+    ds: xr.Dataset,
+    measure: str | None = None,
+    below: float | None = None,
+    x: str | None = None,
+    y: str | None = None,
+) -> str:
     """The page of a dataset as HTML.
 
-    **Arguments:** `measure` < `below` is what the map counts; `x`, `y`: its axes, by default the study's two longest.
-
-    **Raises:** `ValueError` for a measure or an axis that is not there.
+    **Arguments:** `measure` < `below` is what the map counts when the page opens; `x`, `y`: its axes. Defaults and
+    errors are those of `content`.
     """
-    said = content(ds, measure, below, x, y)
+    return html_of(content(ds, measure, below, x, y))
+
+
+def html_of(said: dict[str, Any], live: dict[str, str] | None = None) -> str:
+    """The page of some content. `live`: addresses that a page from `gd-atlas serve` asks whether there is more."""
     parts = {
         "title": html.escape(said["title"]),
-        "style": _text("page.css"),
+        "style": text_of("page.css"),
         "plotly": get_plotlyjs().replace("</script", "<\\/script"),
-        # Inside a script element nothing but "<" could end it or begin a comment.
-        "content": json.dumps(said, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c"),
-        "script": _text("page.js"),
+        "content": jsontext_of(said),
+        "live": jsontext_of(live),
+        "script": "\n".join(text_of(f"script/{name}.js") for name in _SCRIPTS),
     }
-    # In one pass: what a part says is never looked at again, whatever it looks like.
-    return re.sub(r"/\*\{(\w+)\}\*/", lambda found: parts[found[1]], _text("page.html"))
+    return filled("page.html", parts)
+
+
+def jsontext_of(said: Any) -> str:
+    """JSON for a script element, where nothing but "<" could end it or begin a comment."""
+    return json.dumps(said, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
 
 
 def write_page(
     ds: xr.Dataset,
     path: Path,
-    measure: str,
-    below: float,
+    measure: str | None = None,
+    below: float | None = None,
     x: str | None = None,
     y: str | None = None,
     *,
@@ -49,7 +63,3 @@ def write_page(
     require_free(path, "page", overwrite)
     text = page(ds, measure, below, x, y)
     replace(path, "page", lambda temporary: temporary.write_text(text, encoding="utf-8"), overwrite)
-
-
-def _text(name: str) -> str:
-    return (_HERE / name).read_text(encoding="utf-8")

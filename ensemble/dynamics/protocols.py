@@ -1,13 +1,13 @@
 """The classical protocols by name, for Python (`ens.protocols.zhou_ge(…)`) and TOML (`kind = "zhou_ge"`).
 
-zhou_ge             early feature learning, fit, balance, local convergence under a halving λ
-halving_decay       descent on both layers under a halving λ, from the start as it is
-fixed_decay         descent on both layers under one λ
-plain               descent without weight decay
-fixed_first_layer   the first two stages of zhou_ge, then the output layer alone
-curriculum          teacher neurons one after another, then halving_decay
-gradual_unfreezing  student neurons step by step, then halving_decay
-stages              any list of stages
+    zhou_ge             early feature learning, fit, balance, local convergence under a halving λ
+    halving_decay       descent on both layers under a halving λ, from the start as it is
+    fixed_decay         descent on both layers under one λ
+    plain               descent without weight decay
+    fixed_first_layer   the first two stages of zhou_ge, then the output layer alone
+    curriculum          teacher neurons one after another, then halving_decay
+    gradual_unfreezing  student neurons step by step, then halving_decay
+    stages              any list of stages
 
 Each that descends on both layers takes an `update`, a `penalty` and `decay`, as a stage does; arguments that are fields
 of a stage are handed on to it.

@@ -48,8 +48,11 @@ class Stage(Spec):
     `time` is for gradient flow, in place of `steps`: time / `step_size` steps of the clock.
 
     `neurons` are the student's neurons that move (all by default): the others stay as they are, and stay part of the
-    network. `target` are the teacher neurons that the stage is to fit (all by default): its gradient and its rules
-    `grad_norm` and `loss` are those of the loss against these alone. Probes measure against the whole teacher.
+    network. `fresh` are layers that are drawn anew as the stage begins, by the student's start and another key of the
+    member: the first such stage of a protocol takes the member's first further start, the second one its second.
+    `keep_zeros`: weights that are 0 as the stage begins (pruned ones) stay 0. `target` are the teacher neurons that
+    the stage is to fit (all by default): its gradient and its rules `grad_norm` and `loss` are those of the loss
+    against these alone. Probes measure against the whole teacher.
     """
 
     name: Annotated[str, Field(min_length=1), AfterValidator(printable)]
@@ -58,6 +61,8 @@ class Stage(Spec):
     decay: Decay = "coupled"
     keep_state: bool = False
     layers: Layers | tuple[Annotated[int, Field(ge=0)], ...] = "both"
+    fresh: Layers | tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    keep_zeros: bool | None = None
     neurons: Neurons | None = None
     target: Target | None = None
     step_size: PositiveFloat = 0.1
@@ -83,6 +88,17 @@ class Stage(Spec):
     @property
     def takes_steps(self) -> bool:
         return isinstance(self.update, AbstractSteppedUpdate | UnknownPart)
+
+    @property
+    def of_axes(self) -> str | None:
+        """What of the stage knows the axes of the input, in words; None where nothing does."""
+        if not self.takes_steps:
+            return f"the update {self.update.kind!r}" if getattr(self.update, "of_axes", False) else None
+        if not getattr(self.update, "rotation_equivariant", False):
+            return f"the update {self.update.kind!r}"
+        if not getattr(self.penalty, "rotation_invariant", False):
+            return f"the penalty {self.penalty.kind!r}"
+        return "keep_zeros" if self.keep_zeros else None
 
     @property
     def length(self) -> int:
@@ -115,8 +131,19 @@ class Stage(Spec):
         return self.decay == "decoupled" or getattr(self.update, "always_decoupled", False)
 
     def model_post_init(self, context: Any, /) -> None:
-        if isinstance(self.layers, tuple) and (not self.layers or len(set(self.layers)) < len(self.layers)):
-            raise ValueError(f'layers: got {list(self.layers)}; name at least one, each once, or "both" for all')
+        for name in ("layers", "fresh"):
+            said = getattr(self, name)
+            if isinstance(said, tuple) and (not said or len(set(said)) < len(said)):
+                raise ValueError(f'{name}: got {list(said)}; name at least one, each once, or "both" for all')
+        if self.fresh is not None and self.keep_state:
+            raise ValueError(
+                "keep_state: got true beside fresh layers, of which the update remembers nothing; leave one out"
+            )
+        if self.keep_zeros and not self.takes_steps:
+            raise ValueError(
+                f"keep_zeros: got true under the update {self.update.kind!r}, which takes no step; say it in the stage "
+                "that trains on"
+            )
         for name in ("neurons", "target"):
             chosen_ones = getattr(self, name)
             if isinstance(chosen_ones, tuple) and (not chosen_ones or len(set(chosen_ones)) < len(chosen_ones)):
@@ -192,16 +219,17 @@ class Protocol(Spec):
     @property
     def rotation_equivariant(self) -> bool:
         """Whether no stage knows the axes of the input."""
-        return all(
-            getattr(stage.penalty, "rotation_invariant", False) and getattr(stage.update, "rotation_equivariant", False)
-            for stage in self.stages
-            if stage.takes_steps
-        )
+        return not any(stage.of_axes for stage in self.stages)
 
     def model_post_init(self, context: Any, /) -> None:
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ValueError(f"stages: got the names {names}; every stage needs a name of its own")
+        if self.stages[0].fresh is not None:
+            raise ValueError(
+                f"stages.{names[0]}.fresh: got {self.stages[0].fresh!r} in the first stage, whose weights are the "
+                "start's; leave it out, or say it in a later stage"
+            )
         before: Stage | None = None
         for stage in self.stages:
             if not stage.takes_steps:

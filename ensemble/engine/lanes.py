@@ -37,6 +37,8 @@ class Moving(NamedTuple):
     """λ of the last step looked at."""
     step_size: Leaf
     """η of the last step looked at."""
+    anchor: Tree = ()
+    """The model as the stage began, where its penalty or the zeros that it keeps are of it; else ()."""
 
 
 class StageRow(NamedTuple):
@@ -95,6 +97,18 @@ class Snapshots(NamedTuple):
 def zeros(like: Tree, *leading: int, of: Callable[..., Any] = np.zeros) -> Tree:
     """Zeros of the shapes of `like` behind leading axes."""
     return jax.tree.map(lambda x: of((*leading, *x.shape), x.dtype), like)
+
+
+def beside(mask: Leaf, values: Leaf) -> Leaf:
+    """A mask with as many axes as values have."""
+    return mask.reshape(*mask.shape, *[1] * (values.ndim - mask.ndim))
+
+
+def moving_entries(moves: Tree, anchor: Tree, keeps_zeros: bool) -> Tree:
+    """What of the models of lanes moves: `moves`, without the weights that are 0 in `anchor` where these are kept."""
+    if not keeps_zeros:
+        return moves
+    return jax.tree.map(lambda moved, x: beside(moved, x) & (x != 0.0), moves, anchor)
 
 
 def row_like(values: Tree) -> Tree:

@@ -8,8 +8,8 @@ import numpy as np
 
 from ..dynamics.updates import AbstractSteppedUpdate
 from ..problem.models import TwoLayer
-from ..problem.penalties import AbstractPenalty
-from ..problem.risks import AbstractStochasticRisk, SampleRisk
+from ..problem.penalties import AbstractPenalty, needs_anchor
+from ..problem.risks import AbstractStochasticRisk, SampleRisk, whole_sample
 from .lanes import Lanes, Moving, StageRow
 
 
@@ -32,6 +32,13 @@ class Program(NamedTuple):
     """Whether what moves is said neuron by neuron, and not leaf by leaf."""
     targeted: bool = False
     """Whether stages have teacher neurons of their own as their target."""
+    keeps_zeros: bool = False
+    """Whether weights that are 0 as a stage begins stay 0."""
+
+    @property
+    def anchored(self) -> bool:
+        """Whether a lane holds the model as its stage began."""
+        return self.keeps_zeros or needs_anchor(self.penalty)
 
 
 class Pool(NamedTuple):
@@ -59,7 +66,8 @@ def samples_a_step(risk: Any) -> int:
     """The samples that a step sees of a lane's risk; 0 of a population risk."""
     if isinstance(risk, AbstractStochasticRisk):
         return getattr(risk, "batch", 1)
-    return risk.x.shape[0] if isinstance(risk, SampleRisk) else 0
+    held = jax.eval_shape(whole_sample, risk)
+    return held.x.shape[-2] if isinstance(held, SampleRisk) else 0
 
 
 def step_numbers(model: Any, teacher_neurons: int, samples: int = 0) -> int:
@@ -78,10 +86,10 @@ def tile_size(model: Any, teacher_neurons: int, samples: int = 0) -> int:
     return max(8, min(32, 2 ** int(np.log2(max(1, 40_000 // step_numbers(model, teacher_neurons, samples))))))
 
 
-def moving_like(model: Any, state: Any, dtype: str) -> Moving:
+def moving_like(model: Any, state: Any, dtype: str, anchor: Any = ()) -> Moving:
     """Shapes and types of one row of what moves."""
     integer, real = jax.ShapeDtypeStruct((), np.dtype(np.int32)), jax.ShapeDtypeStruct((), np.dtype(dtype))
-    return Moving(model, state, integer, integer, integer, real, real)
+    return Moving(model, state, integer, integer, integer, real, real, anchor)
 
 
 def end_step(row: StageRow, steps: np.ndarray, max_steps: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from .kernels import AbstractKernel
-from .lanes import ACTIVE, DIVERGED, RULE_MET, take
+from .lanes import ACTIVE, DIVERGED, RULE_MET, moving_entries, take
 from .pools import LanePool, Travellers, newcomers
 from .program import end_step
 from .workload import Ended, Flights, Values, Work, Workload
@@ -103,6 +103,9 @@ class Stream:
         plan, cells = self.work.stages[stage], self.work.cell[members.position]
         moving, _, fixed = members.lanes
         rows = take(plan.rows, cells)._replace(start_step=moving.step.copy())
+        if plan.fresh is not None:
+            moving = moving._replace(model=plan.fresh(moving.model, members.position))
+        moving = moving._replace(anchor=moving.model if plan.anchored else ())
         if plan.apply is not None:
             model = plan.apply(moving.model, fixed.risk, rows)
             moving = moving._replace(model=model, decay=rows.decay, step_size=np.zeros_like(rows.decay))
@@ -134,12 +137,15 @@ class Stream:
         """Measures members at the end of the stage that they are in."""
         stage = int(members.stage[0])
         moving, row, fixed = members.lanes
+        plan = self.work.stages[stage]
 
         def now(part: np.ndarray) -> tuple:
-            at = take(moving, part)
-            return at.model, at.decay, at.step_size, *take((row.moves, row.numbers["penalty"], fixed), part)
+            at, moves = take((moving, row.moves), part)
+            moves = moving_entries(moves, at.anchor, plan.keeps_zeros)
+            rest = take((row.numbers["penalty"], fixed), part)
+            return at.model, at.anchor, at.decay, at.step_size, moves, *rest
 
-        values = self.work.stages[stage].measure(len(members.position), now)
+        values = plan.measure(len(members.position), now)
         self.sink.stage_end(self.work.members[members.position], stage, moving.step, values)
 
     def _finish(self, members: Travellers) -> None:
@@ -193,15 +199,17 @@ class Stream:
 
     def _measure_aside(self, pool: LanePool, stage: int, rows: np.ndarray, slots: np.ndarray) -> Values:
         """Probes of what was put aside in some slots of some lanes."""
-        snapshots, (_, row, fixed) = pool.snapshots, pool.lanes
+        snapshots, (moving, row, fixed) = pool.snapshots, pool.lanes
+        plan = self.work.stages[stage]
 
         def taken(part: np.ndarray) -> tuple:
             at = rows[part], slots[part]
             model = jax.tree.map(lambda x: x[at], snapshots.model)
-            rest = take((row.moves, row.numbers["penalty"], fixed), rows[part])
-            return model, snapshots.decay[at], snapshots.step_size[at], *rest
+            anchor, moves, *rest = take((moving.anchor, row.moves, row.numbers["penalty"], fixed), rows[part])
+            moves = moving_entries(moves, anchor, plan.keeps_zeros)
+            return model, anchor, snapshots.decay[at], snapshots.step_size[at], moves, *rest
 
-        return self.work.stages[stage].measure_record(len(rows), taken)
+        return plan.measure_record(len(rows), taken)
 
 
 class _Flown:

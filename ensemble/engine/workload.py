@@ -41,6 +41,12 @@ class StagePlan(NamedTuple):
     """(models, stage rows) → states of the update; None where it has none."""
     apply: Callable[[Tree, Tree, StageRow], Tree] | None
     """(models, risks, stage rows) → models, of an update that takes no step."""
+    fresh: Callable[[Tree, np.ndarray], Tree] | None
+    """(models, positions in the workload's members) → models with layers drawn anew, where the stage begins so."""
+    anchored: bool
+    """Whether a member keeps the model with which the stage begins."""
+    keeps_zeros: bool
+    """Whether weights that are 0 there stay 0."""
     measure: Measure
     """At the end of the stage."""
     measure_record: Measure

@@ -34,7 +34,7 @@ class Timing(NamedTuple):
     def __str__(self) -> str:
         words = f"{_said(self.low)} to {_said(self.high)}"
         if self.is_bound:
-            words = f"at most {words}, less where rules end members earlier"
+            words = f"at most {_said(self.high)}, less where rules end members earlier"
         return (
             f"{words}: a few members of every program were timed on this machine now ({self.engine}; compilation "
             f"{_said(self.compilation)} of it)"
@@ -45,29 +45,31 @@ def timing(study: Study, engine: str = "auto") -> Timing:
     """Times every program of a study, seconds each.
 
     Of every group of cells that one set of programs serves, up to 64 members of its first cell run for more and more
-    steps, from the protocol's beginning, until the steps take a second. What a member-step costs is the difference of
-    the last two runs, what a member costs beside them at most what 16 steps of compiled programs take. The study takes,
-    with a factor of 2 to either side, compilation + Σ member-steps · cost (+ Σ members · cost).
+    steps, from the protocol's beginning, until the steps take a second. A member-step costs at least the difference of
+    the last two runs and at most all of the last one, over its member-steps; a member costs beside its steps at most
+    what 16 of them take. The study takes compilation + Σ member-steps · cost + Σ members · cost, with a factor of 2 to
+    either side.
 
     **Arguments:** `study`; `engine` as in `run`.
     """
-    compilation = steps = beside = 0.0
+    compilation = least = most = 0.0
     kernels: set[str] = set()
     for group in groups(study):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", StudyWarning)  # who loaded the study was told
-            cost, member, once, names = _of_group(study, group, engine)
+            (cheap, dear), member, once, names = _of_group(study, group, engine)
         compilation += once
-        beside += member * study.seeds * len(group.cells)
-        steps += cost * study.seeds * sum(study.member_cap(study.points[c].cell) for c in group.cells)
+        steps = study.seeds * sum(study.member_cap(study.points[c].cell) for c in group.cells)
+        least += cheap * steps
+        most += dear * steps + member * study.seeds * len(group.cells)
         kernels |= names
     ruled = any(stage.has_rule for point in study.points for stage in point.cell.stages.stages)
-    low, high = compilation + steps / _MARGIN, compilation + (steps + beside) * _MARGIN
+    low, high = compilation + least / _MARGIN, compilation + most * _MARGIN
     return Timing(low, high, compilation, ", ".join(sorted(kernels)), ruled)
 
 
-def _of_group(study: Study, group: Group, engine: str) -> tuple[float, float, float, set[str]]:
-    """(seconds a member-step, seconds a member beside them, seconds of compilation, kernels)."""
+def _of_group(study: Study, group: Group, engine: str) -> tuple[tuple[float, float], float, float, set[str]]:
+    """(least and most seconds a member-step, seconds a member beside them, seconds of compilation, kernels)."""
     point = study.points[group.cells[0]]
     lanes = min(study.seeds * len(group.cells), _MOST_LANES)
     cap = study.member_cap(point.cell)
@@ -84,13 +86,13 @@ def _of_group(study: Study, group: Group, engine: str) -> tuple[float, float, fl
     steps = min(_FIRST_STEPS, cap)
     first, _ = seconds(steps)
     before, done = seconds(steps)
-    short, once, cost = before, max(first - before, 0.0), before / max(done, 1)
+    short, once, cost = before, max(first - before, 0.0), (0.0, before / max(done, 1))
     while steps < cap:
         steps = min(4 * steps, cap)
         after, more = seconds(steps)
         if more == done:  # rules ended every member
             break
-        cost = max(after - before, 0.0) / (more - done)
+        cost = max(after - before, 0.0) / (more - done), after / more
         if after - before > ENOUGH:
             break
         before, done = after, more

@@ -14,7 +14,7 @@ from ..engine import Drawn, Pool, Program, samples_a_step, tile_size
 from ..problem.data import Data
 from ..problem.draws import Space
 from ..problem.models import TwoLayer
-from ..problem.penalties import AbstractPenalty
+from ..problem.penalties import AbstractPenalty, Layers
 from ..problem.students import AbstractSizedStudent, AbstractStudent
 from ..problem.teachers import AbstractTeacher
 from ..study import Cell, Study
@@ -37,6 +37,8 @@ class StageShape(NamedTuple):
     schedules: tuple[Optax, ...]
     by_neuron: bool
     targeted: bool
+    fresh: Layers | tuple[int, ...] | None
+    keeps_zeros: bool
 
     @property
     def takes_steps(self) -> bool:
@@ -45,7 +47,7 @@ class StageShape(NamedTuple):
     @property
     def program(self) -> Hashable:
         """Equal for stages whose members may share lanes."""
-        return self.update, self.penalty, self.decoupled
+        return self.update, self.penalty, self.decoupled, self.keeps_zeros
 
 
 class Structure(NamedTuple):
@@ -130,6 +132,8 @@ def _stage_shape(stage: Stage) -> StageShape:
         schedules=optax_of(stage),
         by_neuron=stage.by_neuron,
         targeted=stage.targeted,
+        fresh=stage.fresh,
+        keeps_zeros=bool(stage.keep_zeros),
     )
 
 
@@ -170,4 +174,5 @@ def _program(precision: str, like: Drawn, stages: list[StageShape], structure: S
         slots=SLOTS,
         by_neuron=structure.by_neuron,
         targeted=structure.targeted,
+        keeps_zeros=stages[0].keeps_zeros,
     )

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 from jaxtyping import Array, Float
 
-from ..problem.risks import AbstractStochasticRisk, BatchRisk, OnlineRisk, SampleRisk
+from ..problem.risks import AbstractStochasticRisk, OnlineRisk, SampleRisk, whole_sample
 from ..study import Study, StudyError
 from .workloads import one_drawn
 
@@ -50,7 +50,7 @@ def sample(study: Study, seed: int = 0, step: int | None = None, **labels: Any) 
     that are no grid point of the study, and for a seed or a step that is none.
     """
     risk = one_drawn(study, seed, labels).risk
-    if not isinstance(risk, SampleRisk | AbstractStochasticRisk):
+    if not isinstance(whole_sample(risk), SampleRisk | AbstractStochasticRisk):
         raise StudyError("data: the members of this study are trained on the population, and have no samples")
     if step is not None and step < 0:
         raise StudyError(f"step: got {step}; steps are 0, 1, …")
@@ -58,5 +58,5 @@ def sample(study: Study, seed: int = 0, step: int | None = None, **labels: Any) 
         risk = _of_step(risk, step)
     elif isinstance(risk, OnlineRisk):
         raise StudyError("step: got none; an online member has a batch of every step and no sample: give step = 0")
-    whole: Any = risk.sample if isinstance(risk, BatchRisk) else risk
+    whole: Any = whole_sample(risk)
     return Sample(whole.x, whole.y)

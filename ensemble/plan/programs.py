@@ -25,11 +25,11 @@ from ..engine import (
     moving_like,
     side_by_side,
 )
-from ..numerics import member_keys
+from ..numerics import Keys, member_keys
 from ..probes import PROBES, Measured, Moment, prepared
 from ..problem.data import Data
 from ..problem.draws import Space
-from ..problem.penalties import AbstractPenalty
+from ..problem.penalties import AbstractPenalty, anchored, needs_anchor
 from ..problem.students import AbstractStudent
 from ..problem.teachers import AbstractTeacher
 
@@ -42,6 +42,9 @@ CACHED = 16
 _BATCH_ACCELERATOR = 4096
 """Members in a batch on an accelerator, which computes them at once."""
 
+
+FRESH = 0x66726573
+"""What a member's key of starts is folded with for those that stages draw anew: no row's number."""
 
 _BATCH_BYTES = 2**26
 """What the samples of a batch of members may take."""
@@ -63,16 +66,28 @@ class Drawing(NamedTuple):
 
     def draw(self, numbers: dict[str, Any], inputs: Any, root_seed: Any, seed: Any) -> Drawn:
         """One member; drawn in float64 and then rounded, so that both precisions share their draws."""
-        space = self.space._replace(inputs=inputs) if self.space is not None and self.space.reduced else self.space
-        teacher = self.teacher.with_numbers(numbers["teacher"])
-        student = self.student.with_numbers(numbers["student"])
-        keys = member_keys(root_seed, seed)
-        model, risk = student.draw(teacher, keys, space)
+        space, keys = self._space_of(inputs), member_keys(root_seed, seed)
+        model, risk = self._started(numbers, keys, space)
         if self.data is not None:
             inputs = self._dimension if space is None else space.inputs
             risk = self.data.risk(numbers["data"], risk, keys.data, inputs, self.is_exact)
         aids = prepared((PROBES[name] for name in self.probes), risk, model)
         return jax.tree.map(self._rounded, Drawn(model, risk, aids))
+
+    def draw_fresh(self, number: int, numbers: dict[str, Any], inputs: Any, root_seed: Any, seed: Any) -> Any:
+        """Another start of a member, the `number`-th beside its own: of the same teacher, by another key."""
+        keys = member_keys(root_seed, seed)
+        keys = keys._replace(start=jax.random.fold_in(jax.random.fold_in(keys.start, FRESH), number))
+        model, _ = self._started(numbers, keys, self._space_of(inputs))
+        return jax.tree.map(self._rounded, model)
+
+    def _space_of(self, inputs: Any) -> Space | None:
+        return self.space._replace(inputs=inputs) if self.space is not None and self.space.reduced else self.space
+
+    def _started(self, numbers: dict[str, Any], keys: Keys, space: Space | None) -> tuple[Any, Any]:
+        """(model, risk) under N(0, I)."""
+        teacher = self.teacher.with_numbers(numbers["teacher"])
+        return self.student.with_numbers(numbers["student"]).draw(teacher, keys, space)
 
     def _rounded(self, x: Any) -> Any:
         """Keys are whole numbers, and stay them."""
@@ -127,6 +142,12 @@ def draw_program(drawing: Drawing) -> Compiled:
     return batched(drawing.draw)
 
 
+@kept
+def fresh_program(drawing: Drawing, number: int) -> Compiled:
+    """Jitted (numbers, d, root seed, seed) → models, batched: further starts of members."""
+    return batched(functools.partial(drawing.draw_fresh, number))
+
+
 @functools.cache
 def drawn_like(drawing: Drawing) -> Drawn:
     """Shapes and types of one drawn member."""
@@ -169,7 +190,8 @@ def lanes_like(program: Program, like: Drawn) -> Lanes:
         target=jax.ShapeDtypeStruct(like.risk.teacher.a.shape, real.dtype) if program.targeted else (),
     )
     state = jax.eval_shape(_init(program.update), like.model, stage.numbers["update"])
-    return Lanes(moving_like(like.model, state, program.dtype), stage, Fixed(like.risk, like.aids, real))
+    anchor = like.model if program.anchored else ()
+    return Lanes(moving_like(like.model, state, program.dtype, anchor), stage, Fixed(like.risk, like.aids, real))
 
 
 def moves_like(model: Any) -> Any:
@@ -202,9 +224,9 @@ def measure_program(penalty: AbstractPenalty, names: tuple[str, ...]) -> Compile
 
 
 def _measure(penalty: AbstractPenalty, names: tuple[str, ...]) -> Callable[..., dict[str, Any]]:
-    def of_member(model, decay, step_size, moves, numbers, fixed: Fixed):
+    def of_member(model, anchor, decay, step_size, moves, numbers, fixed: Fixed):
         moment = Moment(model, fixed.risk, fixed.aids, decay, step_size, moves, fixed.active_threshold)
-        at = Measured(moment, penalty.with_numbers(numbers))
+        at = Measured(moment, anchored(penalty.with_numbers(numbers), anchor))
         return {name: PROBES[name](at) for name in names}
 
     return of_member
@@ -214,5 +236,6 @@ def measured_like(penalty: AbstractPenalty, names: tuple[str, ...], like: Drawn)
     """Shapes and types of what is measured of one member."""
     real, boolean = jax.ShapeDtypeStruct((), np.dtype(np.float64)), jax.ShapeDtypeStruct((), np.dtype(bool))
     moves = jax.tree.map(lambda _: boolean, like.model)
-    fixed = Fixed(like.risk, like.aids, real)
-    return jax.eval_shape(_measure(penalty, names), like.model, real, real, moves, penalty.numbers(), fixed)
+    fixed, anchor = Fixed(like.risk, like.aids, real), like.model if needs_anchor(penalty) else ()
+    of_member = _measure(penalty, names)
+    return jax.eval_shape(of_member, like.model, anchor, real, real, moves, penalty.numbers(), fixed)

@@ -16,13 +16,15 @@ from ..dynamics.stages import Stage
 from ..dynamics.updates import AbstractInstantUpdate, AbstractSteppedUpdate
 from ..engine import NEVER, Compiled, Drawn, Flights, Sink, StagePlan, StageRow, Workload
 from ..problem.models import chosen_layers, layer_numbers
-from ..study import MOST_SEEDS, Cell, Study, StudyError
+from ..problem.penalties import needs_anchor
+from ..study import MOST_SEEDS, Study, StudyError
 from .groups import Group, Structure, group_of
 from .programs import (
     apply_program,
     batch_size,
     draw_program,
     drawn_like,
+    fresh_program,
     in_batches,
     init_program,
     is_number,
@@ -42,14 +44,14 @@ def workload(
     cells = [study.points[c].cell for c in group.cells]
     return Workload(
         pools=group.pools,
-        stages=tuple(_stage_plan(study, group, cells, number) for number in range(len(group.structure.stages))),
+        stages=tuple(_stage_plan(study, group, members, number) for number in range(len(group.structure.stages))),
         members=members,
         cell=_rows(group, members // study.seeds),
         max_steps=np.array([study.member_cap(c) for c in cells], np.int64),
         active_threshold=study.active_threshold,
         record_steps=np.array([*study.record_steps, NEVER], np.int32),
         dtype=np.dtype(study.precision),
-        draw=_drawing(study, group, members),
+        draw=_drawing(study, group, members, draw_program(group.structure.drawing(study))),
         engine=engine,
         sink=sink,
         flights=flights,
@@ -62,26 +64,25 @@ def _rows(group: Group, cells: np.ndarray) -> np.ndarray:
     return np.array([row_of_cell[c] for c in cells], int)
 
 
-def _drawing(study: Study, group: Group, members: np.ndarray) -> Callable[[np.ndarray], Drawn]:
-    """What draws the members at some positions in `members`."""
+def _drawing(study: Study, group: Group, members: np.ndarray, program: Compiled) -> Callable[[np.ndarray], Any]:
+    """What draws the members at some positions in `members`, by a program that draws some."""
     cells = [study.points[c].cell for c in group.cells]
     numbers = {
         part: _tables([{} if (of := getattr(cell, part)) is None else of.numbers() for cell in cells], np.float64)
         for part in ("teacher", "student", "data")
     }
-    drawing = group.structure.drawing(study)
     sampling = group.structure.is_sampled, group.structure.is_exact
-    draw, size = draw_program(drawing), batch_size(drawn_like(drawing), *sampling)
+    size = batch_size(drawn_like(group.structure.drawing(study)), *sampling)
     dimension = np.array([space.inputs if (space := study.space(c)) else 0 for c in cells], float)
     cell, seeds = _rows(group, members // study.seeds), members % study.seeds
 
-    def draw_members(positions: np.ndarray) -> Drawn:
+    def draw_members(positions: np.ndarray) -> Any:
         def gather(part: np.ndarray):
             chosen = positions[part]
             of_members = jax.tree.map(lambda table: table[cell[chosen]], numbers)
             return of_members, dimension[cell[chosen]], np.full(len(part), study.root_seed), seeds[chosen]
 
-        return in_batches(draw, len(positions), gather, size)
+        return in_batches(program, len(positions), gather, size)
 
     return draw_members
 
@@ -91,8 +92,8 @@ def _tables(numbers: list[dict[str, Any]], dtype: DTypeLike) -> Any:
     return jax.tree.map(lambda *values: np.asarray(values, dtype), *numbers, is_leaf=is_number)
 
 
-def _stage_plan(study: Study, group: Group, cells: list[Cell], number: int) -> StagePlan:
-    stages = [cell.stages.stages[number] for cell in cells]
+def _stage_plan(study: Study, group: Group, members: np.ndarray, number: int) -> StagePlan:
+    stages = [study.points[c].cell.stages.stages[number] for c in group.cells]
     shape, pool = group.structure.stages[number], group.pool_of_stage[number]
     schedules = () if pool is None else group.pools[pool].program.schedules
     update, enter, apply = shape.update, None, None
@@ -117,9 +118,32 @@ def _stage_plan(study: Study, group: Group, cells: list[Cell], number: int) -> S
         keeps_state=shape.keeps_state,
         enter=enter,
         apply=apply,
+        fresh=_fresh(study, group, members, number),
+        anchored=shape.keeps_zeros or needs_anchor(shape.penalty),
+        keeps_zeros=shape.keeps_zeros,
         measure=at_end,
         measure_record=at_records,
     )
+
+
+def _fresh(study: Study, group: Group, members: np.ndarray, number: int) -> Callable[[Any, np.ndarray], Any] | None:
+    """What draws the layers of a stage anew, where it has some: those of the member's first further start in the first
+    such stage, of the second one in the second."""
+    structure = group.structure
+    layers = structure.stages[number].fresh
+    if layers is None:
+        return None
+    before = sum(stage.fresh is not None for stage in structure.stages[:number])
+    draw = _drawing(study, group, members, fresh_program(structure.drawing(study), before + 1))
+
+    def replaced(models: Any, positions: np.ndarray) -> Any:
+        numbers = layer_numbers(models)
+        chosen = chosen_layers(layers, _depth(numbers))
+        new, (old, tree) = jax.tree.leaves(draw(positions)), jax.tree.flatten(models)
+        pairs = zip(numbers, new, old, strict=True)
+        return tree.unflatten([x if layers == "both" or n in chosen else y for n, x, y in pairs])
+
+    return replaced
 
 
 def _enter(update: AbstractSteppedUpdate, models: Any, rows: StageRow) -> Any:
@@ -178,8 +202,7 @@ def _moves(stages: list[Stage], model: Any, by_neuron: bool) -> Any:
     neuron, arrays that broadcast with the leaf."""
 
     numbers = layer_numbers(model)
-    depth = 1 + max((number for number in numbers if number is not None), default=0)
-    chosen = [chosen_layers(s.layers, depth) for s in stages]
+    chosen = [chosen_layers(s.layers, _depth(numbers)) for s in stages]
 
     def moved(number: int | None, leaf: Any) -> np.ndarray:
         pairs = zip(stages, chosen, strict=True)
@@ -191,6 +214,11 @@ def _moves(stages: list[Stage], model: Any, by_neuron: bool) -> Any:
 
     leaves, structure = jax.tree.flatten(model)
     return structure.unflatten(map(moved, numbers, leaves))
+
+
+def _depth(numbers: list[int | None]) -> int:
+    """How many layers there are, by those of the leaves."""
+    return 1 + max((number for number in numbers if number is not None), default=0)
 
 
 def _targets(stages: list[Stage], count: int, dtype: DTypeLike) -> np.ndarray:
@@ -212,6 +240,8 @@ def one_drawn(study: Study, seed: int, labels: dict[str, Any]) -> Drawn:
         raise StudyError(f"labels: got {labels}, which is no grid point; the axes are {axes}")
     cell = found[0]
     one = study if seed < study.seeds else study.replace(seeds=seed + 1)
-    drawn = _drawing(one, group_of(one, cell), np.array([cell * one.seeds + seed]))(np.zeros(1, int))
+    group = group_of(one, cell)
+    program = draw_program(group.structure.drawing(one))
+    drawn = _drawing(one, group, np.array([cell * one.seeds + seed]), program)(np.zeros(1, int))
     # Rebuilt from JAX's arrays, so that what a user is given can be traced and differentiated.
     return jax.tree.map(lambda x: jax.numpy.asarray(x[0]), drawn)

@@ -31,6 +31,7 @@ from .layers import Balancedness, LayerAlignment, LayerEffectiveRank, LayerNorm,
 from .linear import ModeLeakage, ModeStrength
 from .objective import AppliedDecay, AppliedStepSize, GradNorm, Loss, LossError, Risk
 from .representations import (
+    FeatureChange,
     FirstLayerAngle,
     FirstLayerSubspace,
     StartSimilarity,
@@ -40,7 +41,7 @@ from .representations import (
 from .robustness import AdversarialAlignment, ErrorSensitivity, Sensitivity
 from .samples import AbstractSampleProbe, GeneralisationGap, LabelNoiseFit, TrainLoss
 from .sparsity import EffectiveNeurons, PenaltyValue, Sparsity, TotalMass, Vanished
-from .transfer import FirstTaskLoss, FirstTaskReadout, SecondTaskLoss, SecondTaskReadout
+from .transfer import TASK_PROBES
 from .units import FarthestUnit, MeanUnitAngle
 
 for _part in (
@@ -90,10 +91,7 @@ for _part in (
     Sensitivity,
     ErrorSensitivity,
     AdversarialAlignment,
-    FirstTaskLoss,
-    SecondTaskLoss,
-    FirstTaskReadout,
-    SecondTaskReadout,
+    *TASK_PROBES,
     MeanHeadAngle,
     HeadAngle,
     HeadError,
@@ -101,6 +99,7 @@ for _part in (
     HeadMass,
     MeanUnitAngle,
     FarthestUnit,
+    FeatureChange,
 ):
     register(_part)
 

@@ -134,3 +134,21 @@ class StartSimilarity(AbstractStartProbe):
         start = aid(self, at)["model"]
         before = jax.vmap(start.hidden)(inputs(start.weights[0].shape[1]))
         return jnp.stack([similarity(h, g) for h, g in zip(at.view(hidden), before, strict=True)])
+
+
+class FeatureChange(AbstractStartProbe):
+    """√(Σ‖h_l − h_l(0)‖²/Σ‖h_l(0)‖²) of every hidden layer, over the fixed inputs."""
+
+    name: ClassVar[str] = "feature_change"
+    dims: ClassVar[tuple[str, ...]] = ("hidden_layer",)
+    long_name: ClassVar[str] = "relative change of every hidden layer since step 0, on 256 fixed inputs"
+    of: ClassVar[type[AbstractStudent]] = DeepStudent
+
+    def from_start(self, model, risk):
+        return {"model": model}
+
+    def __call__(self, at):
+        start = aid(self, at)["model"]
+        before = jax.vmap(start.hidden)(inputs(start.weights[0].shape[1]))
+        pairs = zip(at.view(hidden), before, strict=True)
+        return jnp.sqrt(jnp.stack([safe_divide(jnp.sum((h - g) ** 2), jnp.sum(g**2)) for h, g in pairs]))

@@ -5,7 +5,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from ..numerics import safe_divide
-from ..problem.risks import BatchRisk
+from ..problem.risks import whole_sample
 from ..problem.risks.sample import values
 from .base import AbstractPlainProbe, Measured
 from .objective import fit, population_loss
@@ -19,8 +19,7 @@ class AbstractSampleProbe(AbstractPlainProbe):
 
 def sample_of(at: Measured):
     """The member's whole sample."""
-    risk = at.moment.risk
-    return risk.sample if isinstance(risk, BatchRisk) else risk
+    return whole_sample(at.moment.risk)
 
 
 class TrainLoss(AbstractSampleProbe):

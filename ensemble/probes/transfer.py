@@ -1,5 +1,6 @@
 """Probes of two tasks: the loss against either, and what the first layer holds for it under the best output layer."""
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import jax
@@ -48,56 +49,36 @@ def readout_loss(student: TwoLayer, teacher: TwoLayer) -> Float[Array, ""]:
 
 
 class AbstractTaskProbe(AbstractPlainProbe):
-    """A probe of a two-layer student on a teacher of two tasks."""
+    """A function of a two-layer student and of one of the two tasks of its teacher."""
 
     of: ClassVar[type[AbstractStudent]] = TwoLayerStudent
     against: ClassVar[type[AbstractTeacher]] = TwoTasks
     of_network: ClassVar[bool] = True
+    number: ClassVar[int]
+    """Of the task: 0 or 1."""
+    measure: ClassVar[Callable[[TwoLayer, TwoLayer], Float[Array, ""]]]
+
+    def __call__(self, at: Measured):
+        return type(self).measure(at.moment.model, task(at.moment.risk.teacher, self.number))
 
 
-def _loss(at: Measured, number: int) -> Float[Array, ""]:
-    return PopulationRisk.of(task(at.moment.risk.teacher, number)).value(at.moment.model)
+def _loss(student: TwoLayer, teacher: TwoLayer) -> Float[Array, ""]:
+    return PopulationRisk.of(teacher).value(student)
 
 
-def _readout(at: Measured, number: int) -> Float[Array, ""]:
-    return readout_loss(at.moment.model, task(at.moment.risk.teacher, number))
+def _probe(called: str, which: int, said: str, function: Callable) -> type[AbstractTaskProbe]:
+    class TaskProbe(AbstractTaskProbe):
+        name: ClassVar[str] = f"{('first', 'second')[which]}_task_{called}"
+        long_name: ClassVar[str] = said.format(("first", "second")[which])
+        number: ClassVar[int] = which
+        measure: ClassVar[Callable] = staticmethod(function)
+
+    return TaskProbe
 
 
-class FirstTaskLoss(AbstractTaskProbe):
-    """½E(f − f*₁)²."""
-
-    name: ClassVar[str] = "first_task_loss"
-    long_name: ClassVar[str] = "population loss against the first task"
-
-    def __call__(self, at):
-        return _loss(at, 0)
-
-
-class SecondTaskLoss(AbstractTaskProbe):
-    """½E(f − f*₂)²."""
-
-    name: ClassVar[str] = "second_task_loss"
-    long_name: ClassVar[str] = "population loss against the second task"
-
-    def __call__(self, at):
-        return _loss(at, 1)
-
-
-class FirstTaskReadout(AbstractTaskProbe):
-    """min over a of ½E(f − f*₁)²: what the first layer has forgotten of the first task."""
-
-    name: ClassVar[str] = "first_task_readout"
-    long_name: ClassVar[str] = "least loss against the first task over all output weights, first layer as it is"
-
-    def __call__(self, at):
-        return _readout(at, 0)
-
-
-class SecondTaskReadout(AbstractTaskProbe):
-    """min over a of ½E(f − f*₂)²: what the first layer already holds of the second task."""
-
-    name: ClassVar[str] = "second_task_readout"
-    long_name: ClassVar[str] = "least loss against the second task over all output weights, first layer as it is"
-
-    def __call__(self, at):
-        return _readout(at, 1)
+_LEAST = "least loss against the {} task over all output weights, first layer as it is"
+TASK_PROBES = (
+    *(_probe("loss", which, "population loss against the {} task", _loss) for which in (0, 1)),
+    *(_probe("readout", which, _LEAST, readout_loss) for which in (0, 1)),
+)
+"""½E(f − f*_k)² of task k, and its minimum over a: what the first layer holds of the task, or has forgotten of it."""

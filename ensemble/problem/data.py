@@ -4,20 +4,47 @@ Without samples a member is trained on the exact population risk. `samples = n` 
 shows a step some of them, and `online` gives every step fresh ones. All are functions of the member's data key.
 """
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
-from pydantic import NonNegativeFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from ..parts import chosen
+from ..parts import chosen, is_lenient
 from ..spec import Spec
-from .inputs import AbstractInputs, Gaussian, InputLaw
-from .risks import AbstractRisk, BatchRisk, HeldOutRisk, OnlineRisk, converted
+from .inputs import AbstractInputs, Features, Gaussian, InputLaw
+from .risks import (
+    AbstractRisk,
+    AdversarialRisk,
+    BatchRisk,
+    HeldOutRisk,
+    OnlineRisk,
+    TwoSamplesRisk,
+    converted,
+    task_share,
+)
 from .risks.sample import as_leaf, drawn, purpose_key
 
 TEST_SAMPLES = 10_000
 """Of a test sample whose size a study does not say."""
+
+
+class SecondSample(Spec):
+    """The sample of the second task of a `two_tasks` teacher: other x, other noise; both tasks share one without it."""
+
+    samples: PositiveInt
+    noise: NonNegativeFloat = 0.0
+
+
+class Adversary(Spec):
+    """Training against the strongest change of every sample's input within a radius, by projected ascent.
+
+    `norm` of the change, 2 or "inf"; `radius` ε > 0, in the units of x; `steps` of the ascent, from three starts.
+    """
+
+    norm: Literal[2, "inf"] = 2
+    radius: PositiveFloat
+    steps: Annotated[int, Field(ge=1, le=1000)] = 10
 
 
 class Data(Spec):
@@ -40,6 +67,10 @@ class Data(Spec):
     """Whether every step sees fresh samples."""
     test_samples: PositiveInt | None = None
     """Of a test sample, where the population loss has no closed form."""
+    second: SecondSample | None = None
+    """Of the second task of a `two_tasks` teacher; none: the same x and noise for both."""
+    adversary: Adversary | None = None
+    """Who moves every input against the network; none: nobody."""
 
     @property
     def is_sampled(self) -> bool:
@@ -54,12 +85,15 @@ class Data(Spec):
     @property
     def held_at_once(self) -> int:
         """The samples that a member holds."""
-        return self.samples or (self.batch or 1 if self.online else 0)
+        of_second = 0 if self.second is None else self.second.samples
+        return of_second + (self.samples or (self.batch or 1 if self.online else 0))
 
     @property
     def test_count(self) -> int:
         """The size of a test sample, where there is one."""
-        return self.test_samples or TEST_SAMPLES
+        return (
+            (self.inputs.held_out if isinstance(self.inputs, Features) else None) or self.test_samples or TEST_SAMPLES
+        )
 
     def risk(
         self, numbers: dict[str, Any], risk: AbstractRisk, key: PRNGKeyArray, inputs: Any, exact: bool
@@ -86,11 +120,32 @@ class Data(Spec):
         if self.online:
             return OnlineRisk(population, law, noise, batches, self.batch or 1)
         assert self.samples is not None, "a study refuses a population without a closed form"
+        if self.second is not None:
+            parts = own.second, self.second.samples, law, key
+            return self._of_two_tasks(population, noise, *parts)
         sample = drawn(population, law, noise, key, self.samples)
+        if own.adversary is not None:
+            radius = jnp.asarray(own.adversary.radius)
+            return AdversarialRisk(sample, radius, own.adversary.norm, own.adversary.steps)
         return sample if self.batch is None else BatchRisk(sample, batches, self.batch, self.replacement)
+
+    def _of_two_tasks(self, population: Any, noise: Any, second: Any, count: int, law: InputLaw, key: PRNGKeyArray):
+        """The risk of a sample of each task."""
+        neurons = population.teacher.a.shape[-1]
+        tasks = [population.of_target(task_share(neurons, number)) for number in (0, 1)]
+        assert self.samples is not None, "it was checked"
+        first = drawn(tasks[0], law, noise, key, self.samples)
+        other = drawn(tasks[1], law, jnp.asarray(second.noise), purpose_key(key, "second"), count)
+        return TwoSamplesRisk.of(population, first, other)
 
     @model_validator(mode="after")
     def _check(self):
+        for name in ("second", "adversary"):
+            if getattr(self, name) is not None and (self.samples is None or self.batch is not None):
+                what = "without samples" if self.samples is None else f"beside batch = {self.batch}"
+                raise ValueError(f"{name}: got a table {what}; it is of a whole sample: give samples = n, and no batch")
+        if self.second is not None and self.adversary is not None:
+            raise ValueError("adversary: got a table beside one of a second task's sample; leave one of them out")
         if self.online and self.samples is not None:
             raise ValueError(
                 f"samples: got {self.samples} with online = true, which draws fresh samples every step; leave one out"
@@ -107,6 +162,26 @@ class Data(Spec):
                 f"noise: got {self.noise:g} without samples: noise on the labels of the whole population adds σ²/2 to "
                 "the loss and changes nothing else; give samples = n or online = true"
             )
+        if isinstance(self.inputs, Features) and not is_lenient():
+            self._check_features(self.inputs)
         if not self.replacement and (self.batch is None or self.online):
             raise ValueError("replacement: got false without batches of a sample; give samples = n and batch = b")
         return self
+
+    def _check_features(self, inputs: Features) -> None:
+        if self.test_samples is not None:
+            raise ValueError(
+                f"test_samples: got {self.test_samples} with features, which are scored on rows of the file; set "
+                "inputs.held_out"
+            )
+        if inputs.replacement:
+            return
+        if self.online:
+            raise ValueError(
+                "online: got true with inputs.replacement = false, which draws no row twice; leave replacement out"
+            )
+        if self.samples is not None and self.samples > inputs.trained_on:
+            raise ValueError(
+                f"samples: got {self.samples:,} without replacement of {inputs.trained_on:,} rows; take fewer, or "
+                "leave inputs.replacement out"
+            )

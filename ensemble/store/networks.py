@@ -103,7 +103,8 @@ def _deep(ds: xr.Dataset, which: str, cells: list[Cell]) -> TwoLayer | Deep:
     _require_stored(ds, "layer_weights", "layer_biases")
     sizes = _one((cell.student.sizes_of(cell.teacher) for cell in cells), "sizes of layers")
     student = cells[0].student
-    kinds = ((c.student.residual, c.student.norm, c.student.bias, c.student.sigma(c.teacher).name) for c in cells)
+    pairs = ((cell.student, cell.student.sigma(cell.teacher).name) for cell in cells)
+    kinds = ((s.residual, s.norm, s.bias, s.parametrisation, sigma) for s, sigma in pairs)
     _one(kinds, "kinds of layers")
     values = ds["layer_weights"].transpose(..., "layer", "layer_output", "layer_input").values
     biases = ds["layer_biases"].transpose(..., "layer", "layer_output").values
@@ -114,6 +115,7 @@ def _deep(ds: xr.Dataset, which: str, cells: list[Cell]) -> TwoLayer | Deep:
         [biases[..., layer, :rows] for layer, (_, rows) in pairs] if student.bias else None,
         student.residual,
         student.norm,
+        student.multipliers_of(cells[0].teacher),
     )
 
 

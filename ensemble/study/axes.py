@@ -108,7 +108,7 @@ _OF_RESULTS = set(
     teacher_overlap second_order other_neuron
     leave_one_out loss_increase saliency measure_pair rank_agreement kept pruned_loss minimal_width radius robust_loss
     robust_loss_error attack_alignment carried neuron_kind feature_neurons feature_explained split merged stray missed
-    loss_of_owners faithfulness
+    loss_of_owners faithfulness condition_number shifted_loss shift_ratio transfer transfer_gain positive
     """.split()
 )
 DEFAULT_STUDENT = "two_layer"

@@ -98,20 +98,30 @@ class Cell(Spec):
                         f"protocol.{rule}: got a rule in the stage {stage.name!r} that {an(self.student.kind)} student "
                         "cannot meet; end it by grad_norm, loss or steps"
                     )
-            if refusal := _layers_refusal(stage, self.student):
-                raise ValueError(refusal)
+            for name in ("layers", "fresh"):
+                if refusal := _layers_refusal(stage, name, self.student):
+                    raise ValueError(refusal)
         return self
 
 
-def _layers_refusal(stage: Stage, student: AbstractStudent) -> str | None:
-    """Why a stage's layers are none of a student."""
-    said = f"protocol.layers: got {list(stage.layers) if isinstance(stage.layers, tuple) else stage.layers!r} in the "
+def _layers_refusal(stage: Stage, name: str, student: AbstractStudent) -> str | None:
+    """Why a stage's layers, or fresh ones, are none of a student."""
+    layers = getattr(stage, name)
+    if layers is None:
+        return None
+    said = f"protocol.{name}: got {list(layers) if isinstance(layers, tuple) else layers!r} in the "
     said += f"stage {stage.name!r} for {an(student.kind)} student"
-    if stage.layers == "both" or isinstance(student, AbstractSizedStudent):
-        return f'{said}; take "first", "output" or "both"' if isinstance(stage.layers, tuple) else None
+    if name == "fresh" and not getattr(student, "is_plain", True):
+        return (
+            f"{said} with output_scale, recentred or linearised, whose function is one of its start; leave it out, or "
+            "these"
+        )
+    if layers == "both" or isinstance(student, AbstractSizedStudent):
+        return f'{said}; take "first", "output" or "both"' if isinstance(layers, tuple) else None
     if not isinstance(student, AbstractNumberedStudent):
-        return f"{said}, all of whose weights move; leave layers out"
-    beyond = [n for n in stage.layers if n >= student.depth] if isinstance(stage.layers, tuple) else []
+        which = "all of whose weights move" if name == "layers" else "whose weights are of no layers"
+        return f"{said}, {which}; " + ("leave layers out" if name == "layers" else 'take "both", or leave it out')
+    beyond = [n for n in layers if n >= student.depth] if isinstance(layers, tuple) else []
     if beyond:
         return f"{said}, which has no layer {beyond[0]}: there are {student.depth}, from 0 to {student.depth - 1}"
     return None

@@ -103,15 +103,11 @@ def check_coordinates(study: "Study") -> None:
                 '= "auto" or "full"'
             )
         for stage in point.cell.stages.stages:
-            if not stage.takes_steps:
-                continue
-            for part in (stage.update, stage.penalty):
-                if not getattr(part, "rotation_equivariant", getattr(part, "rotation_invariant", False)):
-                    raise ValueError(
-                        f"coordinates: got 'reduced' with the {part.role} {part.kind!r} in the stage "
-                        f"{stage.name!r}, which knows the axes "
-                        'of the input: in other coordinates it is another one; take coordinates = "auto" or "full"'
-                    )
+            if stage.of_axes:
+                raise ValueError(
+                    f"coordinates: got 'reduced' with {stage.of_axes} in the stage {stage.name!r}, which knows the "
+                    'axes of the input: in other coordinates it is another one; take coordinates = "auto" or "full"'
+                )
 
 
 def full_probes(study: "Study") -> Iterator[str]:
@@ -121,7 +117,8 @@ def full_probes(study: "Study") -> Iterator[str]:
 
 def usual_probes(student: Any, data: Any = None) -> list[str]:
     """The probes of a study that names none; `data` is its table of data."""
-    sampled = data.get("samples") if isinstance(data, dict) else getattr(data, "samples", None)
+    said = data if isinstance(data, dict) else {name: getattr(data, name, None) for name in ("samples", "second")}
+    sampled = said.get("samples") and not said.get("second")
     kind = student.get("kind", DEFAULT_STUDENT) if isinstance(student, dict) else getattr(student, "kind", None)
     cls = REGISTRY["student"].get(kind, AbstractStudent) if isinstance(kind, str) else AbstractStudent
     usual = {name: probe for name, probe in PROBES.items() if probe.default and issubclass(cls, probe.of)}
@@ -134,6 +131,8 @@ def _refusal(probe: AbstractProbe, cell: Cell) -> str | None:
         return f"for {an(cell.student.kind)} student, of which it is not defined"
     if probe.of_samples and (cell.data is None or cell.data.samples is None):
         return "without a sample of the member's own: give data.samples = n"
+    if probe.of_samples and cell.data is not None and cell.data.second is not None:
+        return "with data.second, whose labels are of two tasks"
     if probe.full_coordinates and cell.data is not None and cell.data.inputs.kind != "gaussian":
         return f"under {cell.data.inputs.kind} inputs: the tangent kernel is measured over N(0, I)"
     teacher: Any = cell.teacher

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..dynamics.updates import Prune, Ridge
 from ..parts import REGISTRY
+from ..problem.teachers import TwoTasks
 from .errors import an
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ def _population_refusal(cell: "Cell") -> str | None:
 def _stage_refusal(cell: "Cell") -> str | None:
     assert cell.data is not None
     for stage in cell.stages.stages:
+        if refusal := _two_samples_refusal(cell, stage):
+            return refusal
         if stage.grad_norm is not None and cell.data.is_stochastic:
             return (
                 f"protocol.grad_norm: got {stage.grad_norm:g} in the stage {stage.name!r} with batches, whose "
@@ -70,11 +73,37 @@ def _stage_refusal(cell: "Cell") -> str | None:
                 f"protocol: got a prune stage {stage.name!r} by the population loss of N(0, I) under "
                 f'{cell.data.inputs.kind} inputs; take by = "mass" with keep or threshold'
             )
+        if isinstance(stage.update, Ridge) and cell.data.adversary is not None:
+            return (
+                f"protocol: got a ridge stage {stage.name!r} with data.adversary, whose risk is no least squares; "
+                "leave one of them out"
+            )
         if isinstance(stage.update, Ridge) and cell.data.online:
             return (
                 f"protocol: got a ridge stage {stage.name!r} with data.online = true, where there is no sample whose "
                 "least squares it could solve; give samples = n, or take another protocol"
             )
+    return None
+
+
+def _two_samples_refusal(cell: "Cell", stage: Any) -> str | None:
+    """Why a stage is of neither of two samples."""
+    if cell.data is None or cell.data.second is None:
+        return None
+    if not isinstance(cell.teacher, TwoTasks):
+        return (
+            f"data.second: got a table with the teacher {cell.teacher.kind!r}, which has one task; take the teacher "
+            "'two_tasks', or leave it out"
+        )
+    half = cell.teacher.neurons // 2
+    first, second = (set(range(begin, begin + half)) for begin in (0, half))
+    target = set(stage.target) if stage.targeted else first | second
+    if stage.takes_steps and target not in (first, second):
+        said = "no target" if not stage.targeted else f"the target {sorted(target)}"
+        return (
+            f"protocol.target: got {said} in the stage {stage.name!r} with data.second, a sample of each task; take "
+            f"all neurons of one task, {sorted(first)} or {sorted(second)}"
+        )
     return None
 
 

@@ -199,8 +199,6 @@ class Study(Spec):
             return known.restrict(values, name)
         return known.model_copy(update={"values": values})
 
-    # -- what it says ------------------------------------------------------------------------------
-
     @property
     def members(self) -> int:
         return self.seeds * math.prod(len(axis.values) for axis in self.axes.values())
@@ -303,8 +301,6 @@ class Study(Spec):
     def hash(self) -> str:
         """SHA-256 of `text` without the name and the question."""
         return identity.identity(self.text)
-
-    # -- validation --------------------------------------------------------------------------------
 
     @model_validator(mode="before")
     @classmethod

@@ -20,8 +20,8 @@ class InformationExponent(AbstractClaim):
     source = "Ben Arous, Gheissari & Jagannath 2021, arXiv 2003.10409; theory.md §10"
     interval = "slope over d = 100, 1 000, 10 000 by seed: median with the 95% interval of order statistics"
     note = (
-        "At finite d the time for k = 3 is A√d less a constant, since ∫dm/3m²(1 − m²) from m ≈ z/√d begins with 1/3m: the "
-        "power that three d give is above ½ for it, and tends to it as d → ∞."
+        "At finite d the time for k = 3 is A√d less a constant, since ∫dm/3m²(1 − m²) from m ≈ z/√d begins with 1/3m: "
+        "the power that three d give is above ½ for it, and tends to it as d → ∞."
     )
     file = "studies/information_exponent.toml"
 

@@ -80,6 +80,9 @@ class AbstractUpdate(Part):
 class AbstractInstantUpdate(AbstractUpdate):
     """An update that is done once and takes no step of the member's clock."""
 
+    of_axes: ClassVar[bool] = False
+    """Whether it knows the axes of the input: reduced coordinates are then another problem."""
+
     @abc.abstractmethod
     def apply(self, model: Model, risk: AbstractRisk, strength: Float[Array, ""]) -> Model:
         """The model afterwards; `strength` is the stage's λ."""

@@ -18,7 +18,7 @@ _SMALLEST = 1e-9
 
 
 class Flow(AbstractSteppedUpdate):
-    """Gradient flow on the weights that move, θ̇ = −∇(L + λ P), for a stage's `time` (theory.md §8).
+    """Gradient flow on the weights that move, θ̇ = −∇(L + λ P), for a stage's `time` (theory.md §7).
 
     A step of the member's clock is `step_size` of time, as it is of descent, so that records at one step are at one
     time of both. One step of the engine is **one attempted step of the solver**, of a size of the member's own: it is

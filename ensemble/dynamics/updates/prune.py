@@ -1,4 +1,4 @@
-"""Pruning: neurons that leave the network at once, after which training may go on."""
+"""Pruning: neurons, or single weights, that leave the network at once, after which training may go on."""
 
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -13,6 +13,7 @@ from .base import AbstractInstantUpdate
 from .instant import require_two_layers
 
 By = Literal["mass", "importance"]
+"""What neurons are removed by."""
 
 
 class Terms(NamedTuple):
@@ -90,8 +91,20 @@ def without(model: TwoLayer, order: Int[Array, " neuron"], count: Any) -> TwoLay
     return TwoLayer(jnp.where(stays, model.a, 0.0), jnp.where(stays[:, None], model.W, 0.0), model.activation)
 
 
+def without_small(model: Any, share: Any) -> Any:
+    """A model without the smallest of all its weights by |θ|: ⌊share · count⌋ of them are 0; ties in their order."""
+    leaves, tree = jax.tree.flatten(model)
+    sizes = jnp.concatenate([jnp.abs(x).ravel() for x in leaves])
+    # A share of 1/3 of 6 is 2, though 6 · (1/3) may round to below it.
+    fewest = jnp.floor(share * len(sizes) + 1e-9)
+    stays = _ranks(jnp.argsort(sizes)).astype(sizes.dtype) >= fewest
+    ends = [sum(x.size for x in leaves[: i + 1]) for i in range(len(leaves) - 1)]
+    parts = zip(leaves, jnp.split(stays, ends), strict=True)
+    return tree.unflatten([jnp.where(part.reshape(x.shape), x, 0.0) for x, part in parts])
+
+
 class Prune(AbstractInstantUpdate):
-    """Neurons removed at once: a_i = 0 and w_i = 0, which no gradient brings back.
+    """Neurons removed at once: a_i = 0 and w_i = 0, which no gradient brings back; or single weights.
 
     **Arguments:** `by`: `"mass"` |a_i|‖w_i‖, or `"importance"`, the exact growth of the population loss, looked at anew
     after every removal; and one of
@@ -100,21 +113,26 @@ class Prune(AbstractInstantUpdate):
     - `tolerance`: as few stay as keep the loss within `tolerance` · ½‖f*‖² above what it was;
     - `threshold`: those stay whose mass is at least this share of the student's largest mass.
 
-    Masses apart, all of it is of the population loss of x ~ N(0, I), on samples, too; under other inputs by = "mass"
-    with `keep` or `threshold` alone is served. One neuron always stays. Numbers are rows: an axis over one compiles
-    nothing.
+    Or `by = "magnitude"` with `share`, of all weights: the smallest |θ| become 0, ⌊share · count⌋ of them. A gradient
+    moves them again, unless the stage that trains on says `keep_zeros`.
+
+    Masses and magnitudes apart, all of it is of the population loss of x ~ N(0, I), on samples, too; under other inputs
+    by = "mass" with `keep` or `threshold`, and "magnitude", are served. One neuron always stays. Numbers are rows: an
+    axis over one compiles nothing.
     """
 
     kind: Literal["prune"] = "prune"
-    by: By = "mass"
+    by: By | Literal["magnitude"] = "mass"
     keep: Annotated[float, Field(ge=1, le=2**31)] | None = None
     tolerance: Annotated[float, Field(gt=0, lt=1)] | None = None
     threshold: Annotated[float, Field(gt=0, le=1)] | None = None
+    share: Annotated[float, Field(gt=0, lt=1)] | None = None
 
     @model_validator(mode="after")
     def _check(self):
+        self._check_share()
         given = [name for name in ("keep", "tolerance", "threshold") if getattr(self, name) is not None]
-        if len(given) != 1:
+        if len(given) != 1 and self.by != "magnitude":
             raise ValueError(
                 f"keep: got {' and '.join(given) or 'no way to say who stays'} under the update 'prune'; give one of "
                 "keep, tolerance and threshold"
@@ -128,7 +146,25 @@ class Prune(AbstractInstantUpdate):
             )
         return self
 
+    def _check_share(self) -> None:
+        if self.by != "magnitude" and self.share is not None:
+            raise ValueError(
+                f"share: got {self.share:g} with by = {self.by!r}; it is of single weights: take by = "
+                '"magnitude", or say with keep, tolerance or threshold which neurons stay'
+            )
+        if self.by == "magnitude" and self.share is None:
+            raise ValueError('share: is missing with by = "magnitude"; give the share of all weights that become 0')
+        for name in ("keep", "tolerance", "threshold"):
+            if self.by == "magnitude" and getattr(self, name) is not None:
+                raise ValueError(
+                    f'{name}: got {getattr(self, name):g} with by = "magnitude", which removes single weights; leave '
+                    "it out, or remove neurons by mass or importance"
+                )
+
     def apply(self, model: Any, risk: Any, strength):
+        if self.by == "magnitude":
+            assert self.share is not None, "it was checked"
+            return without_small(model, self.share)
         order, kept = removals(model, risk.teacher, self.by)
         if self.keep is not None:
             count = self.keep
@@ -138,6 +174,11 @@ class Prune(AbstractInstantUpdate):
             mass = masses(model.a, model.W)
             count = jnp.sum(mass >= self.threshold * jnp.max(mass))  # pyright: ignore[reportOptionalOperand] (checked)
         return without(model, order, count)
+
+    @property
+    def of_axes(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Entries of W are of the input's axes."""
+        return self.by == "magnitude"
 
     @property
     def of_gaussian(self) -> bool:
@@ -152,7 +193,7 @@ class Prune(AbstractInstantUpdate):
                 "many"
             )
         nothing = jnp.zeros(())
-        if float(teacher.sigma.dual(nothing, nothing, nothing)) != 0.0:
+        if self.by != "magnitude" and float(teacher.sigma.dual(nothing, nothing, nothing)) != 0.0:
             raise ValueError(
                 f"protocol: got a prune stage with activation {teacher.sigma.name}, of which σ(0) ≠ 0: a neuron of "
                 "zero weights would still learn an output weight; take an activation with σ(0) = 0"

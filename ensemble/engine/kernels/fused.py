@@ -55,7 +55,7 @@ class Fused(AbstractKernel):
             isinstance(program.update, Descent)
             and program.penalty == L2()
             and not (program.decoupled or program.schedules or program.rules)
-            and not (program.by_neuron or program.targeted)
+            and not (program.by_neuron or program.targeted or program.keeps_zeros)
             and isinstance(like.moving.model, TwoLayer)
             and type(like.fixed.risk) is PopulationRisk
             and _serves(like.moving.model.activation)

@@ -120,7 +120,7 @@ class Resident:
 
 def _numbers(moving: Moving) -> Moving:
     """What the host reads after every call."""
-    return moving._replace(model=(), state=())
+    return moving._replace(model=(), state=(), anchor=())
 
 
 def _padded(rows: np.ndarray) -> np.ndarray:

@@ -15,14 +15,10 @@ import numpy as np
 from ...dynamics.schedules import halving_factor
 from ...dynamics.updates import Clock, Objective
 from ...probes import PROBES, Measured, Moment
+from ...problem.penalties import anchored
 from ...problem.risks import AbstractStochasticRisk, scored
-from ..lanes import DIVERGED, RULE_MET, Fixed, Lanes, Moving, StageRow
+from ..lanes import DIVERGED, RULE_MET, Fixed, Lanes, Moving, StageRow, beside, moving_entries
 from ..program import Program, divergence_limit
-
-
-def beside(mask: jax.Array, values: jax.Array) -> jax.Array:
-    """A mask with as many axes as values have."""
-    return mask.reshape(*mask.shape, *[1] * (values.ndim - mask.ndim))
 
 
 def stage_values(program: Program, moving: Moving, stage: StageRow) -> tuple[jax.Array, jax.Array]:
@@ -50,10 +46,11 @@ def take_step(
     **Arguments:** `risk_as` gives the form of a risk whose gradient is taken: rules and probes keep the member's own.
     """
     moving, stage = lanes.moving, lanes.stage
+    stage = stage._replace(moves=moving_entries(stage.moves, moving.anchor, program.keeps_zeros))
 
     def of_lane(moving: Moving, stage: StageRow, fixed: Fixed, step_size, decay):
         update = program.update.with_numbers(stage.numbers["update"])
-        penalty = program.penalty.with_numbers(stage.numbers["penalty"])
+        penalty = anchored(program.penalty.with_numbers(stage.numbers["penalty"]), moving.anchor)
         risk = _risk(program, stage, fixed)
         risk = risk.of_step(moving.step) if isinstance(risk, AbstractStochasticRisk) else risk_as(risk)
         objective = Objective(risk, penalty, decay, step_size, stage.moves, program.decoupled)
@@ -105,7 +102,8 @@ def _slow_rules(program: Program, lanes: Lanes) -> jax.Array:
         moment = Moment(
             moving.model, fixed.risk, {}, moving.decay, moving.step_size, stage.moves, fixed.active_threshold
         )
-        at = Measured(moment, program.penalty.with_numbers(stage.numbers["penalty"]))
+        penalty = anchored(program.penalty.with_numbers(stage.numbers["penalty"]), moving.anchor)
+        at = Measured(moment, penalty)
         met = jnp.zeros((), bool)
         for rule in program.rules:
             # The loss alone needs no gradient.

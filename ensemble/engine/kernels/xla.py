@@ -16,11 +16,11 @@ import numpy as np
 
 from .. import devices
 from ..devices import Compiled, Device, kept, places, side_by_side
-from ..lanes import ACTIVE, Lanes, Moving, Snapshots, put, take, zeros
+from ..lanes import ACTIVE, Lanes, Moving, Snapshots, beside, put, take, zeros
 from ..program import TRACES, Pool, Program
 from .base import AbstractKernel, lane_count
 from .resident import Resident
-from .steps import beside, stage_values, take_step
+from .steps import stage_values, take_step
 from .together import advance_together, lanes_a_call
 
 

@@ -2,7 +2,7 @@
 
 from .attention import Attention
 from .conv import Conv, Pooling
-from .deep import Deep, Residual, stacked
+from .deep import Deep, Multipliers, Residual, stacked
 from .deep_linear import DeepLinear, SingularMap
 from .layers import chosen_layers, layer_numbers
 from .two_layer import TwoLayer, masses, reduce_pair, row_norms, unit_rows
@@ -12,6 +12,7 @@ __all__ = [
     "Conv",
     "Deep",
     "DeepLinear",
+    "Multipliers",
     "Pooling",
     "Residual",
     "SingularMap",

@@ -13,6 +13,8 @@ from .two_layer import row_norms
 
 Residual = Literal["none", "1", "1/sqrt(depth)", "1/depth"]
 """The factor s of every residual branch; "none": there are none."""
+Multipliers = tuple[tuple[float, ...], tuple[float, ...]]
+"""Of the weights and of the biases of every layer."""
 
 
 class Deep(eqx.Module):
@@ -27,6 +29,8 @@ class Deep(eqx.Module):
     - `activation`: σ.
     - `biases`: b_1, …, b_L, or None: there are none.
     - `residual`, `norm`: as above.
+    - `multipliers`: of the weights and of the biases, (m_1, …, m_L) each, in place of 1: every layer is then
+      m_l W_l h + m′_l b_l (`Parametrisation`).
 
     Call it on one `x` of shape `(input,)`. `hidden(x)` gives h_1, …, h_{L−1}.
     """
@@ -35,6 +39,7 @@ class Deep(eqx.Module):
     activation: AbstractActivation = eqx.field(static=True)
     residual: Residual = eqx.field(static=True)
     norm: bool = eqx.field(static=True)
+    multipliers: Multipliers | None = eqx.field(static=True)
 
     def __init__(
         self,
@@ -43,13 +48,15 @@ class Deep(eqx.Module):
         biases: Sequence[Any] | None = None,
         residual: Residual = "none",
         norm: bool = False,
+        multipliers: Multipliers | None = None,
     ):
         given = [None] * len(weights) if biases is None else [jnp.asarray(b) for b in biases]
         self.layers = tuple(_linear(jnp.asarray(W), b) for W, b in zip(weights, given, strict=True))
         self.activation, self.residual, self.norm = activation, residual, norm
+        self.multipliers = multipliers
 
     def __call__(self, x: Float[Array, " input"]) -> Float[Array, "*output"]:
-        out = self.layers[-1](self.hidden(x)[-1])
+        out = self._layer(len(self.layers) - 1, self.hidden(x)[-1])
         return out[0] if out.shape == (1,) else out
 
     def hidden(self, x: Float[Array, " input"]) -> tuple[Float[Array, " layer_output"], ...]:
@@ -57,13 +64,22 @@ class Deep(eqx.Module):
         depth, found, h = len(self.layers), [], x
         scale = {"none": 0.0, "1": 1.0, "1/sqrt(depth)": depth**-0.5, "1/depth": 1.0 / depth}[self.residual]
         for place, layer in enumerate(self.layers[:-1]):
-            z = layer(h)
+            z = self._layer(place, h)
             if self.norm:
                 z = eqx.nn.LayerNorm(z.shape, use_weight=False, use_bias=False)(z)
             y = self.activation(z, row_norms(layer.weight))
             h = h + scale * y if self.residual != "none" and place > 0 else y
             found.append(h)
         return tuple(found)
+
+    def _layer(self, place: int, h: Any) -> Any:
+        """m_l W_l h + m′_l b_l."""
+        layer = self.layers[place]
+        if self.multipliers is None:
+            return layer(h)
+        of_weight, of_bias = (factors[place] for factors in self.multipliers)
+        z = of_weight * (layer.weight @ h)
+        return z if layer.bias is None else z + of_bias * layer.bias
 
     @property
     def weights(self) -> tuple[Any, ...]:

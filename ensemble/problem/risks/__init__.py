@@ -1,11 +1,13 @@
 """Risks: what a model is trained on. Exact population risks, samples, and a user's own."""
 
+from .adversary import AdversarialRisk
 from .base import AbstractDifferentiatedRisk, AbstractRisk, AbstractScoredRisk, AbstractStochasticRisk, scored
 from .linear import LinearRisk
 from .other_inputs import AnisotropicLinearRisk, AnisotropicRisk, QuarticRisk, SphereRisk
 from .population import PopulationRisk, kernel, population_gradient, population_loss
 from .sample import BatchRisk, HeldOutRisk, OnlineRisk, SampleRisk
 from .shared import SharedRisk, converted
+from .two_samples import TwoSamplesRisk, task_share, whole_sample
 from .unit_rows import UnitRowsRisk, from_unit_rows
 
 __all__ = [
@@ -13,6 +15,7 @@ __all__ = [
     "AbstractRisk",
     "AbstractScoredRisk",
     "AbstractStochasticRisk",
+    "AdversarialRisk",
     "AnisotropicLinearRisk",
     "AnisotropicRisk",
     "BatchRisk",
@@ -24,6 +27,7 @@ __all__ = [
     "SampleRisk",
     "SharedRisk",
     "SphereRisk",
+    "TwoSamplesRisk",
     "UnitRowsRisk",
     "converted",
     "from_unit_rows",
@@ -31,4 +35,6 @@ __all__ = [
     "population_gradient",
     "population_loss",
     "scored",
+    "task_share",
+    "whole_sample",
 ]

@@ -18,7 +18,7 @@ from .base import AbstractDifferentiatedRisk, AbstractScoredRisk, AbstractStocha
 
 Key = UInt32[Array, "*batch 2"]
 """The data of a key: a leaf like any other, which JAX's own keys are not."""
-PURPOSES = ("x", "noise", "batches", "test")
+PURPOSES = ("x", "noise", "batches", "test", "second")
 """What a member's data key is folded for; the order is part of every dataset's identity."""
 
 
@@ -53,13 +53,13 @@ class SampleRisk(AbstractScoredRisk):
         return self.population
 
     def value(self, model):
-        return in_parts(_half_squares(model), self.x, self.y, numbers=_largest(model)) / len(self.x)
+        return in_parts(_half_squares(model), self.x, self.y, numbers=largest(model)) / len(self.x)
 
     def value_and_gradient(self, model):
         def of_part(x: Array, y: Array) -> Any:
             return jax.value_and_grad(lambda model: _half_squares(model)(x, y))(model)
 
-        sums = in_parts(of_part, self.x, self.y, numbers=_largest(model))
+        sums = in_parts(of_part, self.x, self.y, numbers=largest(model))
         return jax.tree.map(lambda total: total / len(self.x), sums)
 
     def of_target(self, share: Float[Array, " neuron"]) -> "SampleRisk":
@@ -176,7 +176,7 @@ class HeldOutRisk(AbstractDifferentiatedRisk):
         parts = [(jnp.arange(whole), _PART)] * (whole > 0) + [(jnp.asarray([whole]), rest)] * (rest > 0)
 
         def of_part(size: int, part: Array) -> tuple[Array, Array]:
-            x = self.law.rows(jax.random.fold_in(as_key(self.key), part), size, dtype)
+            x = self.law.scored_on(as_key(self.key), part, part * _PART, size, dtype)
             errors = (values(model, x) - values(self.teacher, x)).reshape(size, -1)
             terms = 0.5 * jnp.sum(errors**2, axis=1)
             return jnp.sum(terms), jnp.sum(terms**2)
@@ -201,7 +201,7 @@ _PART = 1000
 
 def values(function: Any, x: Float[Array, "sample input"]) -> Float[Array, "sample *output"]:
     """A function of one x at every row."""
-    size = _part_size(len(x), _largest(function))
+    size = _part_size(len(x), largest(function))
     whole = len(x) // size
     if whole <= 1 and size == len(x):
         return jax.vmap(function)(x)
@@ -242,7 +242,7 @@ def _part_size(count: int, numbers: int) -> int:
     return min(count, max(_FEWEST, _UNSPLIT // max(numbers, 1)))
 
 
-def _largest(function: Any) -> int:
+def largest(function: Any) -> int:
     """The multiplications of a sample with the largest array of a model."""
     return max((leaf.size for leaf in jax.tree.leaves(function)), default=1) * getattr(function, "places", 1)
 

@@ -8,10 +8,11 @@ from pydantic import Field, PositiveInt, model_validator
 
 from ...parts import chosen, is_lenient
 from ..activations import AbsCentred, AbstractActivation, ReLUEven, activation
-from ..models import Deep, Residual
+from ..models import Deep, Multipliers, Residual
 from ..starts import AbstractFreeLayersStart, Gaussian
 from ..teachers import AbstractTeacher, AbstractTwoLayerTeacher, Activation
 from .base import AbstractLayeredStudent, NoClosedForm, Stored
+from .parametrisation import Parametrisation, multipliers, start_shares
 
 
 class DeepStudent(AbstractLayeredStudent):
@@ -19,7 +20,8 @@ class DeepStudent(AbstractLayeredStudent):
 
     `width` hidden units in each hidden layer, or a list of them; `bias`: of every layer, 0 at the start; `residual`:
     h + s·σ(…) in hidden layers beyond the first, of one width, with s = 1, 1/√L or 1/L; `norm`: layer norm without
-    gain before σ. A teacher of two layers has one output, of others as many as it has.
+    gain before σ; `parametrisation`: how multipliers and starts of layers go with the width. A
+    teacher of two layers has one output, of others as many as it has.
     """
 
     learns: ClassVar[type[AbstractTeacher]] = AbstractTwoLayerTeacher
@@ -41,18 +43,28 @@ class DeepStudent(AbstractLayeredStudent):
     bias: bool = False
     residual: Residual = "none"
     norm: bool = False
+    parametrisation: Parametrisation | None = None
+    """How layers go with the width; "standard" where nothing is said."""
     start: chosen(AbstractFreeLayersStart) = Gaussian()  # pyright: ignore[reportInvalidTypeForm]
 
     def draw(self, teacher, keys, space):
         planted = teacher.draw(keys.teacher)
         sizes = self.sizes_of(teacher)
+        kind = self.parametrisation or "standard"
         weights = self.start.draw(keys.start, planted, sizes)
+        if kind != "standard":
+            weights = [c * W for c, W in zip(start_shares(kind, sizes), weights, strict=True)]
         biases = [jnp.zeros(rows) for rows in sizes[1:]] if self.bias else None
-        return Deep(weights, self.sigma(teacher), biases, self.residual, self.norm), NoClosedForm(planted)
+        factors = self.multipliers_of(teacher)
+        return Deep(weights, self.sigma(teacher), biases, self.residual, self.norm, factors), NoClosedForm(planted)
 
     def sigma(self, teacher: AbstractTwoLayerTeacher) -> AbstractActivation:
         """σ: its own, or the teacher's."""
         return activation(teacher.activation if self.activation is None else self.activation)
+
+    def multipliers_of(self, teacher: AbstractTwoLayerTeacher) -> Multipliers | None:
+        """Those of its parametrisation; None: 1."""
+        return multipliers(self.parametrisation or "standard", self.sizes_of(teacher))
 
     def sizes_of(self, teacher: AbstractTwoLayerTeacher) -> tuple[int, ...]:
         """Inputs, every hidden width, outputs."""
@@ -80,6 +92,11 @@ class DeepStudent(AbstractLayeredStudent):
             raise ValueError(
                 f"residual: got {self.residual!r} between hidden layers of the widths {list(self.width)}; a residual "
                 "connection needs equal ones: make them equal, or leave residual out"
+            )
+        if self.parametrisation == "mean_field" and self.depth != 2:
+            raise ValueError(
+                f"parametrisation: got 'mean_field' with depth = {self.depth}, in which features of a drawn start "
+                "vanish as the width grows; take 'mup', which is 'mean_field' at depth = 2"
             )
         self.start.check_depth(self.depth)
         return self

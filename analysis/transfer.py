@@ -1,0 +1,146 @@
+"""Transfer between two tasks: what the first gave to the second, and what the second took, against fresh starts."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ensemble import STATUS
+from ensemble.problem.teachers import TwoTasks
+
+from .members import axes, cells, finished, require_axis, standard
+from .statistics import LEVEL, quantiles, wilson
+
+GAINS = {
+    "forward_transfer": "loss against the second task of the fresh start minus that after the first task",
+    "steps_saved": "steps that the fresh start takes for the second task minus those after the first task",
+    "forgetting": "growth of the loss against the first task since it was learned",
+    "retained": "loss against the first task of the fresh start minus that after both tasks",
+    "features_found": "least loss against the second task over output weights: the fresh start's minus that after both",
+    "features_lost": "growth of the least loss against the first task over output weights since it was learned",
+}
+"""What is gained or lost, in words; the last two where a study measures `first_task_readout` and `second_task_readout`.
+"""
+_LOSSES = ("first_task_loss", "second_task_loss")
+_READOUTS = ("first_task_readout", "second_task_readout")
+
+
+def transfer(ds: xr.Dataset, along: str, fresh: Any, *, level: float = LEVEL) -> xr.Dataset:
+    """What learning a first task changed of a second one, and the second of the first, paired with fresh starts.
+
+    A seed's start, teacher and samples are the same whatever comes before the second task, so that its differences are
+    paired: what seeds have in common cancels.
+
+    **Arguments:** `ds`: of a study of the teacher `two_tasks` that measures `first_task_loss` and `second_task_loss`;
+    `along`: the axis of what comes before the second task, and `fresh`: its value at which nothing does. The second
+    task is each cell's last stage that takes steps; the first one is learned at the end of the last stage before it
+    with the first half of the teacher as its `target`.
+
+    **Returns:** over the axes (without `fresh`), `seed` and `transfer_gain`: `transfer`, NaN where a member or its
+    fresh start has no result or diverged; and over the axes and `transfer_gain`: `value`, `low`, `high`: its median
+    over seeds with an order-statistic interval, `seeds`, and `positive`, the share of seeds above 0, with Wilson's
+    `positive_low`, `positive_high`. The gains:
+
+    - `forward_transfer`: the second task's loss of the fresh start minus the member's own; above 0 the first helped;
+    - `steps_saved`: steps of its last stage that the fresh start took, minus the member's own: of stages that end by
+      a rule; where a member did not meet it, its steps are all there were;
+    - `forgetting`: the first task's loss at the end minus the one when it was learned;
+    - `retained`: the first task's loss of the fresh start minus the member's own: what is kept that never was learned
+      by chance;
+    - `features_found`, `features_lost`: `forward_transfer` and `forgetting` of the least loss over all output weights.
+
+    **Raises:** `ValueError` for another teacher, measures that are not there, an axis or a value that is not there, and
+    where no other value is left to compare.
+    """
+    ds = standard(ds)
+    require_axis(ds, "along", along)
+    _require(ds)
+    values = ds[along].values.tolist()
+    if fresh not in values:
+        raise ValueError(f"fresh: got {fresh!r}, which is no value of {along!r}; its values are {values}")
+    if len(values) < 2:
+        raise ValueError(f"fresh: got {fresh!r}, the one value of {along!r}; transfer is compared with another one")
+    ends = _ends(ds)
+    own, start = ends.drop_sel({along: fresh}), ends.sel({along: fresh}, drop=True)
+    gains = {
+        "forward_transfer": start["second_task_loss"] - own["second_task_loss"],
+        "steps_saved": start["steps"] - own["steps"],
+        "forgetting": own["first_task_loss"] - own["first_task_loss_learned"],
+        "retained": start["first_task_loss"] - own["first_task_loss"],
+    }
+    if all(name in ends for name in _READOUTS):
+        gains["features_found"] = start["second_task_readout"] - own["second_task_readout"]
+        gains["features_lost"] = own["first_task_readout"] - own["first_task_readout_learned"]
+    words = {"units": "1", "long_name": "what is gained or lost"}
+    members = (
+        xr.concat(list(gains.values()), "transfer_gain")
+        .transpose(*axes(ds), "seed", "transfer_gain")
+        .rename("transfer")
+    )
+    members = members.assign_coords(transfer_gain=("transfer_gain", list(gains), words))
+    members.attrs = {"units": "1", "long_name": "difference to the fresh start of the same seed, or to before"}
+    return _summarised(members, along, fresh, level)
+
+
+def _summarised(members: xr.DataArray, along: str, fresh: Any, level: float) -> xr.Dataset:
+    known = members.notnull()
+    made = quantiles(members, (0.5,), known, level).isel(quantile=0, drop=True)
+    above = ((members > 0) & known).sum("seed")
+    low, high = wilson(above.values, made["seeds"].values, level)
+    made["positive"] = above / made["seeds"].where(made["seeds"] > 0)
+    made["positive_low"], made["positive_high"] = (above.copy(data=end) for end in (low, high))
+    words = {"positive": "share of seeds above 0"}
+    words |= {f"positive_{end}": f"its {level:.0%} Wilson interval, {end} end" for end in ("low", "high")}
+    for name, said in words.items():
+        made[name].attrs = {"units": "1", "long_name": said}
+    made = made.assign(transfer=members)
+    made.attrs = {"along": along, "fresh": fresh, "level": level}
+    return made
+
+
+def _ends(ds: xr.Dataset) -> xr.Dataset:
+    """What every member has at the end and, with `_learned`, when it had learned the first task; and its last steps."""
+    dims, found = (*axes(ds), "seed"), cells(ds)
+    names = [str(name) for name in ds["stage"].values]
+    measures = [name for name in (*_LOSSES, *_READOUTS) if f"{name}_stage" in ds]
+    at_ends = {name: ds[f"{name}_stage"].transpose(*dims, "stage").values for name in measures}
+    end_step = ds["stage_end_step"].transpose(*dims, "stage").values
+    shape = tuple(ds.sizes[dim] for dim in dims)
+    arrays = {name: np.full(shape, np.nan) for name in (*measures, *(f"{m}_learned" for m in measures), "steps")}
+    for place, cell in np.ndenumerate(found):
+        learned, before, last = _places(cell, names)
+        for name in measures:
+            arrays[name][place] = at_ends[name][place][:, last]
+            if learned is not None:
+                arrays[f"{name}_learned"][place] = at_ends[name][place][:, learned]
+        begun = 0 if before is None else end_step[place][:, before]
+        arrays["steps"][place] = end_step[place][:, last] - begun
+    good = finished(ds) & (ds["status"] != STATUS["diverged"])
+    good = good.drop_vars("stage", errors="ignore").transpose(*dims).values
+    coords = {name: ds[name] for name in dims if name in ds.coords}
+    return xr.Dataset({name: (dims, np.where(good, x, np.nan)) for name, x in arrays.items()}, coords=coords)
+
+
+def _places(cell: Any, names: list[str]) -> tuple[int | None, int | None, int]:
+    """Where among the dataset's stages a cell's first task was learned, the stage before its last one stands, and its
+    last one that takes steps."""
+    half = cell.teacher.neurons // 2
+    stages = cell.stages.stages
+    last = max(i for i, stage in enumerate(stages) if stage.takes_steps)
+
+    def of_first(stage: Any) -> bool:
+        return stage.takes_steps and stage.targeted and all(neuron < half for neuron in stage.target)
+
+    before = [i for i in range(last) if of_first(stages[i])]
+    learned = names.index(stages[before[-1]].name) if before else None
+    return learned, names.index(stages[last - 1].name) if last else None, names.index(stages[last].name)
+
+
+def _require(ds: xr.Dataset) -> None:
+    """**Raises:** `ValueError` where a dataset has no two tasks, or not both losses."""
+    if not all(isinstance(cell.teacher, TwoTasks) for cell in cells(ds).flat):
+        kinds = sorted({cell.teacher.kind for cell in cells(ds).flat} - {"two_tasks"})
+        raise ValueError(f"teacher: got {' and '.join(kinds)}; transfer is between two tasks: take teacher two_tasks")
+    for name in _LOSSES:
+        if f"{name}_stage" not in ds:
+            raise ValueError(f"{name}: transfer needs it; run the study with it among its `probes`")
