@@ -300,6 +300,7 @@ COMMANDS = {
         *("robustness", "--radius", "0.1", "--radius", "0.3", "--points", "16", "--steps", "3"),
         *("--at", "separation=0.8", "--out", "{out}/r.svg"),
     ],
+    "shift": ["shift", "--condition", "4", "--turned", "--at", "separation=0.8", "--out", "{out}/s.png"],
     "map": ["picture features", "--at", "separation=0.8", "--at", "weight_decay=0.05", "--out", "{out}/f.pdf"],
 }
 SAYS = {
@@ -316,6 +317,7 @@ SAYS = {
     "pruning": "picture: ",
     "features": "within 0.3 rad of a teacher neuron",
     "robustness": "lower bound by projected ascent: 16 inputs, 24 starts, 3 steps",
+    "shift": "eigenvalues of mean 1 along a rotation; exact",
     "map": "picture: ",
 }
 

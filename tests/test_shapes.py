@@ -153,6 +153,8 @@ CALLS = {
     "robustness_picture": lambda d: analysis.robustness_picture(analysis.robust_loss(curve(d), RADII, **CHEAP)),
     "scaling": lambda d: analysis.scaling(first(d)),
     "share": lambda d: analysis.share(d["loss"] < 0.1),
+    "shift_picture": lambda d: analysis.shift_picture(analysis.shifted_loss(curve(d), (1.0, 4.0))),
+    "shifted_loss": lambda d: analysis.shifted_loss(d, (1.0, 4.0), turned=True, tails=4.0),
     "spurious": lambda d: analysis.spurious(d),
     "stopping_time": lambda d: analysis.stopping_time(d),
     "summary": lambda d: analysis.summary(d),
@@ -167,8 +169,9 @@ CALLS = {
 # Functions that take no dataset: what they take has no shape but its own, or is a study.
 OF_NETWORKS = {"duality_gap", "hessian_eigenvalues", "reference_optimum", "wilson", "save", "refine"}
 OF_NETWORKS |= {"Reference", "ReferenceWarning", "predictions", "order_parameters", "order_deviation", "online_picture"}
-# Functions of other students, with their own shapes in tests/test_deep_linear.py.
+# Functions of other students or teachers, with their own shapes in tests/test_deep_linear.py and test_transfer.py.
 OF_OTHERS = {"learning_steps", "learning_time", "mode_curves", "mode_picture", "mode_strength"}
+OF_OTHERS |= {"transfer", "transfer_picture"}
 BESIDE = {"content": lambda d: content(d, "loss", 0.02), "certificate_picture": lambda d: certificate_picture(first(d))}
 
 NO_AXES = "which is no axis; the axes are (none|weight_decay|separation)$"
@@ -181,7 +184,7 @@ OF_THE_STUDY = {
     *("certificates", "families", "neuron_picture", "optimality_gap", "overlap_picture"),
     *("content", "scaling", "certificate_picture", "record_times"),
     *("features", "feature_picture", "importance", "pruned", "pruning", "pruning_picture"),
-    *("robust_loss", "robustness_picture"),
+    *("robust_loss", "robustness_picture", "shifted_loss", "shift_picture"),
 }
 OF_AN_AXIS = {"boundary", "log_rank", "marginal", "order_parameter", "order_picture", "phase", "phase_picture"}
 OF_A_NUMBER = {"double_descent", "learning_curve"}

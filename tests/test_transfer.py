@@ -1,14 +1,18 @@
 """Two tasks in one teacher: its rows, losses of either, what a first layer holds, and stages on one after the other."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
 from pydantic import TypeAdapter
+from typer.testing import CliRunner
 
 import analysis
 import ensemble as ens
+from analysis.__main__ import app
 from ensemble.probes.geometry import angles
 from ensemble.probes.transfer import readout_loss, task
 from ensemble.problem.penalties import Penalty, anchored
@@ -200,8 +204,15 @@ ALONG = {
 
 
 @pytest.fixture(scope="module")
-def compared():
-    return ens.run(study(axes={"task_angle": [0.0, 0.7], "training": ALONG}, seeds=6))
+def compared_at(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "transfer"
+    ens.run(study(axes={"task_angle": [0.0, 0.7], "training": ALONG}, seeds=6), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def compared(compared_at):
+    return ens.open_dataset(compared_at).load()
 
 
 def test_transfer_is_the_difference_to_the_fresh_start_of_the_same_seed(compared):
@@ -271,6 +282,21 @@ def test_transfer_pictures(compared):
     assert titles[:2] == ["after", "held"]
     with pytest.raises(ValueError, match=r"at: the axis 'samples' is open"):
         analysis.transfer_picture(wide, "task_angle")
+
+
+def test_the_command_of_transfer(compared_at, compared, tmp_path):
+    words = ["transfer", str(compared_at), "--along", "training", "--fresh", "fresh"]
+    done = CliRunner().invoke(app, [*words, "--x", "task_angle", "--out", str(tmp_path / "t.png")])
+    assert done.exit_code == 0, done.output + str(done.exception)
+    assert "forgetting: growth of the loss against the first task" in done.output and (tmp_path / "t.png").exists()
+    rows = json.loads(CliRunner().invoke(app, [*words, "--json"]).output)["rows"]
+    found = analysis.transfer(compared, "training", "fresh")["value"]
+    assert len(rows) == found.size
+    for row in rows:
+        place = {name: row[name] for name in ("task_angle", "training", "transfer_gain")}
+        assert row["value"] == pytest.approx(float(found.sel(place)), rel=1e-14)
+    done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "u.png")])
+    assert done.exit_code == 2 and "--x: is missing; a picture needs an axis to the right" in done.output
 
 
 SECOND = {"samples": 25, "noise": 0.1, "second": {"samples": 7, "noise": 0.3}}
