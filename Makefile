@@ -106,8 +106,8 @@ browser: ## install Debian's chromium, for the tests of the page (they skip with
 		&& timeout 300 apt-get install -y -qq --no-install-recommends chromium >/dev/null 2>&1; } \
 		|| echo "no chromium installed (needs root and apt): the tests of the page in a browser will skip"
 
-tutorial: setup ## execute docs/tutorial.ipynb from top to bottom
-	@$(PY) docs/execute.py docs/tutorial.ipynb
+tutorial: setup ## execute docs/tutorial.ipynb and the notebooks of docs/notebooks from top to bottom: [NOTEBOOK=one.ipynb]
+	@$(PY) docs/execute.py $(NOTEBOOK)
 
 docs: $(DOCS_STAMP) ## build the documentation site, build/site/index.html; any warning fails it
 	@$(PY) -m sphinx --fresh-env --fail-on-warning --keep-going --quiet --conf-dir docs/site \

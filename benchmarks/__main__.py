@@ -138,6 +138,25 @@ def storage(quick: bool) -> dict[str, Any]:
     return found
 
 
+def online(quick: bool) -> dict[str, Any]:
+    """Microseconds a member-step of online descent, m = 16, m* = 4, d = 16, for batches of several sizes."""
+    found: dict[str, Any] = {}
+    for batch, steps in ((1, 2000), (16, 400), (256, 40)):
+        print(f"online, batch {batch}")
+        steps = max(2, steps // (10 if quick else 1))
+        size = 16, 4, 16, batch
+        found[str(batch)] = {
+            "simd": call("benchmarks.online", "simd", *size, 512, steps)["us"],
+            "xla": call("benchmarks.online", "xla", *size, 512, max(2, steps // 4))["us"],
+            "vmap": call("benchmarks.online", "vmap", *size, 512, max(2, steps // 4))["us"],
+        }
+        for name, members in (("torch", 8), ("torch_many", 512)):
+            here = importlib.util.find_spec("torch") is not None
+            done = call("benchmarks.online", name, *size, members, max(2, steps // 8)) if here else {"us": None}
+            found[str(batch)][name] = done["us"]
+    return found
+
+
 def machine() -> dict[str, Any]:
     commit, dirty = commit_state()
     return {
@@ -176,6 +195,7 @@ def main() -> None:
         "scaling": scaling(arguments.quick),
         "overheads": overheads(arguments.quick),
         "storage": storage(arguments.quick),
+        "online": online(arguments.quick),
     }
     if arguments.quick:
         print(json.dumps(figures, indent=1))

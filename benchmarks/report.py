@@ -28,7 +28,15 @@ def write_report(figures: dict[str, Any]) -> None:
 
 
 def measured(figures: dict[str, Any]) -> str:
-    sections = (_machine, _per_step, _to_convergence, _scaling, _overheads, _storage)
+    sections = (
+        _machine,
+        _per_step,
+        _to_convergence,
+        _scaling,
+        _overheads,
+        _storage,
+        *[_online] * ("online" in figures),
+    )
     return "\n\n".join(section(figures) for section in sections) + "\n"
 
 
@@ -120,6 +128,34 @@ def _storage(figures: dict[str, Any]) -> str:
         f"{million['peak_memory_mib']:.0f} MiB)."
         f"\n- {most} single-core Dask workers against one: {dask[one]['seconds'] / dask[most]['seconds']:.2f}×."
     )
+
+
+ONLINE = {
+    "simd": "gd-atlas, SIMD kernel",
+    "xla": "gd-atlas, XLA kernel",
+    "vmap": "`jax.vmap` over members of a loop with `optax.sgd`",
+    "torch": "PyTorch, one member after another, one process a core",
+    "torch_many": "PyTorch, all members of a process in one tensor, one process a core",
+}
+
+
+def _online(figures: dict[str, Any]) -> str:
+    found = figures["online"]
+    rows = []
+    for name, title in ONLINE.items():
+        cells = [found[batch][name] for batch in found]
+        said = [
+            "not measured" if value is None else f"{value:.3g} ({value / found[batch]['simd']:.1f}×)"
+            for value, batch in zip(cells, found, strict=True)
+        ]
+        rows.append(f"| {title} | {' | '.join(said)} |")
+    head = f"| | {' | '.join(f'batch {batch}' for batch in found)} |\n|---|{'---|' * len(found)}"
+    return (
+        "## Online descent\n\n"
+        "float64, relu, m = 16, m* = 4, d = 16, fresh Gaussian samples in every step, 512 members (8 of PyTorch's one\n"
+        "after another), all cores; microseconds a member-step and, in brackets, how many times that of the SIMD\n"
+        "kernel.\n\n"
+    ) + "\n".join([head, *rows])
 
 
 def draw(figures: dict[str, Any]) -> None:

@@ -1,6 +1,9 @@
 """Distributions of x: exact population risks against sampling, moments of what is drawn, and what is refused."""
 
 import functools
+import hashlib
+import shutil
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -8,8 +11,10 @@ import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
+import xarray as xr
 
 import ensemble as ens
+from ensemble.launch.cluster import connected, run_on_cluster
 from ensemble.numerics.keys import fixed_key
 from ensemble.parts import REGISTRY
 from ensemble.problem.inputs import InputLaw
@@ -20,7 +25,10 @@ from tests.helpers import assert_same_members
 
 d = 5
 MEANS = [[2.0, 0.0, 0.0, 0.0, 0.5], [-1.0, 1.0, 0.0, 0.0, 0.0]]
+FEATURES = Path(__file__).parent / "data" / "features.npy"
+"""200 rows of five correlated numbers, none of them normal."""
 EXAMPLES = {
+    "features": {"path": str(FEATURES), "held_out": 40},
     "gaussian": {},
     "sphere": {},
     "rademacher": {},
@@ -53,6 +61,9 @@ def test_draws_have_the_mean_and_covariance_that_they_say(name):
     if name == "mixture":
         mean = np.mean(MEANS, axis=0)
         cov = 0.25 * np.eye(d) + np.cov(np.transpose(MEANS), bias=True)
+    if name == "features":
+        rows = np.load(FEATURES)[:160]
+        mean, cov = rows.mean(axis=0), np.cov(rows.T, bias=True)
     error = 4.5 * x.std(axis=0) / np.sqrt(len(x))
     assert np.all(np.abs(x.mean(axis=0) - mean) < error)
     centred = x - mean
@@ -179,6 +190,110 @@ def test_samples_without_a_closed_form_are_trained_on_and_scored():
         assert np.all(np.isfinite(ds["loss"])) and np.all(ds["loss_error"] > 0)
         x, y = ens.sample(s, 1)
         np.testing.assert_allclose(y, ens.initial(s, 1)[1](x), rtol=1e-12)
+
+
+@pytest.fixture
+def features(tmp_path) -> ens.Study:
+    shutil.copy(FEATURES, tmp_path / "x.npy")
+    inputs = {"kind": "features", "path": str(tmp_path / "x.npy"), "held_out": 40, "replacement": False}
+    return study(inputs, sampled=True, records=[0], store_weights=True)
+
+
+def test_features_are_drawn_from_their_rows_and_scored_on_those_held_out(features, tmp_path):
+    table = np.load(FEATURES)
+    with connected("local", 1) as client:
+        ds = run_on_cluster(features, tmp_path / "run", client)
+    assert ds["loss"].attrs["comment"].startswith("estimated on a test sample of 40, rows that no member is trained on")
+    assert_same_members(ds, ens.run(features))
+    drawn = []
+    for seed in range(2):
+        x, y = map(np.asarray, ens.sample(features, seed))
+        drawn.append([int(np.flatnonzero((table == row).all(axis=1))[0]) for row in x])
+        assert len(set(drawn[-1])) == 20 and max(drawn[-1]) < 160, "each row once, and none that is held out"
+        one = ds.sel(seed=seed)
+        student, teacher = ens.network(one), ens.network(one, "teacher")
+        np.testing.assert_allclose(y, teacher(x), rtol=1e-12)
+        terms = 0.5 * np.asarray(student(table[160:]) - teacher(table[160:])) ** 2
+        assert float(one["loss"]) == pytest.approx(terms.mean(), rel=1e-12)
+        assert float(one["loss_error"]) == pytest.approx(terms.std(ddof=1) / np.sqrt(40), rel=1e-9)
+    assert drawn[0] != drawn[1]
+    ds.close()
+
+
+def test_features_that_changed_are_refused_and_a_dataset_needs_none(features, tmp_path):
+    digest = hashlib.sha256(FEATURES.read_bytes()).hexdigest()
+    assert features.resolved()["data"]["inputs"]["digest"] == digest
+    ens.run(features.replace(probes=["grad_norm"]), out=tmp_path / "run").close()
+    changed = np.load(FEATURES)
+    changed[0, 0] += 1e-12
+    np.save(tmp_path / "x.npy", changed)
+    with pytest.raises(ens.StudyError, match=r"data.inputs.path: got .*x.npy', whose digest is .* and was .* when the"):
+        ens.Study(**features.resolved())
+    (tmp_path / "x.npy").unlink()
+    with ens.open_dataset(tmp_path / "run") as ds:
+        assert bool(ds.attrs["complete"])
+    with pytest.raises(ens.StudyError, match=r"data.inputs.path: got .*x.npy', which is not there"):
+        ens.reproduce(tmp_path / "run", {"seed": 1})
+
+
+def test_features_of_a_netcdf_file_are_those_of_the_same_matrix(tmp_path):
+    table = np.load(FEATURES)
+    xr.Dataset({"x": (("row", "k"), table), "z": ("row", table[:, 0])}).to_netcdf(tmp_path / "x.nc")
+    law = InputLaw.of(REGISTRY["inputs"]["features"](path=str(tmp_path / "x.nc"), variable="x", held_out=40), d)
+    np.testing.assert_array_equal(law.rows(fixed_key(3), 50, jnp.float64), sampled("features", 50))
+    for variable, words in (
+        ("", "variable: is missing; .* has x, z"),
+        ("z", r"path: got .* an array of shape \(200,\)"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            study({"kind": "features", "path": str(tmp_path / "x.nc"), "variable": variable}, sampled=True)
+
+
+def holes() -> np.ndarray:
+    table = np.ones((5, d))
+    table[3, 1] = np.nan
+    return table
+
+
+@pytest.mark.parametrize(
+    ("table", "fields", "data", "words"),
+    [
+        (np.ones(5), {}, {}, r"data.inputs.path: got .* with an array of shape \(5,\) and type float64; give a matrix"),
+        (np.array([["a"] * d] * 3), {}, {}, r"path: got .* an array of shape \(3, 5\) and type <U1; give a matrix"),
+        (holes(), {}, {}, r"path: got .* with nan in row 3, column 1; give finite numbers"),
+        (np.ones((5, 4)), {}, {}, r"path: got .* with rows of 4 numbers for 5 inputs; set teacher.inputs = 4"),
+        (
+            np.ones((2**20, d), np.int8),
+            {},
+            {},
+            r"path: got .* 1,048,576 rows of 5 .*; at most 4,194,304 .* 838,860",
+        ),
+        (np.ones((5, d)), {"held_out": 5}, {}, r"held_out: got 5 of 5 rows, which leaves none for samples"),
+        (
+            np.ones((9, d)),
+            {"replacement": False},
+            {},
+            r"data.samples: got 20 without replacement of 8 rows",
+        ),
+        (
+            np.ones((9, d)),
+            {"replacement": False},
+            {"online": True, "samples": None},
+            r"data.online: got true with inputs.replacement = false",
+        ),
+        (np.ones((9, d)), {}, {"test_samples": 5}, r"data.test_samples: got 5 with features, .*; set inputs.held_out"),
+        (None, {}, {}, r"path: got .*, which is no array of numbers saved by numpy.save"),
+        (np.ones((9, d)), {"paths": 1}, {}, r"data.inputs.paths: unknown field; did you mean 'path'"),
+    ],
+)
+def test_features_that_cannot_be_drawn_from_are_refused(table, fields, data, words, tmp_path):
+    if table is None:
+        (tmp_path / "x.npy").write_text("1, 2, 3")
+    else:
+        np.save(tmp_path / "x.npy", table)
+    inputs = {"kind": "features", "path": str(tmp_path / "x.npy")} | fields
+    with pytest.raises(ens.StudyError, match=words):
+        study(inputs, data={"inputs": inputs, "samples": 20} | data)
 
 
 @pytest.mark.parametrize(

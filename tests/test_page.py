@@ -4,8 +4,10 @@ import base64
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -140,20 +142,33 @@ def browser():
         running.close()
 
 
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory) -> dict[int, Path]:
+    """Files of pages by their dataset: making one costs more than opening it."""
+    return {0: tmp_path_factory.mktemp("pages")}
+
+
 @pytest.fixture
-def opened(browser, ds, tmp_path):
-    def open_page(data=ds, **settings):
-        write_page(data, tmp_path / "page.html", "loss", 0.02)
+def opened(browser, ds, pages):
+    contexts = []
+
+    def open_page(data=ds, fragment="", **settings):
+        if id(data) not in pages:
+            pages[id(data)] = pages[0] / f"{len(pages)}.html"
+            write_page(data, pages[id(data)], "loss", 0.02)
         context = browser.new_context(offline=True, **settings)
+        contexts.append(context)
         tab = context.new_page()
         tab.said = []
         tab.on("console", lambda message: tab.said.append(f"{message.type}: {message.text}"))
         tab.on("pageerror", lambda error: tab.said.append(str(error)))
-        tab.goto(f"file://{tmp_path}/page.html")
+        tab.goto(f"file://{pages[id(data)]}{fragment}")
         tab.wait_for_selector("html[data-ready=yes]")
         return tab
 
-    return open_page
+    yield open_page
+    for context in contexts:
+        context.close()
 
 
 def test_a_click_on_a_cell_shows_its_numbers(opened, ds):
@@ -175,6 +190,7 @@ def test_a_click_on_a_cell_shows_its_numbers(opened, ds):
     assert tab.locator("#cells tr[aria-selected=true]").count() == 1 and tab.said == []
 
 
+@pytest.fixture(scope="module")
 def odd(ds: xr.Dataset) -> xr.Dataset:
     """The same with members of every status, values as they may be then, and a measure of another precision."""
     made = ds.copy(deep=True)
@@ -191,9 +207,8 @@ def odd(ds: xr.Dataset) -> xr.Dataset:
     return made
 
 
-def test_the_page_counts_what_the_analysis_counts(opened, ds):
-    data = odd(ds)
-    tab = opened(data)
+def test_the_page_counts_what_the_analysis_counts(opened, odd):
+    tab, data = opened(odd), odd
     counted = analysis.finished(data)
     own = float(data["loss"].values[counted.values & (data["status"] < 4).values][0])
     for measure, below in [("loss", 0.02), ("loss", own), ("max_angle", 0.5), ("risk", 0.7), ("active", 3.5)]:
@@ -208,9 +223,8 @@ def test_the_page_counts_what_the_analysis_counts(opened, ds):
     assert counted.values[0, 0].any() and not analysis.below(data, "risk", 0.7).values[0, 0].any()
 
 
-def test_the_page_compares_two_cells_as_the_analysis_does(opened, ds):
-    data = odd(ds)
-    tab = opened(data)
+def test_the_page_compares_two_cells_as_the_analysis_does(opened, odd):
+    tab, data = opened(odd), odd
     inside, done = (v.values.reshape(-1, 4) for v in (analysis.below(data, "loss", 0.05), analysis.finished(data)))
     assert inside.any() and not inside.all()
     for i, j in [(0, 1), (0, 4), (2, 3), (1, 5), (4, 0)]:
@@ -231,26 +245,112 @@ def test_names_with_markup_do_nothing(opened):
     assert tab.locator("img").count() == 0 and tab.locator("#map script, main script").count() == 0
 
 
-def test_keyboard_sorting_and_copying(opened):
+def column(tab, name, table="#cells"):
+    """The texts of a table's column."""
+    names = [th.strip(" ▲▼") for th in tab.locator(f"{table} thead th").all_text_contents()]
+    return tab.locator(f"{table} tbody tr > :nth-child({names.index(name) + 1})").all_text_contents()
+
+
+def test_tables_by_keyboard_sorted_filtered_and_saved(opened, ds):
     tab = opened()
-    first = tab.locator("#cells thead th button", has_text="share").first
-    first.focus()
+    tab.locator("#cells thead th button", has_text="share").first.focus()
     tab.keyboard.press("Enter")
-    column = [th.strip(" ▲▼") for th in tab.locator("#cells thead th").all_text_contents()].index("share")
-
-    def shares():
-        rows = tab.locator(f"#cells tbody tr > :nth-child({column + 1})").all_text_contents()
-        return [float(text.split()[0]) for text in rows]
-
-    assert shares() == sorted(shares())
+    shares = [float(text.split()[0]) for text in column(tab, "share")]
+    assert shares == sorted(shares)
     tab.keyboard.press("Enter")
-    assert shares() == sorted(shares(), reverse=True)
+    assert [float(text.split()[0]) for text in column(tab, "share")] == sorted(shares, reverse=True)
     row = tab.locator("#cells tbody tr").nth(4)
     row.focus()
+    tab.keyboard.press("ArrowUp")
+    tab.keyboard.press("ArrowDown")
     tab.keyboard.press("Enter")
     assert row.get_attribute("aria-selected") == "true"
+
+    tab.fill("#cells input[type=search]", "weight_decay>0 separation!=0.8")
+    assert column(tab, "separation") == [*sorted({"0.4", "1.2"}, key=column(tab, "separation").index)]
+    with tab.expect_download() as saved:
+        tab.locator("#cells button", has_text="CSV").click()
+    assert saved.value.suggested_filename == "small-cells.csv"
+    frame = pd.read_csv(saved.value.path()).set_index("separation")
+    expected = analysis.phase(ds, "separation", None, "loss", 0.02, {"weight_decay": 0.05})
+    assert set(frame["measure"]) == {"loss"} and set(frame["below"]) == {0.02} and set(frame.index) == {0.4, 1.2}
+    for name, own in [("share", "share"), ("low", "share_low"), ("high", "share_high")]:
+        np.testing.assert_allclose(frame[own], expected[name].sel(separation=frame.index), rtol=1e-14)
+    median = analysis.order_parameter(ds, "separation", None, "risk", at={"weight_decay": 0.05})
+    np.testing.assert_array_equal(frame["median_risk"], median["value"].sel(separation=frame.index))
+    tab.fill("#cells input[type=search]", "no such word")
+    assert tab.locator("#cells tbody tr").count() == 0 and "0 of 6 rows" in tab.text_content("#cells")
+
+    # The first column stays while the others move, and what is hidden is said.
+    tab.fill("#cells input[type=search]", "")
+    assert "more columns to the right" in tab.text_content("#cells .hint")
+    left = tab.evaluate("document.querySelector('#cells tbody th').getBoundingClientRect().left")
+    tab.evaluate("document.querySelector('#cells .scroll').scrollLeft = 1e6")
+    tab.wait_for_function("document.querySelector('#cells .hint').textContent.includes('to the left')")
+    assert tab.evaluate("document.querySelector('#cells tbody th').getBoundingClientRect().left") == left
     tab.click("#copy")
     tab.wait_for_function("document.getElementById('copied').textContent === 'copied'")
+    assert tab.said == []
+
+
+def test_measure_threshold_and_axes_are_chosen(opened, ds):
+    tab = opened()
+    tab.select_option("#measure", "max_angle")
+    assert tab.input_value("#below") == "0.02" and "max_angle < 0.02 rad" in tab.text_content("#map-caption")
+    tab.fill("#below", "1.1")
+    tab.keyboard.press("Enter")
+    expected = analysis.share(analysis.below(ds, "max_angle", 1.1))["share"].values.ravel()
+    assert 0 < expected.mean() < 1
+    assert [float(text.split()[0]) for text in column(tab, "share")] == [float(f"{v:.4g}") for v in expected]
+    tab.fill("#below", "-1")
+    tab.keyboard.press("Enter")
+    assert "give a positive number" in tab.text_content("#note") and "< 1.1 rad" in tab.text_content("#map-caption")
+
+    # Axes change places; one alone is a curve through the chosen cell, and the other a slider.
+    tab.select_option("#x", "separation")
+    assert tab.input_value("#y") == "weight_decay"
+    tab.select_option("#y", "")
+    slider = tab.locator("#sliders input")
+    slider.focus()
+    tab.keyboard.press("End")
+    tab.wait_for_function("document.querySelector('#cell h2').textContent.startsWith('weight_decay = 0.05')")
+    assert tab.text_content("#sliders output") == "0.05"
+    drawn = tab.evaluate("document.getElementById('map').data[0].y")
+    np.testing.assert_allclose(drawn, expected.reshape(2, 3)[1])
+    tab.focus("#map")
+    before = tab.text_content("#cell h2")
+    tab.keyboard.press("ArrowLeft" if "1.2" in before else "ArrowRight")
+    assert tab.text_content("#cell h2") != before and tab.said == []
+
+
+def test_a_link_shows_the_same_again(opened):
+    tab = opened()
+    tab.select_option("#measure", "max_angle")
+    tab.fill("#below", "1.1")
+    tab.keyboard.press("Enter")
+    tab.locator("#cells tbody tr").nth(3).click()
+    tab.click("#cell [data-part=compare]")
+    tab.locator("#cells tbody tr").nth(5).click()
+    tab.select_option("#cell [data-part=seed]", "2")
+    assert tab.locator("#beside").is_visible() and "this cell minus the other" in tab.text_content("#cell")
+    fragment = tab.evaluate("location.hash")
+    heads = tab.locator("#cell h2, #beside h2").all_text_contents()
+    assert heads == ["weight_decay = 0.05, separation = 1.2", "weight_decay = 0.05, separation = 0.4"]
+
+    again = opened(fragment=fragment)
+    assert again.locator("#cell h2, #beside h2").all_text_contents() == heads
+    assert again.evaluate("fragment()") == fragment and again.input_value("#below") == "1.1"
+    assert "seed 2:" in again.text_content("#cell [data-part=neurons-caption]")
+    assert again.locator("#cell [data-part=members] tr[aria-selected=true] th").text_content() == "2"
+    again.click("#beside [data-part=compare]")
+    assert again.locator("#beside").is_hidden()
+
+    # Another fragment in the same page, of which it holds a part.
+    again.evaluate("location.hash = '#measure=colour&cell.separation=7&below=0.1'")
+    again.wait_for_function("document.getElementById('note').textContent")
+    assert "asks for measure = colour and the cell" in again.text_content("#note")
+    assert again.input_value("#below") == "0.1" and again.input_value("#measure") == "max_angle"
+    assert tab.said == again.said == []
 
 
 def test_phone_and_dark(opened):
@@ -260,3 +360,11 @@ def test_phone_and_dark(opened):
     before = tab.evaluate("getComputedStyle(document.body).backgroundColor")
     tab.click("#theme")
     assert tab.evaluate("getComputedStyle(document.body).backgroundColor") != before and tab.said == []
+    # On paper nothing scrolls, and what was dark is light.
+    tab.emulate_media(media="print")
+    tab.evaluate("setTheme('dark'); window.dispatchEvent(new Event('beforeprint'))")
+    assert tab.evaluate("document.documentElement.dataset.theme") == "light"
+    assert tab.evaluate("getComputedStyle(document.querySelector('#cells .scroll')).overflow") == "visible"
+    assert not tab.locator("#copy").is_visible()
+    tab.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert tab.evaluate("document.documentElement.dataset.theme") == "dark" and tab.said == []

@@ -10,6 +10,8 @@ import xarray as xr
 
 import ensemble as ens
 import ensemble.engine.kernels.base as kernels
+from ensemble.engine.kernels import simd
+from ensemble.engine.kernels.draws import store_normals
 from ensemble.engine.pools import LanePool
 from ensemble.engine.program import TRACES
 from ensemble.parts import REGISTRY
@@ -40,9 +42,12 @@ def study(data: dict | None, **changes) -> ens.Study:
     return ens.Study.model_validate(fields | changes)
 
 
-@pytest.fixture(scope="module", params=DATA)
+@pytest.fixture(scope="module", params=[(name, engine) for engine in ("simd", "xla") for name in DATA], ids="-".join)
 def case(request) -> tuple[str, xr.Dataset]:
-    return request.param, ens.run(study(DATA[request.param]))
+    name, engine = request.param
+    ds = ens.run(study(DATA[name]), engine=engine)
+    assert ds.attrs["engine"] == engine
+    return name, ds
 
 
 # -- against the same written out --------------------------------------------------------------------
@@ -151,6 +156,57 @@ def test_any_model_is_trained_on_samples():
     assert float(ds["generalisation_gap"][1]) == pytest.approx(gap, rel=1e-9)
 
 
+# -- vectors of eight members --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def drawn() -> list[tuple[np.ndarray, np.ndarray]]:
+    """x and noise of ten steps; the activation has no part in them."""
+    s = study(ODD, teacher=TEACHER | {"inputs": 5}, seeds=2)
+    _, teacher = ens.initial(s, 1)
+    samples = [ens.sample(s, 1, step=step) for step in range(10)]
+    return [(np.asarray(x), np.asarray(y - teacher(x))) for x, y in samples]
+
+
+ODD = {"online": True, "batch": 11, "noise": 0.1}
+"""No multiple of the rows in work at once; nor are five inputs one of four."""
+
+
+@pytest.mark.parametrize("activation", ["abs_centred", {"kind": "leaky_relu", "slope": 0.3}])
+def test_other_activations_take_the_steps_that_differentiation_gives(activation, drawn):
+    protocol = {"kind": "fixed_decay", "weight_decay": 0.01, "step_size": 0.1, "steps": 10}
+    teacher = TEACHER | {"activation": activation, "inputs": 5}
+    s = study(ODD, teacher=teacher, seeds=2, probes=["grad_norm"], protocol=protocol, records=[0])
+    ds = ens.run(s, engine="simd")
+    (model, planted) = ens.initial(s, 1)
+
+    @jax.jit
+    def slope(model, x, noise):
+        return jax.grad(lambda f: 0.5 * jnp.mean((f(x) - planted(x) - noise) ** 2))(model)
+
+    for x, noise in drawn:
+        model = jax.tree.map(lambda w, g: w - 0.1 * (g + 0.01 * w), model, slope(model, x, noise))
+    np.testing.assert_allclose(ds["a"].sel(seed=1), model.a, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(ds["W"].sel(seed=1), model.W, rtol=1e-10, atol=1e-12)
+
+
+def test_a_sample_beyond_a_cores_own_memory_gives_the_same_bits(monkeypatch):
+    near = ens.run(study(FULL), engine="simd")
+    monkeypatch.setattr(simd, "_MOST_HELD", 0)
+    assert_same_members(near, ens.run(study(FULL), engine="simd"))
+
+
+def test_normal_numbers_are_jaxs(rng):
+    """Relative to 1e-14: the same hash, and the same formula with other roundings; 40 000 reach the tails' branch."""
+    keys = jax.vmap(lambda k: jax.random.fold_in(jax.random.key(5), k))(jnp.arange(8))
+    words, found = np.zeros(32, np.uint32), np.zeros(8 * 5003)
+    words[:16] = np.asarray(jax.random.key_data(keys)).T.reshape(-1)
+    store_normals(found, 0, words, 0, 5003)
+    expected = np.asarray(jax.vmap(lambda k: jax.random.normal(k, (5003,)))(keys))
+    assert np.abs(expected).max() > 3.5
+    np.testing.assert_allclose(found.reshape(-1, 8).T, expected, rtol=1e-14)
+
+
 # -- draws -------------------------------------------------------------------------------------------
 
 
@@ -163,7 +219,7 @@ def test_larger_samples_begin_with_the_smaller_ones_and_noise_is_a_row():
     clean, one, two = (np.asarray(ens.sample(s, 0, samples=10, noise=z).y) for z in (0.0, 0.1, 0.2))
     np.testing.assert_allclose(2 * (one - clean), two - clean, rtol=1e-12)
     before = len(TRACES)
-    ens.run(s)
+    ens.run(s, engine="xla")
     assert len(TRACES) - before == 2, "a program a size, and none a noise"
 
 
@@ -194,17 +250,18 @@ def test_precisions_share_their_draws():
 
 def test_seeds_alone_refill_and_budget_change_nothing(case, monkeypatch):
     name, ds = case
-    assert_same_members(ens.run(study(DATA[name], seeds=1)), ds)
+    engine = ds.attrs["engine"]
+    assert_same_members(ens.run(study(DATA[name], seeds=1), engine=engine), ds)
     monkeypatch.setattr(kernels, "_MOST_LANES", 16)
     monkeypatch.setattr(LanePool, "budget", lambda self, *_: 7)
-    assert_same_members(ds, ens.run(study(DATA[name], seeds=40)))
+    assert_same_members(ds, ens.run(study(DATA[name], seeds=40), engine=engine))
 
 
 def test_stopped_and_gone_on_with(case):
     name, ds = case
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LanePool, "budget", lambda self, *_: 9)
-        again, pauses = run_paused(study(DATA[name]), "auto", every=1)
+        again, pauses = run_paused(study(DATA[name]), ds.attrs["engine"], every=1)
     assert pauses >= 3
     for variable in again.data_vars:
         xr.testing.assert_equal(again[variable].drop_attrs(), ds[variable].drop_attrs())
@@ -214,7 +271,7 @@ def test_a_directory_of_samples_is_opened_and_made_again(tmp_path):
     s = study(BATCH)
     ens.run(s, out=tmp_path / "run")
     again = ens.reproduce(tmp_path / "run", {"seed": 1})
-    assert not again.different and again.engine == "xla"
+    assert not again.different and again.engine == "simd"
     with ens.open_dataset(tmp_path / "run") as ds:
         assert not {"x", "y"} & set(ds.variables), "data are kept in no file"
         assert ens.Study.from_json(ds.attrs["study"]).data == s.data
@@ -309,10 +366,21 @@ def test_students_without_samples_are_refused(scoreless):
         made({}, {"teacher": teacher, "student": scoreless})
 
 
-@pytest.mark.parametrize("engine", ["simd", "fused"])
-def test_other_kernels_refuse(engine):
-    with pytest.raises(ens.EngineError, match="exact population risk"):
-        ens.run(study(FULL), engine=engine)
+@pytest.mark.parametrize(
+    ("engine", "changes", "words"),
+    [
+        ("fused", {}, "exact population risk"),
+        ("simd", {"precision": "float32"}, "on samples of their own or on fresh Gaussian ones, in float64"),
+    ],
+)
+def test_kernels_refuse_what_they_do_not_serve(engine, changes, words):
+    with pytest.raises(ens.EngineError, match=words):
+        ens.run(study(FULL, **changes), engine=engine)
+
+
+def test_fresh_samples_of_other_inputs_are_drawn_by_the_other_kernel():
+    with pytest.raises(ens.EngineError, match="on samples of their own or on fresh Gaussian ones"):
+        ens.run(study(ONLINE | {"inputs": "rademacher"}, probes=["max_angle"]), engine="simd")
 
 
 def test_data_is_asked_of_members_that_have_some():

@@ -13,13 +13,15 @@ import xarray as xr
 
 from ensemble import PROBES, STATUS
 
-from ..members import PARTS, axes, finished, like, probe, require_axis, require_threshold
+from ..members import PARTS, axes, cells, finished, like, probe, require_axis, require_threshold
 from ..statistics import LEVEL, order_ranks
 
 _FIRST = ("max_angle", "mean_angle", "loss")
 """What a page opens with where nobody says it: the first of these that there is."""
 _THRESHOLDS = {"max_angle": 0.02, "mean_angle": 0.02}
 """Those that are usual; other measures begin at the median of all members."""
+_LAYERS = {"layer": 0, "hidden_layer": -1, "layer_pair": -1}
+"""By how much fewer there are of them than layers of weights."""
 MOST_BYTES = 24 * 2**20
 """End values of all members that a page holds, in bytes of its text."""
 
@@ -110,15 +112,27 @@ def _map_axes(ds: xr.Dataset, x: str | None, y: str | None) -> tuple[str | None,
     return x, y
 
 
-def ends_of(ds: xr.Dataset, measure: Measure) -> np.ndarray:
+def depths_of(ds: xr.Dataset) -> np.ndarray:
+    """How many layers the students of every cell have; 0 where they have no list of layers."""
+    found = cells(ds)
+    return np.array([getattr(cell.student, "depth", 0) for cell in found.flat]).reshape(found.shape)
+
+
+def ends_of(ds: xr.Dataset, measure: Measure, depths: np.ndarray | None = None) -> np.ndarray:
     """End values, over axes and seed, in their own precision; of a probe of neurons the largest.
 
-    All neurons are below a threshold exactly where the largest is, and none is where one is NaN.
+    All neurons are below a threshold exactly where the largest is, and none is where one is NaN. A layer that a cell's
+    students do not have is stored as 0 and NaN here, so that it is not counted. `depths`: `depths_of(ds)`.
     """
     values = measure.of(ds)[measure.name]
     many = [dim for dim in ("teacher_neuron", "neuron") if dim in values.dims]
     values = values.max(many, skipna=False) if many else values
-    return values.transpose(*axes(ds), "seed").values
+    values = values.transpose(*axes(ds), "seed").values
+    last = max((number - _LAYERS[dim] for dim, number in measure.part if dim in _LAYERS), default=-1)
+    if last <= 0:
+        return values
+    absent = last >= (depths_of(ds) if depths is None else depths)
+    return np.where(absent[..., None], np.nan, values).astype(np.result_type(values.dtype, np.float32))
 
 
 def usual_threshold(measure: Measure, ends: np.ndarray, counted: np.ndarray) -> float:
@@ -141,9 +155,10 @@ def said_of_members(ds: xr.Dataset, known: list[Measure], first: Measure) -> dic
     counted = finished(ds).transpose(*axes(ds), "seed").values
     status = ds["status"].transpose(*axes(ds), "seed").values
     stop = ds["stop_step"].transpose(*axes(ds), "seed").values
-    left, said = MOST_BYTES, []
+    layered = any(dim in _LAYERS for one in known for dim, _ in one.part)
+    left, said, depths = MOST_BYTES, [], depths_of(ds) if layered else None
     for measure in sorted(known, key=lambda one: one != first):
-        ends = ends_of(ds, measure)
+        ends = ends_of(ds, measure, depths)
         kept = ends if ends.dtype == np.float32 else ends.astype(float)
         left -= kept.nbytes * 4 // 3
         source = ds[measure.name].attrs

@@ -62,4 +62,4 @@ def write_page(
     """Writes the page of a dataset; arguments and errors are those of `page`, and of `analysis.writing.replace`."""
     require_free(path, "page", overwrite)
     text = page(ds, measure, below, x, y)
-    replace(path, "page", lambda temporary: temporary.writetext_of(text, encoding="utf-8"), overwrite)
+    replace(path, "page", lambda temporary: temporary.write_text(text, encoding="utf-8"), overwrite)

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from ..parts import chosen
+from ..parts import chosen, is_lenient
 from ..spec import Spec
-from .inputs import AbstractInputs, Gaussian, InputLaw
+from .inputs import AbstractInputs, Features, Gaussian, InputLaw
 from .risks import (
     AbstractRisk,
     AdversarialRisk,
@@ -91,7 +91,9 @@ class Data(Spec):
     @property
     def test_count(self) -> int:
         """The size of a test sample, where there is one."""
-        return self.test_samples or TEST_SAMPLES
+        return (
+            (self.inputs.held_out if isinstance(self.inputs, Features) else None) or self.test_samples or TEST_SAMPLES
+        )
 
     def risk(
         self, numbers: dict[str, Any], risk: AbstractRisk, key: PRNGKeyArray, inputs: Any, exact: bool
@@ -160,6 +162,26 @@ class Data(Spec):
                 f"noise: got {self.noise:g} without samples: noise on the labels of the whole population adds σ²/2 to "
                 "the loss and changes nothing else; give samples = n or online = true"
             )
+        if isinstance(self.inputs, Features) and not is_lenient():
+            self._check_features(self.inputs)
         if not self.replacement and (self.batch is None or self.online):
             raise ValueError("replacement: got false without batches of a sample; give samples = n and batch = b")
         return self
+
+    def _check_features(self, inputs: Features) -> None:
+        if self.test_samples is not None:
+            raise ValueError(
+                f"test_samples: got {self.test_samples} with features, which are scored on rows of the file; set "
+                "inputs.held_out"
+            )
+        if inputs.replacement:
+            return
+        if self.online:
+            raise ValueError(
+                "online: got true with inputs.replacement = false, which draws no row twice; leave replacement out"
+            )
+        if self.samples is not None and self.samples > inputs.trained_on:
+            raise ValueError(
+                f"samples: got {self.samples:,} without replacement of {inputs.trained_on:,} rows; take fewer, or "
+                "leave inputs.replacement out"
+            )

@@ -49,7 +49,9 @@ def _estimated(study: Study) -> str:
     """What is said of a loss that is estimated."""
     sizes = {p.cell.data.test_count for p in study.points if p.cell.data is not None and not p.cell.is_exact}
     said = ", ".join(f"{size:,}" for size in sorted(sizes))
-    return f"estimated on a test sample of {said}, each member's own; its standard error is loss_error"
+    kept = all(p.cell.data.inputs.of_rows for p in study.points if p.cell.data is not None)
+    whose = "rows that no member is trained on" if kept else "each member's own"
+    return f"estimated on a test sample of {said}, {whose}; its standard error is loss_error"
 
 
 def _cell_sizes(study: Study, box: Box) -> dict[str, tuple[np.ndarray, str]]:

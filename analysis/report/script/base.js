@@ -37,6 +37,10 @@ function layout(more) {
   for (const key of Object.keys(made).filter((k) => /^[xy]axis/.test(k))) made[key] = {...axis, ...made[key]};
   return made;
 }
+const logarithmic = (values) => {  // labels at powers of ten, where there are two or more of them
+  const found = values.filter((v) => finite(v) !== null && v > 0), wide = Math.max(...found) >= 100 * Math.min(...found);
+  return {type: "log", exponentformat: "power", ...(wide ? {dtick: 1} : {nticks: 5})};
+};
 const options = {responsive: true, displayModeBar: false};
 
 async function copyText(content) {

@@ -15,7 +15,7 @@ function drawTrajectory(panel, cell) {
   panel.part("trajectory-caption").textContent = (traces.length ? "median and 10–90% of seeds, by step" : "no history was recorded") + (traces.length ? without : "");
   if (traces.length) Plotly.react(box, traces, layout({
     showlegend: true, legend: {x: 0, y: 1.02, yanchor: "bottom", orientation: "h", bgcolor: "rgba(0,0,0,0)"},
-    xaxis: {type: "log", title: {text: "descent steps"}}, yaxis: {type: "log", exponentformat: "power"},
+    xaxis: {...logarithmic(steps), title: {text: "descent steps"}}, yaxis: logarithmic(names.flatMap((name) => cell.trajectories[name].flat())),
   }), options);
 }
 
@@ -26,5 +26,5 @@ function drawSurvival(panel, cell) {  // of the opening's event: another one tak
     {type: "scatter", mode: "lines", x: at, y: low, line: {...step, width: 0}, hoverinfo: "skip"},
     {type: "scatter", mode: "lines", x: at, y: high, line: {...step, width: 0}, fill: "tonexty", fillcolor: `${c.accent}33`, hoverinfo: "skip"},
     {type: "scatter", mode: "lines", x: at, y: value, line: {...step, color: c.accent}, hovertemplate: "%{y:.3g} at step %{x}<extra></extra>"},
-  ], layout({xaxis: {type: "log", title: {text: "descent steps"}}, yaxis: {range: [-0.02, 1.02]}}), options);
+  ], layout({xaxis: {...logarithmic(at), title: {text: "descent steps"}}, yaxis: {range: [-0.02, 1.02]}}), options);
 }

@@ -23,6 +23,8 @@ function* membersOf(cell) {
 }
 // A float32 is compared with the threshold as a float32, which is what NumPy does.
 const limitOf = (measure, below) => (measure.single ? Math.fround(below) : below);
+// Only a member that diverged may have no number, or one whose network lacks the layer that is measured.
+const counts = (measure, i) => isFinished(i) && (hasDiverged(i) || !Number.isNaN(measure.ends[i]));
 const isBelow = (measure, limit, i) => measure.ends[i] < limit && !hasDiverged(i);
 
 function wilson(k, n) {
@@ -33,37 +35,37 @@ function wilson(k, n) {
 function shareOf(cell, key, below) {  // {n, k, interval: [share, low, high]}
   const measure = measures.get(key), limit = limitOf(measure, below);
   let n = 0, k = 0;
-  for (const i of membersOf(cell)) if (isFinished(i)) { n++; k += isBelow(measure, limit, i); }
+  for (const i of membersOf(cell)) if (counts(measure, i)) { n++; k += isBelow(measure, limit, i); }
   return {n, k, interval: [n ? k / n : NaN, ...wilson(k, n)]};
 }
 function medianOf(cell, key) {  // [median, low, high]; a member that diverged counts as +∞
   if (!medians.has(key)) medians.set(key, new Map());
   const known = medians.get(key);
   if (!known.has(cell.index)) {
-    const ends = measures.get(key).ends;
-    const sorted = Float64Array.from([...membersOf(cell)].filter(isFinished), (i) => (hasDiverged(i) ? Infinity : ends[i])).sort();
+    const measure = measures.get(key), counted = [...membersOf(cell)].filter((i) => counts(measure, i));
+    const sorted = Float64Array.from(counted, (i) => (hasDiverged(i) ? Infinity : measure.ends[i])).sort();
     const n = sorted.length, at = (rank) => (rank < 1 ? -Infinity : rank > n ? Infinity : sorted[rank - 1]);
     known.set(cell.index, n ? said.ranks[n].map(at) : [NaN, -Infinity, Infinity]);
   }
   return known.get(cell.index);
 }
 function endings(cell) {  // how members ended, in words
-  const names = Object.entries(said.statuses), counts = names.map(() => 0);
-  for (const i of membersOf(cell)) counts[names.findIndex(([, code]) => code === statusOf[i])]++;
-  return names.map(([name], k) => [counts[k], name]).filter(([count]) => count).map(([count, name]) => `${count} ${name}`).join(", ");
+  const names = Object.entries(said.statuses), found = names.map(() => 0);
+  for (const i of membersOf(cell)) found[names.findIndex(([, code]) => code === statusOf[i])]++;
+  return names.map(([name], k) => [found[k], name]).filter(([count]) => count).map(([count, name]) => `${count} ${name}`).join(", ");
 }
 
 // p_a − p_b over the seeds that are finished in both cells: Newcombe's interval for paired shares.
 function pairedDifference(a, b, key, below) {
   const measure = measures.get(key), limit = limitOf(measure, below);
-  const counts = {both: 0, onlyA: 0, onlyB: 0, neither: 0};
+  const found = {both: 0, onlyA: 0, onlyB: 0, neither: 0};
   for (let s = 0; s < said.seeds.length; s++) {
     const [i, j] = [firstMember(a) + s, firstMember(b) + s];
-    if (!isFinished(i) || !isFinished(j)) continue;
+    if (!counts(measure, i) || !counts(measure, j)) continue;
     const [inA, inB] = [isBelow(measure, limit, i), isBelow(measure, limit, j)];
-    counts[inA ? (inB ? "both" : "onlyA") : inB ? "onlyB" : "neither"]++;
+    found[inA ? (inB ? "both" : "onlyA") : inB ? "onlyB" : "neither"]++;
   }
-  const {both: e, onlyA: f, onlyB: g, neither: h} = counts, n = e + f + g + h;
+  const {both: e, onlyA: f, onlyB: g, neither: h} = found, n = e + f + g + h;
   if (!n) return {n, interval: [NaN, -1, 1]};
   const p = (e + f) / n, q = (e + g) / n, [lowA, highA] = wilson(e + f, n), [lowB, highB] = wilson(e + g, n);
   const spread = Math.sqrt((e + f) * (g + h) * (e + g) * (f + h)), odds = e * h - f * g;

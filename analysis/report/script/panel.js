@@ -90,7 +90,7 @@ class Panel {
     const names = Object.fromEntries(Object.entries(said.statuses).map(([name, code]) => [code, name])), limit = limitOf(order[0], view.below);
     this.members.set([
       {name: "seed", of: (i) => this.seedOf(i)},
-      {name: "below", of: (i) => (isFinished(i) ? (isBelow(order[0], limit, i) ? "yes" : "no") : null)},
+      {name: "below", of: (i) => (counts(order[0], i) ? (isBelow(order[0], limit, i) ? "yes" : "no") : null)},
       ...order.slice(0, 1).map((m) => ({name: m.key, of: (i) => m.ends[i]})),
       {name: "ended", of: (i) => names[statusOf[i]]},
       ...(stops ? [{name: "steps", of: (i) => (stops[i] < 0 ? null : stops[i])}] : []),

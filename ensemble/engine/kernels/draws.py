@@ -9,7 +9,7 @@ Each lane has a key of its own, two words of 32 bits: `words[at : at + 8]` holds
 # An intrinsic's first parameter, the typing context, is Numba's to give.
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -17,7 +17,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from .duals import LANES
-from .vectors import choose_greater, fma, log_of, polynomial, root, splat, store, vector
+from .vectors import choose_greater, fma, load, log_of, polynomial, root, splat, store, vector, wide_polynomial
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 _WORDS, _LONGS = ir.VectorType(_I32, LANES), ir.VectorType(_I64, LANES)
@@ -29,20 +29,28 @@ def _constant(number: int, kind: Any = _WORDS) -> ir.Constant:
     return ir.Constant(kind, [number] * LANES)
 
 
-def _threefry(builder: Any, keys: Sequence[Any], x0: Any, x1: Any) -> tuple[Any, Any]:
-    """Threefry 2×32 with 20 rounds (Salmon et al. 2011) of the counter (x0, x1), lane by lane."""
+def _threefry(builder: Any, keys: Sequence[Any], counters: Sequence[Any]) -> list[list[Any]]:
+    """Threefry 2×32 with 20 rounds (Salmon et al. 2011) of the counters (0, c), lane by lane.
+
+    Several counters side by side: each hash is one long chain, and a processor works on several at once.
+    """
     k0, k1 = keys
     k2 = builder.xor(builder.xor(k0, k1), _constant(_PARITY))
     schedule = (k0, k1, k2)
-    x0, x1 = builder.add(x0, k0), builder.add(x1, k1)
+    states = [[k0, builder.add(counter, k1)] for counter in counters]
     for group in range(5):
         for places in _ROTATIONS[group % 2]:
-            x0 = builder.add(x0, x1)
-            left, right = builder.shl(x1, _constant(places)), builder.lshr(x1, _constant(32 - places))
-            x1 = builder.xor(builder.or_(left, right), x0)
-        x0 = builder.add(x0, schedule[(group + 1) % 3])
-        x1 = builder.add(builder.add(x1, schedule[(group + 2) % 3]), _constant(group + 1))
-    return x0, x1
+            for x in states:
+                x[0] = builder.add(*x)
+            left = [builder.shl(x[1], _constant(places)) for x in states]
+            right = [builder.lshr(x[1], _constant(32 - places)) for x in states]
+            turned = [builder.or_(a, b) for a, b in zip(left, right, strict=True)]
+            for x, y in zip(states, turned, strict=True):
+                x[1] = builder.xor(y, x[0])
+        added = builder.add(schedule[(group + 2) % 3], _constant(group + 1))
+        for x in states:
+            x[0], x[1] = builder.add(x[0], schedule[(group + 1) % 3]), builder.add(x[1], added)
+    return states
 
 
 def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
@@ -79,7 +87,7 @@ def fold(typing_context, words, at, number, to):
         words, at, number, to = arguments
         kind = signature.args[0]
         keys = [_load(context, builder, kind, words, at, offset) for offset in (0, LANES)]
-        found = _threefry(builder, keys, _constant(0), _splat(builder, number))
+        (found,) = _threefry(builder, keys, [_splat(builder, number)])
         _store(context, builder, kind, words, to, found)
         return context.get_dummy_value()
 
@@ -94,34 +102,44 @@ def fold_each(typing_context, words, at, numbers, to):
         words, at, numbers, to = arguments
         kind = signature.args[0]
         keys = [_load(context, builder, kind, words, at, offset) for offset in (0, LANES)]
-        found = _threefry(builder, keys, _constant(0), _load(context, builder, kind, words, numbers))
+        (found,) = _threefry(builder, keys, [_load(context, builder, kind, words, numbers)])
         _store(context, builder, kind, words, to, found)
         return context.get_dummy_value()
 
     return types.void(words, at, numbers, to), generate
 
 
-@intrinsic
-def uniform(typing_context, words, at, number):
-    """f in [0, 1), a multiple of 2⁻⁵²: the `number`-th of the 64-bit draws of the keys at `at`, as JAX rounds them."""
+def _uniforms(count: int) -> Callable:
+    """The intrinsic `(words, at, number)` ↦ `count` vectors f in [0, 1), multiples of 2⁻⁵²: those that JAX makes of
+    the 64-bit draws `number`, `number` + 1, … of the keys at `at`."""
 
-    def generate(context, builder, signature, arguments):
-        words, at, number = arguments
-        kind = signature.args[0]
-        keys = [_load(context, builder, kind, words, at, offset) for offset in (0, LANES)]
-        high, low = _threefry(builder, keys, _constant(0), _splat(builder, number))
-        upper = builder.shl(builder.zext(high, _LONGS), _constant(20, _LONGS))
-        lower = builder.lshr(builder.zext(low, _LONGS), _constant(12, _LONGS))
-        one = _constant(0x3FF0000000000000, _LONGS)
-        double = context.get_value_type(vector)
-        between = builder.bitcast(builder.or_(builder.or_(upper, lower), one), double)
-        return builder.fsub(between, ir.Constant(double, [1.0] * LANES))
+    @intrinsic
+    def uniforms(typing_context, words, at, number):
+        def generate(context, builder, signature, arguments):
+            words, at, number = arguments
+            kind = signature.args[0]
+            keys = [_load(context, builder, kind, words, at, offset) for offset in (0, LANES)]
+            first = _splat(builder, number)
+            hashes = _threefry(builder, keys, [builder.add(first, _constant(k)) for k in range(count)])
+            one, double = _constant(0x3FF0000000000000, _LONGS), context.get_value_type(vector)
+            found = []
+            for high, low in hashes:
+                upper = builder.shl(builder.zext(high, _LONGS), _constant(20, _LONGS))
+                lower = builder.lshr(builder.zext(low, _LONGS), _constant(12, _LONGS))
+                between = builder.bitcast(builder.or_(builder.or_(upper, lower), one), double)
+                found.append(builder.fsub(between, ir.Constant(double, [1.0] * LANES)))
+            return context.make_tuple(builder, signature.return_type, found)
 
-    return vector(words, at, number), generate
+        return types.UniTuple(vector, count)(words, at, number), generate
+
+    return uniforms
+
+
+_one_uniform, _four_uniforms = _uniforms(1), _uniforms(4)
 
 
 # Giles' polynomials for erf⁻¹(u)/u in w = −log(1 − u²), as XLA has them: below 6.25, below 16, and beyond.
-_NEAR = polynomial(
+_NEAR = wide_polynomial(
     (
         1.6536545626831027356,
         0.24015818242558961693,
@@ -198,28 +216,26 @@ _LOWEST = math.nextafter(-1.0, 0.0)
 
 @njit
 def store_normals(s, to, words, at, count):
-    """s[to + 8k …] becomes number k of `jax.random.normal(key, …)` of the eight keys at `at`, k < `count`.
-
-    Two at a time, which do not wait for one another.
-    """
-    two, lowest = splat(2.0), splat(_LOWEST)
-    for k in range(0, count, 2):
-        after = min(k + 1, count - 1)
-        u, v = fma(two, uniform(words, at, k), lowest), fma(two, uniform(words, at, after), lowest)
-        one_u, one_v = _minus_log(u), _minus_log(v)
-        store(s, to + k * LANES, _normal(u, one_u))
-        store(s, to + after * LANES, _normal(v, one_v))
-
-
-@njit
-def _minus_log(u):
-    """−log(1 − u²) of the rounded square, as XLA has it."""
-    return splat(0.0) - log_of(splat(1.0) - u * u)
+    """s[to + 8k …] becomes number k of `jax.random.normal(key, …)` of the eight keys at `at`, k < `count`."""
+    # In two passes: the hashes need all registers of an older processor, and so do the polynomials.
+    for k in range(0, count - 3, 4):
+        f0, f1, f2, f3 = _four_uniforms(words, at, k)
+        store(s, to + k * LANES, f0)
+        store(s, to + (k + 1) * LANES, f1)
+        store(s, to + (k + 2) * LANES, f2)
+        store(s, to + (k + 3) * LANES, f3)
+    for k in range(count - count % 4, count):
+        store(s, to + k * LANES, _one_uniform(words, at, k)[0])
+    for k in range(to, to + count * LANES, LANES):
+        store(s, k, _normal(load(s, k)))
 
 
 @njit
-def _normal(u, w):
+def _normal(f):
+    """√2 erf⁻¹(u) of u = 2f − 1, with JAX's least u above −1; −log(1 − u²) is of the rounded square, as XLA has it."""
     near = splat(6.25)
+    u = fma(splat(2.0), f, splat(_LOWEST))
+    w = splat(0.0) - log_of(splat(1.0) - u * u)
     ratio = _NEAR(w - splat(3.125))
     if any_greater(w, near):
         size = root(w)

@@ -2,9 +2,7 @@
 
 A step's samples are drawn, or read, a few at a time and used while they are in the nearest cache. What is drawn are the
 samples that `problem/risks/sample.py` draws, to rounding; sums go over samples in their order, so that a member's bits
-depend on nothing but its own numbers.
-
-An activation enters by four numbers: σ = αz + β|z| − γ‖w‖, with σ′ = δ at z = 0.
+depend on nothing but its own numbers. What a few samples give is in `sample_steps.py`.
 """
 
 import numpy as np
@@ -14,7 +12,8 @@ from ..lanes import ACTIVE, DIVERGED, RULE_MET
 from .descent import _descend, _norms, _stage_values
 from .draws import fold, fold_each, store_normals
 from .duals import DRAWN, FRESH, LANES, SHUFFLED, WHOLE
-from .vectors import choose_greater, fma, load, magnitude, root, splat, store, with_sign
+from .sample_steps import add_slopes, errors, finish, labels, preactivations
+from .vectors import choose_greater, load, root, splat, store
 
 _ROWS = 8
 """Samples in work at once."""
@@ -53,118 +52,14 @@ def scratch_sizes(m: int, teacher_neurons: int, d: int, held: int) -> tuple[int,
 
 
 @njit
-def _preactivations(s, X, W, Z, rows, m, d):
-    """Z_ri = w_iᵀx_r, four neurons at a time. Those at the border repeat the last one."""
-    zero = splat(0.0)
-    for r in range(rows):
-        x, z = X + r * d * LANES, Z + r * m * LANES
-        for i0 in range(0, m, 4):
-            i1, i2, i3 = min(i0 + 1, m - 1), min(i0 + 2, m - 1), min(i0 + 3, m - 1)
-            w0, w1, w2, w3 = W + i0 * d * LANES, W + i1 * d * LANES, W + i2 * d * LANES, W + i3 * d * LANES
-            z0 = z1 = z2 = z3 = zero
-            for k in range(0, d * LANES, LANES):
-                x_k = load(s, x + k)
-                z0, z1 = fma(load(s, w0 + k), x_k, z0), fma(load(s, w1 + k), x_k, z1)
-                z2, z3 = fma(load(s, w2 + k), x_k, z2), fma(load(s, w3 + k), x_k, z3)
-            store(s, z + i0 * LANES, z0)
-            store(s, z + i1 * LANES, z1)
-            store(s, z + i2 * LANES, z2)
-            store(s, z + i3 * LANES, z3)
-
-
-@njit
-def _labels(s, Z, c, norm, Y, rows, m, sigma):
-    """y_r = Σ_j c_j σ(z_rj)."""
-    alpha, beta, gamma = splat(sigma[0]), splat(sigma[1]), splat(sigma[2])
-    for r in range(rows):
-        total = splat(0.0)
-        for j in range(m):
-            z = load(s, Z + (r * m + j) * LANES)
-            value = fma(beta, magnitude(z), alpha * z) - gamma * load(s, norm + j * LANES)
-            total = fma(load(s, c + j * LANES), value, total)
-        store(s, Y + r * LANES, total)
-
-
-@njit
-def _errors(s, Z, H, c, norm, Y, rows, m, sigma, share):
-    """e_r = (f(x_r) − y_r) · share into Y, e_r σ′(z_ri) into Z and e_r σ(z_ri) into H."""
-    alpha, beta, gamma, at_zero = splat(sigma[0]), splat(sigma[1]), splat(sigma[2]), splat(sigma[3])
-    zero = splat(0.0)
-    for r in range(rows):
-        total = splat(0.0)
-        for i in range(m):
-            z = load(s, Z + (r * m + i) * LANES)
-            size = magnitude(z)
-            value = fma(beta, size, alpha * z) - gamma * load(s, norm + i * LANES)
-            total = fma(load(s, c + i * LANES), value, total)
-            store(s, H + (r * m + i) * LANES, value)
-            store(s, Z + (r * m + i) * LANES, choose_greater(size, zero, alpha + with_sign(beta, z), at_zero))
-        error = (total - load(s, Y + r * LANES)) * splat(share)
-        store(s, Y + r * LANES, error)
-        for i in range(r * m * LANES, (r + 1) * m * LANES, LANES):
-            store(s, Z + i, error * load(s, Z + i))
-            store(s, H + i, error * load(s, H + i))
-
-
-@njit
-def _add_slopes(s, Z, H, X, Y, P, slope, sum_of_errors, rows, m, d, begins):
-    """P_i += Σ_r Z_ri x_r, slope_i += Σ_r H_ri, and the sum of errors; from 0 where it begins."""
-    keeps = splat(0.0 if begins else 1.0)
-    for i0 in range(0, m, 2):
-        i1 = min(i0 + 1, m - 1)
-        h0, h1 = keeps * load(s, slope + i0 * LANES), keeps * load(s, slope + i1 * LANES)
-        for r in range(rows):
-            h0, h1 = h0 + load(s, H + (r * m + i0) * LANES), h1 + load(s, H + (r * m + i1) * LANES)
-        store(s, slope + i0 * LANES, h0)
-        store(s, slope + i1 * LANES, h1)
-        for k0 in range(0, d, 2):
-            k1 = min(k0 + 1, d - 1)
-            p00, p01 = keeps * load(s, P + (i0 * d + k0) * LANES), keeps * load(s, P + (i0 * d + k1) * LANES)
-            p10, p11 = keeps * load(s, P + (i1 * d + k0) * LANES), keeps * load(s, P + (i1 * d + k1) * LANES)
-            for r in range(rows):
-                x0, x1 = load(s, X + (r * d + k0) * LANES), load(s, X + (r * d + k1) * LANES)
-                z0, z1 = load(s, Z + (r * m + i0) * LANES), load(s, Z + (r * m + i1) * LANES)
-                p00, p01 = fma(z0, x0, p00), fma(z0, x1, p01)
-                p10, p11 = fma(z1, x0, p10), fma(z1, x1, p11)
-            store(s, P + (i0 * d + k0) * LANES, p00)
-            store(s, P + (i0 * d + k1) * LANES, p01)
-            store(s, P + (i1 * d + k0) * LANES, p10)
-            store(s, P + (i1 * d + k1) * LANES, p11)
-    total = keeps * load(s, sum_of_errors)
-    for r in range(rows):
-        total = total + load(s, Y + r * LANES)
-    store(s, sum_of_errors, total)
-
-
-@njit
-def _finish(s, W, a, P, slope, inverse, sum_of_errors, decay, m, d, sigma):
-    """The gradient of the batch's risk and of its penalty: P_i becomes a_i (P_i − γ Σe w_i/‖w_i‖) + λ w_i.
-
-    Returns (Σ slope², Σ P²).
-    """
-    output, first, gamma = splat(0.0), splat(0.0), splat(sigma[2]) * load(s, sum_of_errors)
-    for i in range(m):
-        a_i = load(s, a + i * LANES)
-        radial = decay - a_i * (gamma * load(s, inverse + i * LANES))
-        for k in range(i * d * LANES, (i + 1) * d * LANES, LANES):
-            p = fma(a_i, load(s, P + k), radial * load(s, W + k))
-            first = fma(p, p, first)
-            store(s, P + k, p)
-        total = fma(decay, a_i, load(s, slope + i * LANES))
-        output = fma(total, total, output)
-        store(s, slope + i * LANES, total)
-    return output, first
-
-
-@njit
 def _draw(s, places, words, first, rows, mt, d, sigma, noisy):
     """Fresh x and labels of a step's rows `first` …, as `risks.sample.drawn` has them."""
     X, Y, Z, T, ta, norm, numbers = places
     for r in range(rows):
         fold(words, _FIRST, first + r, _ROW)
         store_normals(s, X + r * d * LANES, words, _ROW, d)
-    _preactivations(s, X, T, Z, rows, mt, d)
-    _labels(s, Z, ta, norm, Y, rows, mt, sigma)
+    preactivations(s, X, T, Z, rows, mt, d)
+    labels(s, Z, ta, norm, Y, rows, mt, sigma)
     if noisy:
         spread, drawn = load(s, numbers + 5 * LANES), numbers + 6 * LANES
         for r in range(rows):
@@ -187,9 +82,10 @@ def _gather(s, X, Y, words, order, upper, starts, base, x, y, kind, first, rows,
                 upper[lane] = _long(words, lane)
             fold(words, _SECOND, first + r, _ROW)
         for lane in range(LANES):
+            row = first + r
             if kind == DRAWN:
                 row = np.int64(((upper[lane] % span) * power + _long(words, lane) % span) % span)
-            else:
+            elif kind == SHUFFLED:
                 row = order[lane, starts[lane] + first + r]
             for k in range(d):
                 s[X + (r * d + k) * LANES + lane] = x[base + lane, row, k]
@@ -330,19 +226,19 @@ def advance_sampled(
     limit,
     kind,
     batch,
+    held,
     s,
     words,
     executed,
 ):
     """Advances the blocks of eight lanes from blocks[0] to blocks[1] − 1 by up to `budget` steps each, in place.
 
-    As `descent.advance_blocks`; `data` are keys, noise, x and y of the lanes, of which `kind` says what is read;
-    `sigmas`, four numbers of the student's activation and of the teacher's.
+    As `descent.advance_blocks`; `data` are keys, noise, x and y of the lanes, of which `kind` says what is read, and
+    `held` how many samples stay in scratch; `sigmas`, four numbers of the student's activation and of the teacher's.
     """
     a_out, W_out, step = moving[0], moving[1], moving[2]
     m, d, mt = W_out.shape[1], W_out.shape[2], teacher[1].shape[1]
     count = data[2].shape[1]
-    held = count if kind == WHOLE else 0
     places = _places(m, mt, d, held)
     (W, T, a, ta, P, slope, norm, inverse), (X, Y, Z, H, numbers, x, y, _) = places
     sigma, teacher_sigma = sigmas
@@ -375,16 +271,16 @@ def advance_sampled(
                 if kind == FRESH:
                     fresh = X, Y, Z, T, ta, norm + m * LANES, numbers
                     _draw(s, fresh, words, begin, rows, mt, d, teacher_sigma, noisy)
-                elif kind == WHOLE:
+                elif held > 0:
                     X_now = x + begin * d * LANES
                     for r in range(rows):
                         store(s, Y + r * LANES, load(s, y + (begin + r) * LANES))
                 else:
                     _gather(s, X, Y, words, order, upper, starts, base, data[2], data[3], kind, begin, rows, d)
-                _preactivations(s, X_now, W, Z, rows, m, d)
-                _errors(s, Z, H, a, norm, Y, rows, m, sigma, 1.0 / batch)
-                _add_slopes(s, Z, H, X_now, Y, P, slope, sum_of_errors, rows, m, d, begin == 0)
-            output, first = _finish(s, W, a, P, slope, inverse, sum_of_errors, load(s, numbers + LANES), m, d, sigma)
+                preactivations(s, X_now, W, Z, rows, m, d)
+                errors(s, Z, H, a, norm, Y, rows, m, sigma, 1.0 / batch)
+                add_slopes(s, Z, H, X_now, Y, P, slope, sum_of_errors, rows, m, d, begin == 0)
+            output, first = finish(s, W, a, P, slope, inverse, sum_of_errors, load(s, numbers + LANES), m, d, sigma)
             _settle(base, moving, stage[8], limit, s, numbers, output, first)
             _descend(s, a, slope, load(s, numbers + 2 * LANES), load(s, numbers), m)
             _descend(s, W, P, load(s, numbers + 3 * LANES), load(s, numbers), m * d)

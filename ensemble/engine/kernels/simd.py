@@ -117,7 +117,7 @@ class Simd(AbstractKernel):
         teacher = risk.teacher.activation if kind == FRESH else sigma
         sigmas = value_numbers(sigma), value_numbers(teacher)
         return lambda first, last, scratch: advance_sampled(
-            (first, last), *rows, data, *call, sigmas, limit, kind, batch, *scratch, self.executed
+            (first, last), *rows, data, *call, sigmas, limit, kind, batch, held(risk), *scratch, self.executed
         )
 
     def _new_scratch(self) -> tuple[np.ndarray, ...]:
@@ -129,8 +129,7 @@ class Simd(AbstractKernel):
             return (_aligned(scratch_size(m, teacher_neurons, d)),)
         from .sampled import scratch_sizes
 
-        held = risk.x.shape[0] if isinstance(risk, SampleRisk) else 0
-        numbers, words = scratch_sizes(m, teacher_neurons, d, held)
+        numbers, words = scratch_sizes(m, teacher_neurons, d, held(risk))
         return _aligned(numbers), np.zeros(words, np.uint32)
 
     def _snapshots(self, record_steps: np.ndarray) -> Snapshots:
@@ -174,6 +173,15 @@ def _planted(risk: Any) -> tuple[Any, Any]:
         return risk.teacher.a, risk.teacher.W
     x = (risk.sample if isinstance(risk, BatchRisk) else risk).x
     return np.zeros((*x.shape[:-2], 0)), np.zeros((*x.shape[:-2], 0, x.shape[-1]))
+
+
+_MOST_HELD = 2**18
+"""Numbers of a member's x that are copied to a core's own memory, where eight members lie side by side."""
+
+
+def held(risk: Any) -> int:
+    """The samples of a member that stay there over the steps of a call."""
+    return risk.x.shape[-2] if isinstance(risk, SampleRisk) and risk.x.shape[-2] * risk.x.shape[-1] <= _MOST_HELD else 0
 
 
 def source(risk: Any) -> tuple[int, int, tuple[np.ndarray, ...]]:

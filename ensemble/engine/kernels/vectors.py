@@ -168,6 +168,32 @@ def polynomial(coefficients: tuple[float, ...]) -> Callable:
     return evaluate
 
 
+def wide_polynomial(coefficients: tuple[float, ...]) -> Callable:
+    """As `polynomial`, as four of z⁴ side by side: a long one is then no chain that a processor waits for."""
+
+    @intrinsic
+    def evaluate(typing_context, z):
+        def generate(context, builder, signature, arguments):
+            step, (z,) = _llvm_function("fma", 3), arguments
+            square = builder.fmul(z, z)
+            fourth = builder.fmul(square, square)
+
+            def added(a, b, c):
+                return step(context, builder, signature, (a, b, c))
+
+            def part(first):
+                value, *rest = (ir.Constant(_IR, [c] * LANES) for c in reversed(coefficients[first::4]))
+                for constant in rest:
+                    value = added(value, fourth, constant)
+                return value
+
+            return added(added(part(3), z, part(2)), square, added(part(1), z, part(0)))
+
+        return vector(vector), generate
+
+    return evaluate
+
+
 @intrinsic
 def _split(typing_context, a):
     """(e, f) with a = 2ᵉ f and f in [√½, √2), of positive normal numbers: e as a float64."""

@@ -18,6 +18,8 @@ class AbstractInputs(Part):
     role: ClassVar[str] = "inputs"
     isotropic: ClassVar[bool] = False
     """Whether its rotations are itself: reduced coordinates are exact only then."""
+    of_rows: ClassVar[bool] = False
+    """Whether it draws from the rows of a table, of which some are held out."""
 
     @abc.abstractmethod
     def draw(self, key: PRNGKeyArray, inputs: int) -> Float[Array, " input"]:
@@ -63,9 +65,20 @@ class InputLaw(eqx.Module):
 
         They are drawn in float64 and then rounded.
         """
-        part = self.part.with_numbers(self.numbers)
+        part: Any = self.part.with_numbers(self.numbers)
+        if part.of_rows and not part.replacement:
+            return part.chosen(key, count).astype(dtype)
         keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(count))
         return jax.vmap(lambda k: part.draw(k, self.inputs))(keys).astype(dtype)
+
+    def scored_on(
+        self, key: PRNGKeyArray, number: Array, first: Array, count: int, dtype: DTypeLike
+    ) -> Float[Array, "sample input"]:
+        """Part `number` of a test sample, which begins at its row `first`: draws, or rows that are held out."""
+        part: Any = self.part
+        if part.of_rows:
+            return part.scored_on(first, count).astype(dtype)
+        return self.rows(jax.random.fold_in(key, number), count, dtype)
 
 
 def activation_of(teacher: Any) -> str | None:

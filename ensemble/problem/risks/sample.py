@@ -176,7 +176,7 @@ class HeldOutRisk(AbstractDifferentiatedRisk):
         parts = [(jnp.arange(whole), _PART)] * (whole > 0) + [(jnp.asarray([whole]), rest)] * (rest > 0)
 
         def of_part(size: int, part: Array) -> tuple[Array, Array]:
-            x = self.law.rows(jax.random.fold_in(as_key(self.key), part), size, dtype)
+            x = self.law.scored_on(as_key(self.key), part, part * _PART, size, dtype)
             errors = (values(model, x) - values(self.teacher, x)).reshape(size, -1)
             terms = 0.5 * jnp.sum(errors**2, axis=1)
             return jnp.sum(terms), jnp.sum(terms**2)
