@@ -7,7 +7,7 @@ import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .members import axes
-from .writing import MARK, replace, require_free
+from .writing import replace, require_free
 
 _FILE = "refinement.json"
 _MOST_BYTES = 2**16
@@ -18,7 +18,7 @@ class Question(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
-    written_by: Literal["gd-atlas refinement"] = f"{MARK} refinement"
+    written_by: Literal["gd-atlas refinement"] = "gd-atlas refinement"
     x: str
     y: str
     measure: str

@@ -82,6 +82,12 @@ def to_convergence(k: int, members: int) -> dict[str, Any]:
     return {"k": k, "members": members, "ours": ours, "vmap_seconds": plain["seconds"]}
 
 
+def deep(quick: bool) -> dict[str, Any]:
+    members = 100 if quick else 1000
+    print(f"deep students to their rules, {members} members")
+    return call("benchmarks.deep", members)
+
+
 def scaling(quick: bool) -> dict[str, Any]:
     cores = len(os.sched_getaffinity(0))
     few = 10 if quick else 1
@@ -192,6 +198,7 @@ def main() -> None:
         "machine": machine(),
         "per_step": {k: per_step(k, arguments.quick) for k in (8, 20, 50)},
         "to_convergence": to_convergence(8, 200 if arguments.quick else 2000),
+        "deep": deep(arguments.quick),
         "scaling": scaling(arguments.quick),
         "overheads": overheads(arguments.quick),
         "storage": storage(arguments.quick),

@@ -20,7 +20,7 @@ import ensemble as ens
 from ensemble.plan import groups
 from ensemble.plan.workloads import workload
 
-STEP_SIZE, TOLERANCE, STEPS = 0.1, 0.01, 20_000
+STEP_SIZE, TOLERANCE, STEPS = 0.1, 0.01, 2_000
 
 
 def study(members: int) -> ens.Study:

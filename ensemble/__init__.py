@@ -54,6 +54,7 @@ from .problem.risks import (  # noqa: E402
 from .problem.starts import AbstractFreeStart, AbstractStart  # noqa: E402
 from .problem.students import AbstractStudent, Stored  # noqa: E402
 from .problem.teachers import AbstractTeacher, AbstractTwoLayerTeacher  # noqa: E402
+from .progress import ProgressShow  # noqa: E402
 from .store import STATUS, Box, SchemaError, StoreError, collect, network, open_dataset  # noqa: E402
 from .store.provenance import version as _version  # noqa: E402
 from .study import Axis, Study, StudyError, StudyWarning  # noqa: E402
@@ -98,6 +99,7 @@ __all__ = [
     "Optax",
     "PartialResult",
     "PopulationRisk",
+    "ProgressShow",
     "Protocol",
     "Report",
     "Sample",

@@ -3,6 +3,7 @@
 `gd-atlas`, the command of the installed package, has these and the commands of the analysis.
 """
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -13,12 +14,14 @@ import typer
 from . import Study, collect, run
 from .console import At, Command, Csv, Json, console, interrupted, load, say, texts_at
 from .engine import ENGINES
-from .launch import SECONDS_BETWEEN_KEEPS, reproduce, status
+from .launch import SECONDS_BETWEEN_KEEPS, reproduce, status, timing
 from .plan import groups
 from .problem.students import TwoLayerStudent
 from .progress import ProgressShow
 from .store import STATUS, status_line
 from .study import Cell
+from .study.draft import QUESTIONS, axis_of, draft, refuse_existing, usual, write_new
+from .study.files import parsed
 from .tables import Column, Form, tell
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
@@ -167,17 +170,23 @@ def show(
     fields: Fields = None,
     seeds: Seeds = None,
     at: At = None,
+    time: Annotated[
+        bool, typer.Option("--time", help="also run a few members of every program, to say how long all take here")
+    ] = False,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
-    """Show a study: resolved fields, number of members, estimated work."""
+    """Show a study: every field as TOML, number of members, work and, with --time, seconds on this machine."""
     form = Form.of(as_json, as_csv)
     resolved = load(study, seeds, at, fields)
     rows = {name: [len(axis.values), ", ".join(map(str, axis.values))] for name, axis in resolved.axes.items()}
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=["points", "values"]).rename_axis("axis")
     facts = {"study": resolved.resolved(), "members": resolved.members, "cells": len(resolved.points)}
+    found = timing(resolved) if time else None
+    if found is not None:
+        facts["seconds"] = {name: getattr(found, name) for name in ("low", "high", "compilation", "is_bound")}
     if form is Form.text:
-        console.print_json(data=resolved.resolved())
+        say(resolved.to_toml())
     if not tell(frame, [Column("points", "points"), Column("values", "values", folds=True)], form, facts, console):
         return
     for group in groups(resolved):
@@ -186,6 +195,42 @@ def show(
             arrays = ", ".join(f"{jax.tree_util.keystr(path).lstrip('.')} {leaf.shape}" for path, leaf in leaves)
             say(f"program: {pool.program.update.kind} on {arrays}; {len(group.cells)} cells")
     say(_size_line(resolved))
+    say(f"seconds: {found}" if found else "seconds: --time runs a few members of every program to say")
+
+
+@app.command(cls=Command)
+def new(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="the study file to write, which does not exist yet")],
+    fields: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FIELD=VALUE]…", help="what is chosen, such as seeds=8 teacher.inputs=50"),
+    ] = None,
+    question: Annotated[str, typer.Option(help="one sentence: what the study asks")] = "",
+    teacher: Annotated[str | None, typer.Option(metavar="KIND", help="short for teacher.kind=KIND")] = None,
+    student: Annotated[str | None, typer.Option(metavar="KIND", help="short for student.kind=KIND")] = None,
+    protocol: Annotated[str | None, typer.Option(metavar="KIND", help="short for protocol.kind=KIND")] = None,
+    axis: Annotated[list[str] | None, typer.Option(metavar="FIELD=v1,v2", help="an axis; may be repeated")] = None,
+    ask: Annotated[bool | None, typer.Option(help="ask for the rest; by default where nothing is chosen")] = None,
+) -> None:
+    """Write a commented study file: small, complete, to be changed; the other fields of its parts stand in it, too."""
+    refuse_existing(file)
+    chosen = dict(map(parsed, fields or ()))
+    for name, kind in (("student", student), ("teacher", teacher), ("protocol", protocol)):
+        chosen |= {} if kind is None else {f"{name}.kind": kind}
+    chosen |= {f"axes.{name}": values for name, values in map(axis_of, axis or ())}
+    if ask is None:
+        ask = not chosen and sys.stdin.isatty()
+    if ask:
+        question = question or typer.prompt("what does the study ask?", default="what …?")
+        for path, words in QUESTIONS.items():
+            default = usual(chosen, path)
+            if path not in chosen and default is not None:
+                _, chosen[path] = parsed(f"{path}={typer.prompt(words, default=str(default))}")
+        while line := typer.prompt("an axis, FIELD=v1,v2 (nothing: no more)", default="", show_default=False):
+            name, values = axis_of(line)
+            chosen[f"axes.{name}"] = values
+    write_new(file, draft(file.stem, chosen, question))
+    say(f"study: {file}; `gd-atlas show {file}` says what it will cost, `gd-atlas run {file} --out DIR` runs it")
 
 
 def _size_line(study: Study) -> str:

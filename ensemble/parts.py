@@ -119,6 +119,16 @@ def chosen(base: type[P], default: str | None = None) -> Any:
     return Annotated[held, BeforeValidator(functools.partial(_parsed, base, default))]
 
 
+def choices(part: type[Part], name: str) -> list[str]:
+    """The kinds that a field of a part may name; none where the field holds no part."""
+    for found in part.model_fields[name].metadata if name in part.model_fields else ():
+        parse = getattr(found, "func", None)
+        if isinstance(parse, functools.partial) and parse.func is _parsed:
+            base = parse.args[0]
+            return [kind for kind, known in REGISTRY.get(base.role, {}).items() if issubclass(known, base)]
+    return []
+
+
 _lenient: ContextVar[bool] = ContextVar("lenient", default=False)
 
 

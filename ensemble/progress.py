@@ -1,4 +1,7 @@
-"""Progress on a terminal as a bar, elsewhere as plain lines."""
+"""Progress on a terminal as a bar, in a notebook as a line that is kept up to date, elsewhere as plain lines."""
+
+import sys
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
@@ -12,16 +15,23 @@ _SHARE_THAT_TELLS = 0.02
 
 
 class ProgressShow:
-    """A context manager whose `update` takes the reports of a run."""
+    """A context manager whose `update` takes the reports of a run.
 
-    def __init__(self, console: Console):
-        self.console = console
+    with ens.ProgressShow() as show:
+        ds = ens.run(study, on_progress=show.update)
+    """
+
+    def __init__(self, console: Console | None = None):
+        self.console = console or Console()
+        self.line: Any = None
         self.bar: Progress | None = None
         self.last_line = float("-inf")
         self.reports = 0
 
     def __enter__(self) -> "ProgressShow":
-        if self.console.is_terminal:
+        if (display := _of_notebook()) is not None:
+            self.line = display(_text("compiling"), raw=True, display_id=True)
+        elif self.console.is_terminal:
             columns = TextColumn("{task.description}"), BarColumn(), Elapsed(), TextColumn("{task.fields[say]}")
             self.bar = Progress(*columns, console=self.console)
             self.bar.start()
@@ -38,11 +48,28 @@ class ProgressShow:
     def update(self, report: Report) -> None:
         self.reports += 1
         say = describe(report)
-        if self.bar is not None:
+        if self.line is not None:
+            self.line.update(_text(f"[{report.share:4.0%}] {_clock(report.seconds)} elapsed, {say}"), raw=True)
+        elif self.bar is not None:
             self.bar.update(self.task, completed=report.share, description="running", say=say)
         elif report.seconds - self.last_line >= _SECONDS_BETWEEN_LINES or report.share >= 1.0:
             self.console.print(f"[{report.share:4.0%}] {say}", highlight=False, markup=False, soft_wrap=True)
             self.last_line = report.seconds
+
+
+def _of_notebook() -> Any:
+    """IPython's `display` where this runs in the kernel of a notebook; None elsewhere."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if getattr(shell, "kernel", None) is None:
+        return None
+    from IPython.display import display  # it is there: a kernel runs in it
+
+    return display
+
+
+def _text(line: str) -> dict[str, str]:
+    """What IPython shows as it is."""
+    return {"text/plain": line}
 
 
 class Elapsed(ProgressColumn):

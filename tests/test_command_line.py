@@ -40,7 +40,7 @@ def test_one_console_script_has_the_commands_of_both_sides():
     main = importlib.metadata.EntryPoint(name, target, "console_scripts").load()
     assert main is gd_atlas.main
     simulator, both = commands_of(ensemble.__main__.app), commands_of(analysis.__main__.app)
-    assert simulator == {"run", "status", "collect", "reproduce", "show"}
+    assert simulator == {"run", "status", "collect", "reproduce", "show", "new"}
     assert simulator < both and {"refine", "phase", "summary", "report", "serve"} <= both
 
 
@@ -187,6 +187,29 @@ def test_the_bar_says_which_time_is_which():
         show.update(Report(members=4, finished=1, converged=None, member_steps=10, share=0.25, seconds=2.0))
     said = file.getvalue()
     assert "elapsed" in said and "0:06 left" in said and "0:06 left 0:" not in said
+
+
+def test_a_notebook_has_one_line_that_is_kept_up_to_date(monkeypatch):
+    """In IPython's kernel (a shell with a `kernel`); a shell on a terminal has its bar."""
+    import IPython
+    import IPython.display
+
+    said, handle = [], type("Handle", (), {"update": lambda self, data, raw: said.append(data["text/plain"])})()
+    shell = type("Shell", (), {"kernel": object()})()
+    monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
+    monkeypatch.setattr(IPython.display, "display", lambda data, raw, display_id: handle)
+    with ens.ProgressShow(Console(file=io.StringIO())) as show:
+        show.update(Report(members=4, finished=1, converged=None, member_steps=10, share=0.25, seconds=2.0))
+        show.update(Report(members=4, finished=4, converged=None, member_steps=40, share=1.0, seconds=8.0))
+    assert said == [
+        "[ 25%] 0:02 elapsed, 1/4 members, 5 member-steps/s, 0:06 left",
+        "[100%] 0:08 elapsed, 4/4 members, 5 member-steps/s",
+    ]
+    shell.kernel = None
+    file = io.StringIO()
+    with ens.ProgressShow(Console(file=file, force_terminal=True, width=160)) as show:
+        show.update(Report(members=4, finished=1, converged=None, member_steps=10, share=0.25, seconds=2.0))
+    assert len(said) == 2 and "1/4 members" in file.getvalue()
 
 
 def test_members_of_a_run_that_goes_on_are_in_flight(directory):

@@ -7,40 +7,27 @@ import numpy as np
 import pytest
 
 import ensemble as ens
-from ensemble.numerics import member_keys
 from ensemble.numerics.keys import fixed_key
 from ensemble.problem.activations import ACTIVATIONS
 from ensemble.problem.models import Deep
 from ensemble.problem.students import DeepStudent
-from ensemble.problem.teachers import Orthonormal
+from ensemble.problem.students.parametrisation import multipliers, start_shares
 from tests.test_deep import study
-
-TEACHER = Orthonormal(activation="relu", neurons=2, inputs=4)
 
 
 def student(kind: str, **fields) -> DeepStudent:
     return DeepStudent.model_validate({"width": 8, "parametrisation": kind} | fields)
 
 
-def drawn(part: DeepStudent) -> Deep:
-    return jax.jit(lambda: part.draw(TEACHER, member_keys(0, 0), None)[0])()
-
-
 def test_multipliers_and_starts_by_hand():
-    """depth 3, 4 inputs, widths 9 and 16: a layer as it enters the network, and the variance of its draws."""
-    draws = {}
-    for kind in ("standard", "lazy", "mup"):
-        draws[kind] = drawn(student(kind, depth=3, width=(9, 16), bias=True))
-    plain = draws["standard"].weights
-    assert draws["standard"].multipliers is None
-    assert draws["lazy"].multipliers == (pytest.approx((1 / 2, 1 / 3, 1 / 4)), (1.0, 1.0, 1.0))
-    assert draws["mup"].multipliers == (pytest.approx((3.0, 1.0, 1 / 4)), pytest.approx((3.0, 4.0, 1.0)))
-    for found, W, share in zip(draws["lazy"].weights, plain, (2.0, 3.0, 4.0), strict=True):
-        np.testing.assert_allclose(found, share * W, rtol=1e-13)
-    for found, W, share in zip(draws["mup"].weights, plain, (1 / 3, 1.0, 1.0), strict=True):
-        np.testing.assert_allclose(found, share * W, rtol=1e-13)
-    two, same = drawn(student("mean_field", depth=2)), drawn(student("mup", depth=2))
-    assert two.multipliers == same.multipliers and np.array_equal(two.weights[0], same.weights[0])
+    """depth 3, 4 inputs, widths 9 and 16, one output."""
+    sizes = (4, 9, 16, 1)
+    assert multipliers("standard", sizes) is None and start_shares("standard", sizes) == (1.0, 1.0, 1.0)
+    assert multipliers("lazy", sizes) == (pytest.approx((1 / 2, 1 / 3, 1 / 4)), (1.0, 1.0, 1.0))
+    assert start_shares("lazy", sizes) == pytest.approx((2.0, 3.0, 4.0))
+    assert multipliers("mup", sizes) == (pytest.approx((3.0, 1.0, 1 / 4)), pytest.approx((3.0, 4.0, 1.0)))
+    assert start_shares("mup", sizes) == pytest.approx((1 / 3, 1.0, 1.0))
+    assert multipliers("mean_field", (4, 9, 1)) == multipliers("mup", (4, 9, 1))
 
 
 def test_a_network_with_multipliers_by_hand(rng):
@@ -58,6 +45,10 @@ def test_a_study_in_mup_descends_on_the_network_with_multipliers():
     fields |= {"probes": ["feature_change", "train_loss"]}
     ds = ens.run(study(**fields)).sel(seed=0)
     network, _ = ens.initial(study(**fields), 0)
+    standard, _ = ens.initial(study(**fields | {"student": student("standard", depth=3, width=4, bias=True)}), 0)
+    for found, W, share in zip(network.weights, standard.weights, (1 / 2, 1.0, 1.0), strict=True):
+        np.testing.assert_allclose(found, share * W, rtol=1e-13)
+    assert network.multipliers == ((2.0, 1.0, 0.5), (2.0, 2.0, 1.0)) and standard.multipliers is None
     x, y = ens.sample(study(**fields), 0)
     g = jax.jit(lambda f: jax.grad(lambda f: 0.5 * jnp.mean((jax.vmap(f)(x) - y) ** 2))(f))(network)
     moved = jax.tree.map(lambda w, d: w - 0.05 * d, network, g)

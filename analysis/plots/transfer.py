@@ -74,9 +74,10 @@ def _maps(one: xr.Dataset, x: str, y: str, along: str, title: str, look: Look) -
     (across, edges_x, log_x), (up, edges_y, log_y) = (axis_positions(one[axis]) for axis in (x, y))
     sure = ((one["low"] > 0) | (one["high"] < 0)).values
     with sheet(len(labels), look, width=PAGE, height=2.3, columns=3, sharex=True, sharey=True) as page:
+        meshes = []
         for i, ax in enumerate(page.panels):
             values = one["value"].values[i]
-            mesh = ax.pcolormesh(edges_x, edges_y, values, cmap="RdBu", vmin=-most, vmax=most)
+            meshes.append(ax.pcolormesh(edges_x, edges_y, values, cmap="RdBu", vmin=-most, vmax=most))
             rows, columns = np.nonzero(sure[i])
             ax.plot(across[columns], up[rows], "o", color="black", markeredgecolor="white", markersize=3.5)
             if len(labels) > 1:
@@ -84,7 +85,7 @@ def _maps(one: xr.Dataset, x: str, y: str, along: str, title: str, look: Look) -
             _ticks(ax, one[x], "x")
             _ticks(ax, one[y], "y")
         page.labels(axis_label(one[x], log_x), axis_label(one[y], log_y))
-        page.colour_bar(mesh, page.panels[-1], "median over seeds")
+        page.colour_bar(meshes[-1], page.panels[-1], "median over seeds")
         whose = f": {labels[0]}" if len(labels) == 1 else ""
         page.title(f"{title}{whose} (dot: 95% interval without 0)")
     return page.figure

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import matplotlib as mpl
 import numpy as np
 import xarray as xr
+from matplotlib.colors import to_hex
 
 from ..members import axes, below, finished, standard
 from ..statistics import share
@@ -66,7 +67,7 @@ def picture(ds: xr.Dataset, first: Opening) -> str:
     rows = rows[:: step[0], :: step[1]]
     colour = mpl.colormaps["cividis"]
     cells = "".join(
-        f'<rect x="{j}" y="{i}" width="1.02" height="1.02" fill="{mpl.colors.to_hex(colour(float(value)))}"/>'
+        f'<rect x="{j}" y="{i}" width="1.02" height="1.02" fill="{to_hex(colour(float(value)))}"/>'
         for (i, j), value in np.ndenumerate(rows)
         if np.isfinite(value)
     )

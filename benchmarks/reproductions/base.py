@@ -104,6 +104,8 @@ class AbstractClaim(abc.ABC):
     source: ClassVar[str]
     interval: ClassVar[str]
     """What the measured intervals are."""
+    note: ClassVar[str] = ""
+    """What a reader of the numbers should know beside them."""
     file: ClassVar[str | None] = None
     """The study file that ships, where the studies are those of one."""
 

@@ -73,6 +73,7 @@ def _section(claim: AbstractClaim, found: dict[str, Any] | None) -> list[str]:
     if found is not None and state(claim, found) != "measured":
         lines += ["", "**What was measured is of an earlier form of this claim: run it again.**"]
         found = None
+    lines += ["", claim.note] if claim.note else []
     lines += ["", "| | published | measured | verdict |", "|---|---|---|---|"]
     verdicts, values = _verdicts(claim, found), {} if found is None else rows_of(found)
     for row, published in claim.published().items():

@@ -4,6 +4,7 @@ Names of the public lists that stand in code spans become links to the reference
 """
 
 import re
+from pathlib import Path
 
 from docutils import nodes
 from docutils.utils import new_document
@@ -16,6 +17,7 @@ import analysis
 import ensemble
 
 PACKAGES = {"ensemble": ensemble, "ens": ensemble, "analysis": analysis}
+THEORY = re.compile(r"theory\.md(?: §(\d+))?")
 
 
 class MarkdownDirective(SphinxDirective):
@@ -42,6 +44,8 @@ class LinkNames(SphinxTransform):
 
     def apply(self, **_) -> None:
         page = self.env.docname
+        if page.startswith("docs/api/"):
+            self.link_theory()
         for literal in list(self.document.findall(nodes.literal)):
             target = self.target(literal.astext(), in_table=page == "docs/analysis" and bool(_parent(literal)))
             if target and not isinstance(literal.parent, nodes.reference | addnodes.pending_xref):
@@ -50,6 +54,18 @@ class LinkNames(SphinxTransform):
                 )
                 literal.replace_self(link)
                 link += literal
+
+    def link_theory(self) -> None:
+        """Turns `theory.md §5` in a docstring's sentence into a link to that section."""
+        headings = re.findall(r"(?m)^## (\d+)\. (.*)$", (Path(self.env.srcdir) / "docs/theory.md").read_text())
+        sections = {number: f"#{nodes.make_id(title)}" for number, title in headings}
+        for text in list(self.document.findall(nodes.Text)):
+            found = THEORY.search(text)
+            if found and not isinstance(text.parent, nodes.literal | nodes.reference | nodes.literal_block):
+                uri = f"../theory.html{sections.get(found[1], '')}"
+                link = nodes.reference(found[0], found[0], refuri=uri, internal=True)
+                parts = [nodes.Text(text[: found.start()]), link, nodes.Text(text[found.end() :])]
+                text.parent.replace(text, parts)
 
     @staticmethod
     def target(text: str, in_table: bool) -> str | None:

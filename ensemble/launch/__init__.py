@@ -4,6 +4,7 @@ from .local import SECONDS_BETWEEN_KEEPS, PartialResult, run
 from .report import Report
 from .reproduce import Comparison, reproduce
 from .status import Status, status
+from .timing import Timing, timing
 
 __all__ = [
     "SECONDS_BETWEEN_KEEPS",
@@ -11,7 +12,9 @@ __all__ = [
     "PartialResult",
     "Report",
     "Status",
+    "Timing",
     "reproduce",
     "run",
     "status",
+    "timing",
 ]

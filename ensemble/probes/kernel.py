@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from ..numerics import safe_divide, safe_norm
 from ..problem.lazy import AbstractLazyRisk, minus, pairing, squared, tangent_of
-from ..problem.students import AbstractComparedStudent, AbstractStudent
+from ..problem.students import AbstractStudent, DeepLinearStudent, TwoLayerStudent
 from .base import AbstractStartProbe, Measured, aid
 
 
@@ -30,10 +30,14 @@ class WeightChange(AbstractStartProbe):
         return safe_divide(safe_norm(pairing(moved, moved)), safe_norm(pairing(start, start)))
 
 
+CLOSED: Any = TwoLayerStudent | DeepLinearStudent
+"""Students whose tangent kernel is known in closed form."""
+
+
 class AbstractKernelProbe(AbstractStartProbe):
     """A probe of the tangent kernel, of students whose class has closed forms."""
 
-    of: ClassVar[type[AbstractStudent]] = AbstractComparedStudent
+    of: ClassVar[type[AbstractStudent]] = CLOSED
     full_coordinates: ClassVar[bool] = True
 
     def from_start(self, model, risk):

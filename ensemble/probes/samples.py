@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from ..numerics import safe_divide
 from ..problem.risks import whole_sample
-from ..problem.risks.sample import values
+from ..problem.risks.sample import seen, values
 from .base import AbstractPlainProbe, Measured
 from .objective import fit, population_loss
 
@@ -57,7 +57,7 @@ class LabelNoiseFit(AbstractSampleProbe):
     def __call__(self, at):
         sample = sample_of(at)
         clean = values(sample.teacher, sample.x)
-        noise, error = sample.y - clean, values(at.moment.model, sample.x) - clean
+        noise, error = sample.y - clean, values(seen(sample.population, at.moment.model), sample.x) - clean
         # Without noise ξ is the rounding of two programs, and its square no scale.
         square = jnp.where(sample.noise > 0.0, jnp.sum(noise**2), 0.0)
         return safe_divide(jnp.sum(error * noise), square)

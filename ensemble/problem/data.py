@@ -114,7 +114,9 @@ class Data(Spec):
         law = InputLaw(numbers.get("inputs", {}), self.inputs.structure(), inputs)
         if not exact:
             teacher: Any = risk
-            population = HeldOutRisk(teacher.teacher, law, as_leaf(purpose_key(key, "test")), self.test_count)
+            population = HeldOutRisk(
+                teacher.teacher, law, as_leaf(purpose_key(key, "test")), self.test_count, getattr(risk, "view", None)
+            )
         noise = jnp.asarray(own.noise)
         batches = as_leaf(purpose_key(key, "batches"))
         if self.online:

@@ -150,8 +150,10 @@ def _attention(ds: xr.Dataset, which: str, cells: list[Cell]) -> Attention:
     head, unit = f"{before}head", f"{before}head_unit"
     *projections, output = names
     arrays = [ds[name].transpose(..., head, unit, "token_input").values for name in projections]
-    arrays = [W[..., :heads, :units, :width] for W in arrays]
-    return Attention(*arrays, ds[output].transpose(..., head, unit).values[..., :heads, :units], tokens=tokens)
+    query, key, value = (W[..., :heads, :units, :width] for W in arrays)
+    return Attention(
+        query, key, value, ds[output].transpose(..., head, unit).values[..., :heads, :units], tokens=tokens
+    )
 
 
 def _require_stored(ds: xr.Dataset, *names: str) -> None:

@@ -28,7 +28,7 @@ def table_of(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
         raise StudyError(f"{path}: is not valid TOML: {error}") from None
     data.setdefault("name", path.stem)
     for place, value in fields.items():
-        _set(data, place, value)
+        set_value(data, place, value)
     return data
 
 
@@ -47,7 +47,7 @@ def parsed(text: str) -> tuple[str, Any]:
         return path, value.strip()
 
 
-def _set(data: dict[str, Any], path: str, value: Any) -> None:
+def set_value(data: dict[str, Any], path: str, value: Any) -> None:
     """Sets one field of a study's table.
 
     **Raises:** `StudyError` where the path leads through what is no table.

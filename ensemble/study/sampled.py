@@ -27,17 +27,33 @@ def data_refusal(cell: "Cell") -> str | None:
             "that of functions of x; leave it out, or take one of the students "
             + ", ".join(name for name, part in REGISTRY["student"].items() if part.from_samples)
         )
-    if not getattr(student, "is_plain", True):
-        return (
-            "data: got a table for a student with output_scale, recentred or linearised, whose risk is the exact one "
-            "of N(0, I); leave it out, or these"
-        )
+    if refusal := _lazy_refusal(cell):
+        return refusal
     try:
         data.inputs.check(cell.inputs, cell.teacher)
     except ValueError as error:
         said = str(error)
         return f"data.inputs: {said}" if said.startswith("got ") else f"data.inputs.{said}"
     return _population_refusal(cell) or _stage_refusal(cell)
+
+
+def _lazy_refusal(cell: "Cell") -> str | None:
+    """Why a lazy comparator has no such data."""
+    assert cell.data is not None
+    if getattr(cell.student, "is_plain", True):
+        return None
+    if cell.student.exact:
+        return (
+            "data: got a table for a student with output_scale, recentred or linearised, whose risk is the exact one "
+            "of N(0, I); leave it out, or these"
+        )
+    for field in ("adversary", "second"):
+        if getattr(cell.data, field) is not None:
+            return (
+                f"data.{field}: got one for a student with output_scale, recentred or linearised, which is trained on "
+                "one sample as it is; leave it out, or these"
+            )
+    return None
 
 
 def _population_refusal(cell: "Cell") -> str | None:

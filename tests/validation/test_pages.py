@@ -1,4 +1,4 @@
-"""Pages of shipped studies of every kind, cut to a few cells and steps: they are made, open, and count what is there."""
+"""Pages of shipped studies of every kind, cut to a few cells and steps: they open, and count what is there."""
 
 import shutil
 

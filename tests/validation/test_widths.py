@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from ensemble.numerics import member_keys
-from tests.test_parametrisation import TEACHER, student
+from ensemble.problem.teachers import Orthonormal
+from tests.test_parametrisation import student
 
+TEACHER = Orthonormal(activation="relu", neurons=2, inputs=4)
 WIDTHS = (64, 256, 1024)
 
 

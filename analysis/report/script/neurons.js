@@ -8,12 +8,14 @@ function drawNeurons(panel, cell) {
   box.hidden = !found;
   panel.part("neurons-caption").textContent = found ? neuronCaption(found) : withoutNeurons(cell, known, seed);
   if (!found) { Plotly.purge(box); return; }
-  const traces = [], more = {margin: {l: 48, r: 8, t: 8, b: 44}}, two = found.views.length > 1, stacked = box.clientWidth < 480;
+  const traces = [], two = found.views.length > 1, stacked = two && box.clientWidth < 480;
+  const more = {margin: {l: 56, r: 8, t: 16, b: 48}};
+  box.style.height = stacked ? "44rem" : "";
   found.views.forEach((one, i) => {
-    const n = i ? String(i + 1) : "", half = i ? [0.55, 1] : [0, 0.45], whole = [0, 1];
+    const n = i ? String(i + 1) : "", half = i ? [0.57, 1] : [0, 0.43], whole = [0, 1];
     traces.push(...neuronTraces(found, one, {xaxis: `x${n}`, yaxis: `y${n}`}));
-    more[`xaxis${n}`] = {domain: two && !stacked ? half : whole, title: {text: `along teacher ${one.first}`}, anchor: `y${n}`};
-    more[`yaxis${n}`] = {domain: two && stacked ? [0.55 - half[0], 1.0 - half[0]] : whole, anchor: `x${n}`, scaleanchor: `x${n}`, title: {text: `across, to ${one.second}`, standoff: 4}};
+    more[`xaxis${n}`] = {automargin: false, domain: two && !stacked ? half : whole, title: {text: `along teacher ${one.first}`}, anchor: `y${n}`};
+    more[`yaxis${n}`] = {automargin: false, domain: !stacked ? whole : i ? [0, 0.43] : [0.57, 1], anchor: `x${n}`, scaleanchor: `x${n}`, title: {text: `across, to ${one.second}`, standoff: 4}};
   });
   Plotly.react(box, traces, layout(more), options);
 }

@@ -70,7 +70,7 @@ class Panel {
       ...(cell.certified ? [["certified global minimum", interval(cell.certified)]] : []),
       ...order.map((key) => [`median ${key}${unitsOf(key) && `, in${unitsOf(key)}`}`, interval(medianOf(cell, key))]),
     ];
-    this.part("numbers").replaceChildren(...rows.flatMap(([name, value]) => [element("dt", name), element("dd", value)]));
+    this.part("numbers").replaceChildren(...rows.flatMap(([name, value]) => [element("dt", name), element("dd", value, {class: String(value).endsWith("]") ? "interval" : ""})]));
   }
   drawFamilies(cell) {
     const found = cell.families, note = this.part("families-note");

@@ -5,7 +5,8 @@ Closed forms over x ~ N(0, I), by what a model is:
     two_layer     of `TwoLayer` networks of one activation
     deep_linear   of `DeepLinear` networks
 
-Risks (`risks.py`): of a network with an output scale, of one less its start, of one that is linearised at its start.
+Risks (`risks.py`): of a network with an output scale, of one less its start, of one that is linearised at its start; on
+samples (`views.py`) of any model.
 """
 
 from .base import AbstractTangent, minus, pairing, plus
@@ -13,6 +14,7 @@ from .deep_linear import DeepLinearTangent
 from .forms import squared, tangent_of
 from .risks import AbstractLazyRisk, LinearisedRisk, ScaledRisk
 from .two_layer import TwoLayerTangent
+from .views import Seen, View
 
 __all__ = [
     "AbstractLazyRisk",
@@ -20,7 +22,9 @@ __all__ = [
     "DeepLinearTangent",
     "LinearisedRisk",
     "ScaledRisk",
+    "Seen",
     "TwoLayerTangent",
+    "View",
     "minus",
     "pairing",
     "plus",

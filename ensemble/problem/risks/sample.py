@@ -53,11 +53,12 @@ class SampleRisk(AbstractScoredRisk):
         return self.population
 
     def value(self, model):
-        return in_parts(_half_squares(model), self.x, self.y, numbers=largest(model)) / len(self.x)
+        function = seen(self.population, model)
+        return in_parts(_half_squares(function), self.x, self.y, numbers=largest(function)) / len(self.x)
 
     def value_and_gradient(self, model):
         def of_part(x: Array, y: Array) -> Any:
-            return jax.value_and_grad(lambda model: _half_squares(model)(x, y))(model)
+            return jax.value_and_grad(lambda model: _half_squares(seen(self.population, model))(x, y))(model)
 
         sums = in_parts(of_part, self.x, self.y, numbers=largest(model))
         return jax.tree.map(lambda total: total / len(self.x), sums)
@@ -158,26 +159,28 @@ class HeldOutRisk(AbstractDifferentiatedRisk):
 
     For pairs of model and teacher whose population risk has no closed form.
 
-    **Arguments:** `teacher`; `law`, an `InputLaw`; `key`, a leaf; `count`, its size.
+    **Arguments:** `teacher`; `law`, an `InputLaw`; `key`, a leaf; `count`, its size; `view`: what is made of a model
+    before it is compared (by a lazy comparator); None: nothing.
     """
 
     teacher: Any
     law: Any
     key: Key
     count: int = eqx.field(static=True)
+    view: Any = None
 
     def value(self, model):
         return self.value_and_error(model)[0]
 
     def value_and_error(self, model: Any) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """The estimate and its standard error: that of a mean of `count` independent terms."""
-        dtype = jax.tree.leaves(model)[0].dtype
+        dtype, function = jax.tree.leaves(model)[0].dtype, seen(self, model)
         whole, rest = divmod(self.count, _PART)
         parts = [(jnp.arange(whole), _PART)] * (whole > 0) + [(jnp.asarray([whole]), rest)] * (rest > 0)
 
         def of_part(size: int, part: Array) -> tuple[Array, Array]:
             x = self.law.scored_on(as_key(self.key), part, part * _PART, size, dtype)
-            errors = (values(model, x) - values(self.teacher, x)).reshape(size, -1)
+            errors = (values(function, x) - values(self.teacher, x)).reshape(size, -1)
             terms = 0.5 * jnp.sum(errors**2, axis=1)
             return jnp.sum(terms), jnp.sum(terms**2)
 
@@ -193,6 +196,12 @@ class HeldOutRisk(AbstractDifferentiatedRisk):
         """That of a teacher whose output weights are each times a share."""
         part = TwoLayer(self.teacher.a * share, self.teacher.W, self.teacher.activation)
         return HeldOutRisk(part, self.law, self.key, self.count)
+
+
+def seen(population: Any, model: Any) -> Any:
+    """The function that is compared with the teacher: the model, or what a lazy comparator makes of it."""
+    view = getattr(population, "view", None)
+    return model if view is None else view(model)
 
 
 _PART = 1000

@@ -10,13 +10,13 @@ from ...parts import chosen
 from ..models import Attention
 from ..starts import AbstractFreeLayersStart, Gaussian
 from ..teachers import AbstractTeacher, AttentionTeacher
-from .base import AbstractNumberedStudent, NoClosedForm, Stored
+from .base import AbstractComparedStudent, AbstractNumberedStudent, NoClosedForm, Stored
 
 _PROJECTION = ("head", "head_unit", "token_input")
 _OF_TEACHER = ("teacher_head", "teacher_head_unit", "token_input")
 
 
-class AttentionStudent(AbstractNumberedStudent):
+class AttentionStudent(AbstractComparedStudent, AbstractNumberedStudent):
     """`heads` heads of `head_size` units on the teacher's tokens, every projection from `start`; trained on samples.
 
     Layers are numbered 0 query, 1 key, 2 value, 3 output.
@@ -25,7 +25,7 @@ class AttentionStudent(AbstractNumberedStudent):
     learns: ClassVar[type[AbstractTeacher]] = AttentionTeacher
     exact: ClassVar[bool] = False
     from_samples: ClassVar[bool] = True
-    depth: ClassVar[int] = 4
+    depth: ClassVar[int] = 4  # pyright: ignore[reportIncompatibleVariableOverride] (of this student a constant)
     stored: ClassVar[Mapping[str, Stored]] = {
         "query_weights": Stored("model.query", _PROJECTION, "final query weights of every head"),
         "key_weights": Stored("model.key", _PROJECTION, "final key weights of every head"),
@@ -52,9 +52,9 @@ class AttentionStudent(AbstractNumberedStudent):
         drawn = [
             self.start.draw(jax.random.fold_in(keys.start, place), planted, size)[0] for place, size in enumerate(sizes)
         ]
-        by_head = [W.reshape(self.heads, units, e) for W in drawn[:3]]
-        model = Attention(*by_head, drawn[3].reshape(self.heads, units), tokens=teacher.tokens)
-        return model, NoClosedForm(planted)
+        query, key, value = (W.reshape(self.heads, units, e) for W in drawn[:3])
+        model = Attention(query, key, value, drawn[3].reshape(self.heads, units), tokens=teacher.tokens)
+        return model, NoClosedForm(planted, self.view_of(model))
 
     def units(self, teacher: AttentionTeacher) -> int:
         """k: its own, or the teacher's."""

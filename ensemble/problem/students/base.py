@@ -10,7 +10,7 @@ from pydantic import PositiveFloat
 from ...numerics import Keys
 from ...parts import Part
 from ..draws import Space
-from ..lazy import LinearisedRisk, ScaledRisk
+from ..lazy import LinearisedRisk, ScaledRisk, View
 from ..risks import AbstractRisk
 from ..teachers import AbstractTeacher
 
@@ -118,6 +118,13 @@ class AbstractComparedStudent(AbstractStudent):
         """Whether what is trained is the network itself."""
         return self.output_scale is None and not self.recentred and not self.linearised
 
+    def view_of(self, model: Any) -> View | None:
+        """What a member on samples that starts at `model` trains in place of its network; None: the network."""
+        if self.is_plain:
+            return None
+        alpha = jnp.asarray(1.0 if self.output_scale is None else self.output_scale, float)
+        return View(model, alpha, bool(self.recentred), bool(self.linearised))
+
     def posed(self, model: Any, plain: AbstractRisk, teacher: Any) -> AbstractRisk:
         """The risk of a member that starts at `model`, whose network itself has the risk `plain`."""
         if self.is_plain:
@@ -134,6 +141,8 @@ class NoClosedForm(AbstractRisk):
     """
 
     teacher: Any
+    view: Any = None
+    """What a lazy comparator makes of a model; None: nothing."""
 
     def value(self, model):
         raise TypeError("risk: it has no closed form; it is one of samples (`data`)")

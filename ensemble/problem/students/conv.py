@@ -22,7 +22,7 @@ class ConvStudent(AbstractNumberedStudent):
 
     learns: ClassVar[type[AbstractTeacher]] = ConvTeacher
     from_samples: ClassVar[bool] = True
-    depth: ClassVar[int] = 2
+    depth: ClassVar[int] = 2  # pyright: ignore[reportIncompatibleVariableOverride] (of this student a constant)
     stored: ClassVar[Mapping[str, Stored]] = {
         "read_out": Stored("model.a", ("neuron",), "final output weights of filters"),
         "filters": Stored("model.W", ("neuron", "patch_input"), "final filters"),

@@ -11,11 +11,11 @@ from ..activations import AbsCentred, AbstractActivation, ReLUEven, activation
 from ..models import Deep, Multipliers, Residual
 from ..starts import AbstractFreeLayersStart, Gaussian
 from ..teachers import AbstractTeacher, AbstractTwoLayerTeacher, Activation
-from .base import AbstractLayeredStudent, NoClosedForm, Stored
+from .base import AbstractComparedStudent, AbstractLayeredStudent, NoClosedForm, Stored
 from .parametrisation import Parametrisation, multipliers, start_shares
 
 
-class DeepStudent(AbstractLayeredStudent):
+class DeepStudent(AbstractComparedStudent, AbstractLayeredStudent):
     """`depth` layers of weights with σ = `activation` between them (the teacher's where none is said), on samples.
 
     `width` hidden units in each hidden layer, or a list of them; `bias`: of every layer, 0 at the start; `residual`:
@@ -56,7 +56,8 @@ class DeepStudent(AbstractLayeredStudent):
             weights = [c * W for c, W in zip(start_shares(kind, sizes), weights, strict=True)]
         biases = [jnp.zeros(rows) for rows in sizes[1:]] if self.bias else None
         factors = self.multipliers_of(teacher)
-        return Deep(weights, self.sigma(teacher), biases, self.residual, self.norm, factors), NoClosedForm(planted)
+        model = Deep(weights, self.sigma(teacher), biases, self.residual, self.norm, factors)
+        return model, NoClosedForm(planted, self.view_of(model))
 
     def sigma(self, teacher: AbstractTwoLayerTeacher) -> AbstractActivation:
         """σ: its own, or the teacher's."""

@@ -1,6 +1,6 @@
 """A block of attention with planted heads."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ class AttentionTeacher(AbstractTeacher):
     so are the keys k and so are the passed directions v.
     """
 
-    exact = False
+    exact: ClassVar[bool] = False
 
     kind: Literal["attention"] = "attention"
     heads: PositiveInt
