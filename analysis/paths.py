@@ -59,7 +59,7 @@ def paths_of(arrays: Mapping[str, np.ndarray], labels: dict[str, Any], cell: Cel
         at = {name: value for name, value in labels.items() if name != "seed"}
         student, _ = initial(study, labels["seed"], **at)
         begin = _points(np.asarray(student.a), np.asarray(student.W))
-    width, inputs = len(begin), begin.shape[1]  # beyond them a cell has zeros
+    width, inputs = len(begin), len(begin[0])  # beyond them a cell has zeros
     end, many = end[:width, :inputs], cell.teacher.shape()[0]
     directions = arrays["teacher_W"][:many, :inputs]
     stars = _points(arrays["teacher_a"][:many], directions)
