@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from distributed import Client
 
 import analysis
 import ensemble as ens
@@ -112,40 +110,6 @@ def test_a_worker_killed_in_mid_shard_changes_nothing(study, expected, processes
         np.testing.assert_array_equal(table["loss"].values, analysis.summary(expected, "loss", 1e-3)["loss"].values)
 
 
-def test_workers_that_do_not_see_the_directory_return_their_shards(study, expected, processes, tmp_path, small_shards,
-                                                                     monkeypatch):  # fmt: skip
-    """The client gives the workers the name of a token that is not there, as on another machine."""
-    _, address = scheduler(processes, tmp_path)
-    worker(processes, address, tmp_path)
-    submit = Client.submit
-
-    def elsewhere(self, function, study, box, number, token, **options):
-        return submit(self, function, study, box, number, f"/nowhere{token}", **options)
-
-    monkeypatch.setattr(Client, "submit", elsewhere)
-    with connected(address) as client:
-        assert_identical(run_on_cluster(study, tmp_path / "out", client), expected)
-
-
-def test_a_scheduler_that_dies_leaves_a_directory_that_goes_on(study, expected, processes, tmp_path, small_shards):
-    chief, address = scheduler(processes, tmp_path)
-    worker(processes, address, tmp_path)
-    out = tmp_path / "out"
-
-    killer = kill_after_two_shards(chief, out)
-    with (
-        pytest.raises(StoreError, match=r"the Dask scheduler is gone.*goes on from there"),
-        connected(address) as client,
-    ):
-        run_on_cluster(study, out, client)
-    killer.join()
-    done = len(shards(out))
-    assert 2 <= done < 12
-    said = []
-    assert_identical(ens.run(study, out=out, say=said.append), expected)
-    assert any(f"{done} of 12 shards verified" in line for line in said) or len(shards(out)) == 12
-
-
 def test_the_command_on_a_local_cluster_and_ctrl_c(tmp_path, study, expected):
     file, out = written(study, tmp_path / "long.toml"), tmp_path / "out"
     command = [*PYTHON, "ensemble", "run", str(file), "--out", str(out), "--dask", "local", "--workers", "1"]
@@ -162,22 +126,6 @@ def test_the_command_on_a_local_cluster_and_ctrl_c(tmp_path, study, expected):
     assert done.returncode == 0, done.stdout + done.stderr
     with ens.open_dataset(out) as ds:
         assert_identical(ds, expected)
-
-
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
-def test_tls(study, processes, tmp_path, small_shards):
-    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
-         "-keyout", key, "-out", cert], check=True, capture_output=True,
-    )  # fmt: skip
-    files = ["--tls-ca-file", str(cert), "--tls-cert", str(cert), "--tls-key", str(key)]
-    _, address = scheduler(processes, tmp_path, *files)
-    assert address.startswith("tls://")
-    worker(processes, address, tmp_path, *files)
-    one = study.only(width=[4], step_size=[0.05])
-    with connected(address, tls_ca=cert, tls_cert=cert, tls_key=key) as client:
-        assert_identical(run_on_cluster(one, tmp_path / "out", client), ens.run(one))
 
 
 def test_clusters_that_are_not_there_are_refused(tmp_path):

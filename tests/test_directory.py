@@ -257,7 +257,7 @@ def test_an_interrupted_run_goes_on_with_the_same_bits(tmp_path):
     while True:
         said = []
         try:
-            ds = ens.run(study, out=tmp_path, on_progress=Interrupt(8), say=said.append)
+            ds = ens.run(study, out=tmp_path, on_progress=Interrupt(18), say=said.append)
             break
         except KeyboardInterrupt:
             pauses += 1

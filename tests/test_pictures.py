@@ -162,9 +162,11 @@ def test_a_title_that_is_not_broken_would_be_cut(ds):
     assert any("leaves the page" in one for one in cut_or_covered(figure))
 
 
-def test_titles_of_every_measure_fit(ds):
+def test_titles_of_measures_fit(ds):
+    """The longest ones; pages and other pictures take the same way."""
     column = ds.isel(weight_decay=1)
-    for measure in (name for name in ens.PROBES if f"{name}_history" in ds):
+    names = [name for name in ens.PROBES if f"{name}_history" in ds]
+    for measure in sorted(names, key=lambda name: len(ens.PROBES[name].long_name))[-6:]:
         assert not cut_or_covered(analysis.trajectory_picture(column, measure)), measure
 
 

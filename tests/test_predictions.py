@@ -127,7 +127,7 @@ def test_pictures_and_the_page_draw_them():
     result = analysis.order_parameter(one, "weight_decay", None, "total_mass")
     figure = analysis.order_picture(result, predictions=found)
     says = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
-    assert len(says) == 3 and all("theory.md §7" in said for said in says)
+    assert len(says) == 3 and all("theory.md §8" in said for said in says)
     (ax,) = figure.axes
     places = {round(float(line.get_xdata()[0]), 4) for line in ax.lines if len(set(line.get_xdata())) == 1}
     assert places == {round(0.8 * np.sqrt(0.4) * KAPPA, 4), round(2 * KAPPA / (3 * np.sqrt(3)), 4)}

@@ -19,6 +19,7 @@ MARK = re.compile(r"(?m)^% names of (\w+)$")
 ROOMS = {
     "study": "What is asked",
     "launch": "Running",
+    "progress": "How far it is",
     "store": "Reading what was run",
     "plan": "Members outside a run",
     "engine": "Where it runs",

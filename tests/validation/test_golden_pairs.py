@@ -1,11 +1,11 @@
-"""Every start with every teacher, as recorded: each pair is a program of its own to compile (tests/test_golden.py)."""
+"""What takes long to compile of tests/test_golden.py: every start with every teacher, and the other engine."""
 
 import pytest
 
 from tests.golden.cases import groups
-from tests.test_golden import found_and_recorded
+from tests.test_golden import LONG, found_and_recorded
 
-CASES = [(group, name) for group, cases in groups(slow=True).items() for name in cases]
+CASES = [(group, name) for group, cases in groups().items() if "every_pair" in group or group in LONG for name in cases]
 
 
 @pytest.mark.parametrize(("group", "name"), CASES, ids=["-".join(case) for case in CASES])
