@@ -250,10 +250,8 @@ def test_kernels_agree_to_rounding(activation, backend):
 def test_engine_can_be_chosen_and_refuses():
     with pytest.raises(EngineError, match="engine: got 'fast'; it is auto, simd, fused, xla"):
         ens.run(small(), engine="fast")
-    with pytest.raises(
-        EngineError,
-        match=r"serves plain descent of two-layer students on the exact population risk .* in float64 on a CPU",
-    ):
+    serves = r"serves plain descent of two-layer students on the exact population risk .* in float64 on a CPU"
+    with pytest.raises(EngineError, match=serves):
         ens.run(small(precision="float32"), engine="simd")
 
 

@@ -1,5 +1,8 @@
 """Clusters of real processes, further: workers on another machine's files, a scheduler that dies, and TLS."""
 
+# ruff: noqa: F811
+# What a test takes is what the fixture of that name makes.
+
 import shutil
 import subprocess
 
