@@ -95,6 +95,7 @@ test: setup ## run the tests (minutes)
 	@$(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 validate: setup ## run the slow scientific checks (tens of minutes)
+	@$(PY) -m pytest -m long
 	@$(PY) -m pytest tests/validation
 
 reproductions: setup ## published results, made again (an hour; goes on where it stopped), into docs/reproductions.md: [ONLY="id …"]

@@ -143,6 +143,7 @@ def test_out_of_memory_halves_a_call(monkeypatch):
     np.testing.assert_allclose(halved["W"], whole["W"], atol=6e-13, rtol=0)
 
 
+@pytest.mark.long
 def test_several_accelerators_share_members_and_change_no_bit(tmp_path):
     program = (
         "import sys, jax, ensemble as ens\n"

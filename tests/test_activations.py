@@ -178,6 +178,7 @@ def test_what_is_refused_of_a_choice(value, message):
         changed(activation=value)
 
 
+@pytest.mark.long
 def test_a_table_is_kept_in_the_study_and_its_numbers_may_be_an_axis():
     study = changed(activation={"kind": "leaky_relu", "slope": 0.2}).replace(
         axes={"leak": {"field": "teacher.activation.slope", "values": [0.0, 0.2]}}

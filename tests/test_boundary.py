@@ -44,6 +44,7 @@ def test_firth_maximises_the_penalised_likelihood():
         assert [b0[0], b1[0]] == pytest.approx(best, abs=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("common", [False, True])
 def test_band_covers(common):
     # 1 000 repetitions, standard error 0.7%; other curves and numbers of seeds in tests/validation.

@@ -110,6 +110,7 @@ def test_a_worker_killed_in_mid_shard_changes_nothing(study, expected, processes
         np.testing.assert_array_equal(table["loss"].values, analysis.summary(expected, "loss", 1e-3)["loss"].values)
 
 
+@pytest.mark.long
 def test_the_command_on_a_local_cluster_and_ctrl_c(tmp_path, study, expected):
     file, out = written(study, tmp_path / "long.toml"), tmp_path / "out"
     command = [*PYTHON, "ensemble", "run", str(file), "--out", str(out), "--dask", "local", "--workers", "1"]

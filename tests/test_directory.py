@@ -430,6 +430,7 @@ def test_a_lock_left_by_a_dead_process_is_taken_over(tmp_path, whole):
     assert_identical(ens.run(small(), out=tmp_path), whole)
 
 
+@pytest.mark.long
 def test_a_killed_run_goes_on_with_the_same_bits(tmp_path, start):
     """SIGKILL, once; tests/validation/test_kill.py does it at many random moments."""
     study = long_study(seeds=100)

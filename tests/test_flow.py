@@ -69,7 +69,7 @@ def weights(ds) -> np.ndarray:
     return np.concatenate([one["a"].values, one["W"].values.ravel()])
 
 
-@pytest.mark.parametrize("solver", ["dopri8", "tsit5", "kvaerno5"])
+@pytest.mark.parametrize("solver", ["dopri8", "tsit5", pytest.param("kvaerno5", marks=pytest.mark.long)])
 def test_flow_is_that_of_an_independent_integrator(solver):
     """Weights at t = 100 to 1e-9, from given starts; rtol = 1e-10 leaves 1e-12, and rtol = 1e-3 does not."""
     time = 100.0 if solver == "dopri8" else 20.0

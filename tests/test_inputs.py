@@ -183,6 +183,7 @@ def test_numbers_of_inputs_are_axes_that_compile_nothing():
     assert float(np.abs(ds["loss"].sel(power=2.0) - ds["loss"].sel(power=0.0)).min()) > 1e-3
 
 
+@pytest.mark.long
 def test_samples_without_a_closed_form_are_trained_on_and_scored():
     for name in ("mixture",):
         s = study({"kind": name} | EXAMPLES[name], sampled=True, records=3)

@@ -308,6 +308,7 @@ def test_strengths_of_a_list_are_axes_that_compile_nothing():
     assert ens.Study.from_json(asked.text) == asked
 
 
+@pytest.mark.long
 def test_a_halving_schedule_works_for_every_penalty():
     asked = small(
         seeds=1,
