@@ -53,6 +53,7 @@ def test_inner_products_have_the_distribution_of_full_rows():
     assert ks_2samp(statistics(wrong)["norm"], second["norm"]).pvalue < 1e-6
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("start", ["balanced", "symmetric", "xavier", {"kind": "near_teacher", "distance": 0.5}])
 def test_a_study_has_the_same_statistics_in_both_coordinates(start):
     study = high(24, start, seeds=600, records=[0, 20])

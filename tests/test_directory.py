@@ -411,6 +411,7 @@ def test_a_directory_that_vanishes_is_a_clear_error(tmp_path, monkeypatch):
         ens.run(small(), out=tmp_path / "out")
 
 
+@pytest.mark.long
 def test_a_clock_that_goes_backwards_is_no_harm(tmp_path, monkeypatch):
     """Files of the future, and a wall clock that jumps back a day while the run goes on."""
     study = heavy_tailed(axes={"step_size": [0.05, 0.2]})

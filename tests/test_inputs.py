@@ -200,6 +200,7 @@ def features(tmp_path) -> ens.Study:
     return study(inputs, sampled=True, records=[0], store_weights=True)
 
 
+@pytest.mark.long
 def test_features_are_drawn_from_their_rows_and_scored_on_those_held_out(features, tmp_path):
     table = np.load(FEATURES)
     with connected("local", 1) as client:

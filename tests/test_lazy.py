@@ -136,6 +136,7 @@ def lazy():
     return ens.run(study(axes=axes, student=student))
 
 
+@pytest.mark.long
 def test_both_slopes_of_the_kernel_with_the_scale(lazy):
     """−2 from the antisymmetric start, whose first-order change cancels, and −1 from an independent one (§11)."""
     assert np.all(lazy["loss"] < 0.02), "trained, against ½E f*² = 0.33"

@@ -38,6 +38,7 @@ def test_a_network_with_multipliers_by_hand(rng):
     assert float(network(jnp.asarray(x))) == pytest.approx(float(expected[0]), rel=1e-13)
 
 
+@pytest.mark.long
 def test_a_study_in_mup_descends_on_the_network_with_multipliers():
     """A step by hand on the member's own sample; its weights are networks again; how much features changed, by hand."""
     one = {"kind": "plain", "step_size": 0.05, "steps": 1}

@@ -300,6 +300,7 @@ def test_an_axis_of_a_result_s_name_is_refused_before_anything_runs(name):
         small(axes={name: {"field": "protocol.weight_decay", "values": [0.0, 0.05]}})
 
 
+@pytest.mark.long
 def test_the_shipped_study_of_widths_goes_all_the_way():
     study = ens.Study.from_toml("studies/width.toml").replace(seeds=2, records=4, store_weights=False)
     study = study.replace(axes={"width": [4, 8], "weight_decay": [0.0, 0.03, 0.1]}, max_steps=60)
