@@ -55,6 +55,10 @@ class Objective(NamedTuple):
         shrink = jax.tree.map(lambda slope: self.strength * slope, self.penalty.gradient(model))
         return fit, shrink, jax.tree.map(jnp.add, fit, shrink)
 
+    def on_what_moves(self, gradient: Model) -> Model:
+        """The gradient, 0 on what the stage does not move."""
+        return jax.tree.map(lambda moved, g: jnp.where(moved, g, 0.0), self.moves, gradient)
+
 
 def gradient_norm(gradient: Any, moves: Any) -> Float[Array, ""]:
     """The norm of a gradient on what moves: a boolean a leaf, or as many as broadcast with it."""
@@ -126,8 +130,7 @@ class AbstractGradientUpdate(AbstractSteppedUpdate):
 
     def step(self, model, state, objective, clock):
         fit, shrink, whole = objective.gradients(model)
-        acts_on = fit if objective.decoupled else whole
-        acts_on = jax.tree.map(lambda moved, g: jnp.where(moved, g, 0.0), objective.moves, acts_on)
+        acts_on = objective.on_what_moves(fit if objective.decoupled else whole)
         amount, state = self.amount(acts_on, state, model, objective.step_size)
         if objective.decoupled:
             amount = jax.tree.map(lambda u, slope: u + objective.step_size * slope, amount, shrink)

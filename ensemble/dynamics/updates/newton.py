@@ -43,7 +43,7 @@ class Newton(AbstractSteppedUpdate):
         return jnp.ones((), jax.tree.leaves(model)[0].dtype)
 
     def step(self, model, state, objective, clock):
-        slope = _on_what_moves(objective.gradients(model)[2], objective)
+        slope = objective.on_what_moves(objective.gradients(model)[2])
         norm = gradient_norm(slope, objective.moves)
         product = _product(model, objective)
 
@@ -53,14 +53,10 @@ class Newton(AbstractSteppedUpdate):
         with promotion():
             change, _ = cg(regularised, jax.tree.map(jnp.negative, slope), tol=_PRECISION, maxiter=self.most)
         candidate = jax.tree.map(jnp.add, model, change)
-        after = gradient_norm(_on_what_moves(objective.gradients(candidate)[2], objective), objective.moves)
+        after = gradient_norm(objective.on_what_moves(objective.gradients(candidate)[2]), objective.moves)
         better = after < norm
         new = jax.tree.map(lambda one, other: jnp.where(better, one, other), candidate, model)
         return new, jnp.where(better, 0.1 * state, 10.0 * state), Info(norm)
-
-
-def _on_what_moves(gradient: Any, objective: Objective) -> Any:
-    return jax.tree.map(lambda moved, g: jnp.where(moved, g, 0.0), objective.moves, gradient)
 
 
 def _product(model: Any, objective: Objective) -> Any:
@@ -72,7 +68,7 @@ def _product(model: Any, objective: Objective) -> Any:
         reach = _REACH * size / jnp.where(length > 0.0, length, 1.0)
         ahead = objective.gradients(jax.tree.map(lambda x, v: x + reach * v, model, direction))[2]
         behind = objective.gradients(jax.tree.map(lambda x, v: x - reach * v, model, direction))[2]
-        return _on_what_moves(jax.tree.map(lambda one, other: (one - other) / (2.0 * reach), ahead, behind), objective)
+        return objective.on_what_moves(jax.tree.map(lambda one, other: (one - other) / (2.0 * reach), ahead, behind))
 
     return along
 
