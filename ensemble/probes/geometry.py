@@ -6,11 +6,12 @@ between lines, in [0, π/2]; for the others between rays, in [0, π].
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from ..numerics import safe_divide
 from ..problem.activations.base import Symmetry
 from ..problem.models import TwoLayer, row_norms, unit_rows
 
@@ -25,6 +26,14 @@ def angles(
     between = _angle(unit_rows(W)[:, None, :], unit_rows(V)[None, :, :], symmetry)
     exists = (row_norms(W)[:, None] > 0.0) & (row_norms(V)[None, :] > 0.0)
     return jnp.where(exists, between, widest_angle(symmetry))
+
+
+def mean_angle(
+    mass: Float[Array, " neuron"], between: Float[Array, "neuron other_neuron"], otherwise: Any
+) -> Float[Array, ""]:
+    """Σ m_i min_j θ_ij/Σ m_i in radians; `otherwise` where no neuron has a mass."""
+    nearest, total = jnp.min(between, axis=1), jnp.sum(mass)
+    return jnp.where(total > 0.0, safe_divide(jnp.sum(mass * nearest), total), otherwise)
 
 
 def _angle(u: Float[Array, "*#rows input"], v: Float[Array, "*#rows input"], symmetry: Symmetry):

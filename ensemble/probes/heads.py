@@ -10,11 +10,10 @@ from typing import Any, ClassVar, Literal
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ..numerics import safe_divide
 from ..problem.models import row_norms
 from ..problem.students import AbstractStudent, AttentionStudent
 from .base import AbstractPlainProbe, Measured, When
-from .geometry import angles
+from .geometry import angles, mean_angle
 
 
 class Heads:
@@ -53,8 +52,7 @@ class MeanHeadAngle(AbstractHeadProbe):
 
     def __call__(self, at):
         now = at.view(Heads)
-        nearest, total = jnp.min(now.angle, axis=1), jnp.sum(now.mass)
-        return jnp.where(total > 0.0, safe_divide(jnp.sum(now.mass * nearest), total), jnp.pi)
+        return mean_angle(now.mass, now.angle, jnp.pi)
 
 
 class HeadAngle(AbstractHeadProbe):

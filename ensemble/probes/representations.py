@@ -1,6 +1,7 @@
 """Probes of deep networks that are not linear: their first layer beside the teacher's directions, and what their hidden
 layers represent (theory.md §11)."""
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 import jax
@@ -12,7 +13,7 @@ from ..numerics.keys import fixed_key
 from ..problem.models import TwoLayer, masses
 from ..problem.students import AbstractStudent, DeepStudent
 from .base import AbstractPlainProbe, AbstractProbe, AbstractStartProbe, Measured, aid
-from .geometry import angles, teacher_frame
+from .geometry import angles, mean_angle, teacher_frame
 
 PROBED = 256
 """Inputs that representations are compared on: the same for every member of every study."""
@@ -45,10 +46,7 @@ class FirstLayerAngle(AbstractFirstLayerProbe):
 
     def __call__(self, at):
         neurons = at.view(first_layer)
-        mass = masses(neurons.a, neurons.W)
-        nearest = jnp.min(at.view(first_angles), axis=1)
-        total = jnp.sum(mass)
-        return jnp.where(total > 0.0, safe_divide(jnp.sum(mass * nearest), total), 0.5 * jnp.pi)
+        return mean_angle(masses(neurons.a, neurons.W), at.view(first_angles), 0.5 * jnp.pi)
 
 
 class TeacherAngle(AbstractFirstLayerProbe):
@@ -119,36 +117,37 @@ class TeacherSimilarity(AbstractPlainProbe):
         return jnp.stack([similarity(h, planted) for h in at.view(hidden)])
 
 
-class StartSimilarity(AbstractStartProbe):
+class AbstractHiddenStartProbe(AbstractStartProbe):
+    """A probe of every hidden layer beside itself at step 0: one start is kept for all of them."""
+
+    dims: ClassVar[tuple[str, ...]] = ("hidden_layer",)
+    of: ClassVar[type[AbstractStudent]] = DeepStudent
+
+    def from_start(self, model, risk):
+        return {"model": model}
+
+    def pairs(self, at: Measured) -> Iterator[tuple[Array, Array]]:
+        """(now, at step 0) of every hidden layer, input by input."""
+        start = aid(self, at)["model"]
+        return zip(at.view(hidden), jax.vmap(start.hidden)(inputs(start.weights[0].shape[1])), strict=True)
+
+
+class StartSimilarity(AbstractHiddenStartProbe):
     """CKA of every hidden layer with itself at step 0."""
 
     name: ClassVar[str] = "start_similarity"
-    dims: ClassVar[tuple[str, ...]] = ("hidden_layer",)
     long_name: ClassVar[str] = "similarity (CKA) of every hidden layer to itself at step 0, on 256 fixed inputs"
-    of: ClassVar[type[AbstractStudent]] = DeepStudent
-
-    def from_start(self, model, risk):
-        return {"model": model}
 
     def __call__(self, at):
-        start = aid(self, at)["model"]
-        before = jax.vmap(start.hidden)(inputs(start.weights[0].shape[1]))
-        return jnp.stack([similarity(h, g) for h, g in zip(at.view(hidden), before, strict=True)])
+        return jnp.stack([similarity(h, g) for h, g in self.pairs(at)])
 
 
-class FeatureChange(AbstractStartProbe):
+class FeatureChange(AbstractHiddenStartProbe):
     """√(Σ‖h_l − h_l(0)‖²/Σ‖h_l(0)‖²) of every hidden layer, over the fixed inputs."""
 
     name: ClassVar[str] = "feature_change"
-    dims: ClassVar[tuple[str, ...]] = ("hidden_layer",)
     long_name: ClassVar[str] = "relative change of every hidden layer since step 0, on 256 fixed inputs"
-    of: ClassVar[type[AbstractStudent]] = DeepStudent
-
-    def from_start(self, model, risk):
-        return {"model": model}
 
     def __call__(self, at):
-        start = aid(self, at)["model"]
-        before = jax.vmap(start.hidden)(inputs(start.weights[0].shape[1]))
-        pairs = zip(at.view(hidden), before, strict=True)
-        return jnp.sqrt(jnp.stack([safe_divide(jnp.sum((h - g) ** 2), jnp.sum(g**2)) for h, g in pairs]))
+        changes = [safe_divide(jnp.sum((h - g) ** 2), jnp.sum(g**2)) for h, g in self.pairs(at)]
+        return jnp.sqrt(jnp.stack(changes))

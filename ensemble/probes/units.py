@@ -5,12 +5,11 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..numerics import safe_divide
 from ..problem.models import Attention, masses
 from ..problem.students import AbstractStudent, AttentionStudent
 from .alignment import OF_NEURONS, neurons_of, scaled
 from .base import AbstractPlainProbe, Measured
-from .geometry import angles, widest_angle
+from .geometry import angles, mean_angle, widest_angle
 from .heads import Heads
 
 OF_UNITS: Any = OF_NEURONS | AttentionStudent
@@ -49,8 +48,7 @@ class MeanUnitAngle(AbstractUnitProbe):
 
     def __call__(self, at):
         now = at.view(Units)
-        nearest, total = jnp.min(now.angle, axis=1), jnp.sum(now.mass)
-        return jnp.where(total > 0.0, safe_divide(jnp.sum(now.mass * nearest), total), now.widest)
+        return mean_angle(now.mass, now.angle, now.widest)
 
 
 class FarthestUnit(AbstractUnitProbe):
