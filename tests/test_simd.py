@@ -9,11 +9,13 @@ import mpmath as mp
 import numpy as np
 from numba import njit
 
+import ensemble as ens
 from ensemble.engine.kernels.descent import _stage_values, arcsin_and_sine
 from ensemble.engine.kernels.duals import DUALS
 from ensemble.engine.kernels.steps import stage_values
 from ensemble.engine.kernels.vectors import LANES, choose_greater, fma, load, root, splat, store
 from ensemble.problem.activations import ACTIVATIONS
+from tests.studies import tiny
 
 mp.mp.dps = 50
 
@@ -109,3 +111,13 @@ def _as_rows(arrays) -> tuple[Any, Any, Any]:
     """A program without optax schedules, and the fields of a lane and a stage that a schedule looks at."""
     moving, stage = SimpleNamespace(step=arrays["step"]), SimpleNamespace(**arrays)
     return SimpleNamespace(schedules=()), moving, stage
+
+
+def test_neurons_that_vanish_are_no_divergence():
+    """Under a decay above κ₁ all weights shrink by 0.8 a step: past 10⁻¹⁵⁴, where squares of norms lose their digits
+    and inner products become 0, down to the least number there is."""
+    stage = {"name": "all", "steps": 2500, "layers": "both", "step_size": 0.1, "weight_decay": 2.0}
+    study = tiny(axes={}, seeds=8, records=0, protocol={"kind": "stages", "stages": [stage]})
+    ds = ens.run(study, engine="simd")
+    assert set(ds["status"].values) == {ens.STATUS["max_steps"]} and set(ds["stop_step"].values) == {2500}
+    assert np.ptp(ds["loss"].values) == 0.0

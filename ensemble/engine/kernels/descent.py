@@ -39,6 +39,9 @@ _SINE_COEFFICIENTS = (
 _arcsin_series = polynomial(COEFFICIENTS_64)
 _sine_series = polynomial(_SINE_COEFFICIENTS)
 _HALF_PI = math.pi / 2
+_SHORTEST = 2.0**-511
+"""The norm whose square is the least normal number: below it, inner products are 0 or too coarse for an angle, and the
+product of two inverses is infinite."""
 
 
 @njit
@@ -99,8 +102,8 @@ def _store_row(s, row, j0, j1, j2, j3, x0, x1, x2, x3):
 
 @njit
 def _norms(s, V, norm, inverse, first, last, d):
-    """‖v_i‖ and 1/‖v_i‖ (0 for a zero row)."""
-    zero, one = splat(0.0), splat(1.0)
+    """‖v_i‖ and 1/‖v_i‖; 0 for a zero row, and one that has no direction: vanished neurons decay to so short ones."""
+    zero, one, shortest = splat(0.0), splat(1.0), splat(_SHORTEST)
     for i in range(first, last):
         total = zero
         for k in range(d):
@@ -108,7 +111,7 @@ def _norms(s, V, norm, inverse, first, last, d):
             total = fma(x, x, total)
         size = root(total)
         store(s, norm + i * LANES, size)
-        store(s, inverse + i * LANES, choose_greater(size, zero, one / size, zero))
+        store(s, inverse + i * LANES, choose_greater(size, shortest, one / size, zero))
 
 
 @njit
