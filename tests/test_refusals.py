@@ -24,6 +24,12 @@ PROTOCOL = f"kind = {KIND}\n{DECAY}"
         (DECAY, 'weight_decay = "0.05"', r"protocol.weight_decay: got '0.05'; give a number, not a text"),
         (DECAY, "weight_decay = inf", r"protocol.weight_decay: got inf; input should be a finite number"),
         (DECAY, "weight_decay = nan", r"protocol.weight_decay: got nan; input should be a finite number"),
+        (PROTOCOL, 'kind = "plain"\ngrad_norm = inf', r"protocol.grad_norm: got inf; input should be a finite number"),
+        (
+            'start = "symmetric"',
+            'start = {kind = "balanced", scale = 1e-160}',
+            r"student.start.scale: got 1e-160; rows so short have no direction.*: take 1e-150 or more",
+        ),
         (DECAY, "weight_decays = 1", r"the protocol halving_decay has .*; did you mean 'weight_decay'\?"),
         (DECAY, "[[protocol.x]]", r"protocol.x: unknown field"),
         (DECAY, "epoch_steps = 2147483648", r"protocol.epoch_steps: got 2147483648; input should be less than"),
@@ -54,6 +60,27 @@ PROTOCOL = f"kind = {KIND}\n{DECAY}"
 )
 def test_every_wrong_type_is_refused_by_its_field(tmp_path, old, new, match):
     refused(tmp_path, old, new, match)
+
+
+@pytest.mark.parametrize(("steps", "said"), [(20, None), (30, "is -0.05 at step 14 of the stage 'a'")])
+@pytest.mark.parametrize("number", ["step_size", "weight_decay"])
+def test_a_schedule_that_turns_negative_within_its_stage_is_refused(number, steps, said):
+    """Down a line that is below 0 from step 14, or 27, on: what a stage never reaches is no harm."""
+    line = {"init_value": 1.0, "end_value": -0.5, "transition_steps": 20 if said else 40}
+    schedule = {"kind": "optax", "name": "linear_schedule", "arguments": line}
+    stage = {"name": "a", "steps": steps, "layers": "both", "step_size": 0.1, f"{number}_schedule": schedule}
+    table = {"kind": "stages", "stages": [stage]}
+    if said is None:
+        assert small(axes={}, protocol=table).points
+        return
+    with pytest.raises(ens.StudyError, match=f"protocol: got a {number}_schedule that {said}"):
+        small(axes={}, protocol=table)
+
+
+def test_a_study_without_a_name_is_refused():
+    table = small().model_dump(exclude={"name"})
+    with pytest.raises(ens.StudyError, match=r"^name: is missing; this field is required"):
+        ens.Study(**table)
 
 
 def test_a_probe_of_ones_own_takes_its_name_where_it_is_measured_and_nowhere_else():

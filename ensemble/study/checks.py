@@ -5,9 +5,13 @@ import warnings
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import jax
+import numpy as np
+
+from ..dynamics.schedules import Halving
 from ..dynamics.stability import drawn_stable_step, largest_stable_step
 from ..memory import in_words, memory
-from ..parts import REGISTRY
+from ..parts import REGISTRY, UnknownPart
 from ..probes import PROBES, AbstractCertificateProbe, AbstractProbe
 from ..problem.activations import activation
 from ..problem.students import AbstractSizedStudent, AbstractStudent
@@ -18,6 +22,8 @@ from .errors import StudyError, StudyWarning, an, suggestion
 
 MOST_DRAWN = 64
 """Teachers that are drawn to know whether a step size is too large for one of them."""
+_STEPS_LOOKED_AT = 1025
+"""Of a stage, evenly, where a schedule is asked for its factor."""
 BYTES_A_CELL = 11_000
 """What a cell takes, resolved to its parts (measured)."""
 
@@ -59,6 +65,24 @@ def check_names(study: "Study") -> None:
     for name in study.axes:
         if name in held:
             raise ValueError(taken(name))
+
+
+def check_schedules(study: "Study") -> None:
+    """**Raises:** `ValueError` for a schedule that turns negative, or is no number, within its stage."""
+    for stage in {stage.model_dump_json(): stage for p in study.points for stage in p.cell.stages.stages}.values():
+        for name in ("step_size_schedule", "weight_decay_schedule"):
+            schedule = getattr(stage, name)
+            if schedule is None or not stage.takes_steps or isinstance(schedule, Halving | UnknownPart):
+                continue
+            steps = np.unique(np.linspace(0, stage.length - 1, _STEPS_LOOKED_AT).round().astype(int))
+            factors = np.asarray(jax.vmap(schedule)(steps))
+            # Rounding of an end at 0 is no negative number.
+            wrong = np.flatnonzero(~np.isfinite(factors) | (factors < -1e-9))
+            if len(wrong):
+                raise ValueError(
+                    f"protocol: got a {name} that is {factors[wrong[0]]:g} at step {steps[wrong[0]]} of the stage "
+                    f"{stage.name!r}; a factor is a finite number ≥ 0: let the schedule end at 0 or above"
+                )
 
 
 def check_grid(study: "Study") -> None:

@@ -4,11 +4,21 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from pydantic import PositiveFloat
+from pydantic import PositiveFloat, model_validator
 
 from ..draws import random_signs, uniform_directions
 from ..models import TwoLayer
 from .base import AbstractFreeStart, AbstractStart
+
+_LEAST_SCALE = 1e-150
+
+
+def _check_scale(scale: float) -> None:
+    if scale < _LEAST_SCALE:
+        raise ValueError(
+            f"scale: got {scale:g}; rows so short have no direction, since squares of their norms are 0: take "
+            f"{_LEAST_SCALE:g} or more"
+        )
 
 
 class Symmetric(AbstractStart):
@@ -16,6 +26,11 @@ class Symmetric(AbstractStart):
 
     kind: Literal["symmetric"] = "symmetric"
     scale: PositiveFloat = 1.0
+
+    @model_validator(mode="after")
+    def _check(self):
+        _check_scale(self.scale)
+        return self
 
     def independent_rows(self, width):
         return width // 2
@@ -35,6 +50,11 @@ class Balanced(AbstractFreeStart):
 
     kind: Literal["balanced"] = "balanced"
     scale: PositiveFloat = 1.0
+
+    @model_validator(mode="after")
+    def _check(self):
+        _check_scale(self.scale)
+        return self
 
     def draw(self, key, teacher, width, space):
         key_signs, key_rows = jax.random.split(key)
