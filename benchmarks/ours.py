@@ -4,6 +4,7 @@ steps KERNEL m m* d members steps     the engine's advance alone, microseconds a
 study k members                        orthonormal relu to a gradient norm of 1e-9, through `ensemble.run`
 whole m m* d members steps records     a fixed number of steps through `ensemble.run`, with records and storing
 memory m m* d members steps records    the same without a directory
+recording k members steps records      CPU time of records as a share of that of the steps, the least of three runs each
 shards                                 a directory of 1,000 shards: computing, resuming, opening it
 million                                10⁶ members: opening, reducing and collecting the directory
 dask workers members                   a study on so many single-core workers of a local cluster
@@ -100,6 +101,21 @@ def memory(m: int, teacher: int, d: int, members: int, count: int, records: int)
     return {"us": 1e6 * seconds / ds.attrs["member_steps"], "seconds": seconds}
 
 
+def recording(k: int, members: int, count: int, records: int) -> dict:
+    studies = [orthonormal("recording", k, k, k, members, {"steps": count}, n) for n in (0, records)]
+    for made in studies:
+        ens.run(made.replace(protocol={**made.protocol, "steps": records + 1}))
+    times: list[list[float]] = [[], []]
+    for _ in range(3):
+        for made, taken in zip(studies, times, strict=True):
+            began = time.process_time()
+            ens.run(made)
+            taken.append(time.process_time() - began)
+    without, with_records = map(min, times)
+    own = 1e6 * (with_records - without) / members / max(records, 1)
+    return {"share": with_records / without - 1.0, "us_a_record": own, "us_a_step": 1e6 * without / members / count}
+
+
 def shards() -> dict:
     from ensemble.store import directory
 
@@ -164,6 +180,7 @@ def main() -> None:
         "study": lambda *n: study(*map(int, n)),
         "whole": lambda *n: whole(*map(int, n)),
         "memory": lambda *n: memory(*map(int, n)),
+        "recording": lambda *n: recording(*map(int, n)),
         "shards": shards,
         "million_made": million_made,
         "million": million,
