@@ -7,7 +7,7 @@ import pytest
 
 import analysis
 import ensemble as ens
-from analysis import ascent, robustness
+from analysis.uses import ascent, robustness
 from ensemble.numerics.keys import fixed_key
 from ensemble.probes import PROBES, Measured, Moment, prepared
 from ensemble.probes.robustness import error_of, mean_square_gradient

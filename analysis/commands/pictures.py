@@ -13,11 +13,11 @@ import analysis
 from ensemble.console import At, Csv, Json, Overwrite
 from ensemble.tables import json_rows
 
+from ..boundaries.question import kept
 from ..console import Column, Form, console, facts_of, label, number, say, say_status, tell
 from ..members import axes, with_units
 from ..phase import boundaries
 from ..plots.neurons import certificate_picture
-from ..question import kept
 from ..writing import MARK, replace, require_free
 from .options import (
     Along,

@@ -10,12 +10,12 @@ import xarray as xr
 import analysis
 from ensemble.console import At, Csv, Json, Overwrite
 
-from ..ascent import POINTS, STARTS, STEPS
 from ..console import Column, Form, console, facts_of, say, say_status, tell
-from ..features import TOLERANCE as ANGLE
 from ..members import finished
-from ..pruning import PAIRS, TOLERANCE
-from ..transfer import GAINS
+from ..uses.ascent import POINTS, STARTS, STEPS
+from ..uses.features import TOLERANCE as ANGLE
+from ..uses.pruning import PAIRS, TOLERANCE
+from ..uses.transfer import GAINS
 from .options import Along, Analysis, Directory, Drawing, Height, Label, Norm, Out, Width, app, opened, saying_radius
 
 

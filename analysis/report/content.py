@@ -9,7 +9,7 @@ from scipy.stats import norm
 from ensemble import Study
 from ensemble.store.schema import status_line
 
-from ..boundary import boundary
+from ..boundaries.boundary import boundary
 from ..members import axes, standard, with_units
 from ..plots.style import axis_positions
 from ..predictions import places, predictions

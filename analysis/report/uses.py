@@ -12,10 +12,10 @@ import xarray as xr
 from ensemble.problem.teachers import TwoTasks
 
 from ..members import axes, cells
-from ..pruning import pruning
-from ..robustness import Label, Norm, checked, robust_loss
 from ..statistics import LEVEL, order_ranks
-from ..transfer import GAINS, transfer
+from ..uses.pruning import pruning
+from ..uses.robustness import Label, Norm, checked, robust_loss
+from ..uses.transfer import GAINS, transfer
 from .numbers import exact, packed
 
 POINTS, STARTS, STEPS = 128, 12, 30

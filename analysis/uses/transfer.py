@@ -8,8 +8,8 @@ import xarray as xr
 from ensemble import STATUS
 from ensemble.problem.teachers import TwoTasks
 
-from .members import axes, cells, finished, require_axis, standard
-from .statistics import LEVEL, quantiles, wilson
+from ..members import axes, cells, finished, require_axis, standard
+from ..statistics import LEVEL, quantiles, wilson
 
 GAINS = {
     "forward_transfer": "loss against the second task of the fresh start minus that after the first task",

@@ -17,9 +17,9 @@ from jaxtyping import Array
 from ensemble import population_loss
 from ensemble.problem.models import DeepLinear, TwoLayer
 
+from ..members import standard
+from ..networks import mapped, matrices, networks
 from .ascent import POINTS, STARTS, STEPS, Norm, attack, dual_norm, steepest
-from .members import standard
-from .networks import mapped, matrices, networks
 
 Label = Literal["kept", "moved"]
 
