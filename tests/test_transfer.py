@@ -288,6 +288,20 @@ def test_transfer_pictures(compared):
         analysis.transfer_picture(wide, "task_angle")
 
 
+def test_differences_to_a_value_of_an_axis_are_paired(compared):
+    found = analysis.paired(compared["second_task_loss"], "training", "fresh", among=compared["seed"] != 2)
+    gain = analysis.transfer(compared.sel(seed=[0, 1, 3, 4, 5])).sel(transfer_gain="forward_transfer")
+    assert found["seeds"].values.tolist() == [[5], [5]] and found["value"].dims == gain["value"].dims
+    # The other way round; the median of five is the third from either side.
+    for name, other in (("value", "value"), ("low", "high"), ("high", "low")):
+        np.testing.assert_allclose(found[name], -gain[other], rtol=1e-14)
+    np.testing.assert_allclose(found["positive"] + gain["positive"], 1.0)
+    with pytest.raises(ValueError, match=r"along: got 'trainin', which is no axis; .*did you mean 'training'"):
+        analysis.paired(compared["loss"], "trainin", "fresh")
+    with pytest.raises(ValueError, match=r"against: got 'new', which is no value of 'training'; its values are"):
+        analysis.paired(compared["loss"], "training", "new")
+
+
 def test_the_fresh_start_is_found(compared):
     xr.testing.assert_identical(analysis.transfer(compared), analysis.transfer(compared, "training", "fresh"))
     xr.testing.assert_identical(analysis.transfer(compared, "training"), analysis.transfer(compared))
