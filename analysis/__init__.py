@@ -4,17 +4,12 @@ Functions take the dataset of `ensemble.run` or `ensemble.open_dataset` and retu
 """
 
 from .alignment import by_stage, recovered, trajectory
-from .boundary import boundary
-from .certificate import certificates, duality_gap, profile
-from .convergence import stopping_time, time_below, time_quantiles
-from .families import families
-from .features import features
-from .hessian import hessian_eigenvalues
+from .boundaries.boundary import boundary
+from .boundaries.refine import refine
 from .learning_curves import double_descent, learning_curve
 from .members import below, finished
-from .minima import minima, spurious
 from .modes import learning_steps, learning_time, mode_curves, mode_strength
-from .order_parameters import order_deviation, order_parameters
+from .online.order_parameters import order_deviation, order_parameters
 from .phase import difference, marginal, order_parameter, phase
 from .plots import (
     angle_picture,
@@ -36,19 +31,24 @@ from .plots import (
     transfer_picture,
 )
 from .predictions import predictions
-from .pruning import importance, pruned, pruning
-from .rates import rates
-from .reference import Reference, ReferenceWarning, optimality_gap, reference_optimum
-from .refine import refine
-from .robustness import robust_loss
-from .scaling import scaling
-from .shift import shifted_loss
 from .statistics import quantiles, share, wilson
 from .summary import summary
-from .survival import log_rank, survival
 from .tables import table
-from .times import record_times
-from .transfer import transfer
+from .times.convergence import stopping_time, time_below, time_quantiles
+from .times.rates import rates
+from .times.records import record_times
+from .times.survival import log_rank, survival
+from .two_layer.certificate import certificates, duality_gap, profile
+from .two_layer.families import families
+from .two_layer.hessian import hessian_eigenvalues
+from .two_layer.minima import minima, spurious
+from .two_layer.reference import Reference, ReferenceWarning, optimality_gap, reference_optimum
+from .two_layer.scaling import scaling
+from .uses.features import features
+from .uses.pruning import importance, pruned, pruning
+from .uses.robustness import robust_loss
+from .uses.shift import shifted_loss
+from .uses.transfer import transfer
 
 __all__ = [
     "Reference",

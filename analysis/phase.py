@@ -6,7 +6,7 @@ from scipy.stats import binomtest
 
 from ensemble import STATUS
 
-from .boundary import boundary
+from .boundaries.boundary import boundary
 from .members import axes, finished, largest, only_axes, probe, require_axis, standard
 from .members import below as is_below
 from .statistics import LEVEL, paired_difference, quantiles, share

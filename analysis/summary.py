@@ -5,9 +5,9 @@ import xarray as xr
 
 from ensemble import STATUS
 
-from .convergence import stopping_time, time_below, time_quantiles
 from .members import axes, finished, probe, require_threshold, standard
 from .statistics import quantiles, share
+from .times.convergence import stopping_time, time_below, time_quantiles
 
 QUANTILES = (0.1, 0.5, 0.9)
 

@@ -12,8 +12,8 @@ import numpy as np
 
 import analysis
 import ensemble as ens
-from analysis.refine import run_batches as refine
-from analysis.refinement import additions, first_additions
+from analysis.boundaries.refine import run_batches as refine
+from analysis.boundaries.refinement import additions, first_additions
 
 X, Y, MEASURE, BELOW = "weight_decay", "separation", "max_angle", 0.02
 

@@ -7,8 +7,8 @@ from scipy.optimize import minimize
 
 import analysis
 import ensemble as ens
-from analysis.boundary import fit_columns
-from analysis.firth import logistic
+from analysis.boundaries.boundary import fit_columns
+from analysis.boundaries.firth import logistic
 from analysis.statistics import expanded_tail, paired_difference
 from tests.studies import small
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import analysis
-import analysis.certificate as certificate
+import analysis.two_layer.certificate as certificate
 import ensemble as ens
-from analysis.certificate import correlation
 from analysis.members import applied_decay
+from analysis.two_layer.certificate import correlation
 from tests.studies import small
 
 _compiled = eqx.filter_jit(analysis.duality_gap)

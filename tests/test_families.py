@@ -6,7 +6,7 @@ import xarray as xr
 
 import analysis
 import ensemble as ens
-from analysis.families import pattern
+from analysis.two_layer.families import pattern
 from tests.studies import heavy_tailed
 
 

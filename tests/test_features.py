@@ -6,7 +6,7 @@ import xarray as xr
 
 import analysis
 import ensemble as ens
-from analysis.features import KINDS
+from analysis.uses.features import KINDS
 from tests.studies import small
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import analysis
 import ensemble as ens
-from analysis import hessian as module
+from analysis.two_layer import hessian as module
 from ensemble.problem.activations import Polynomial
 
 gradient_of = eqx.filter_jit(ens.population_gradient)

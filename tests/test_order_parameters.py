@@ -11,9 +11,9 @@ import scipy.special
 
 import analysis
 import ensemble as ens
-from analysis.fourth_moments import squared_errors
-from analysis.order_parameters import _clock, _pieces
-from analysis.overlap_equations import Overlaps, velocity
+from analysis.online.fourth_moments import squared_errors
+from analysis.online.order_parameters import _clock, _pieces
+from analysis.online.overlap_equations import Overlaps, velocity
 from ensemble.problem.activations import ACTIVATIONS, Polynomial
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import ensemble as ens
-from analysis.refine import run_batches as refine
-from analysis.refinement import Addition
+from analysis.boundaries.refine import run_batches as refine
+from analysis.boundaries.refinement import Addition
 from ensemble.launch import status
 from ensemble.store import Box
 from ensemble.store import directory as directory_module

@@ -12,9 +12,9 @@ import analysis
 import ensemble as ens
 from analysis.__main__ import app
 from analysis.commands.pictures import _say_boundary
-from analysis.paths import Paths, neuron_paths, planes
 from analysis.phase import boundaries
 from analysis.plots import maps, save
+from analysis.two_layer.paths import Paths, neuron_paths, planes
 from tests.studies import small
 
 

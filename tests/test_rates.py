@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.laws import LAWS, laws
+from analysis.times.laws import LAWS, laws
 
 LAST = 1e4
 

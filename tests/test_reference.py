@@ -8,7 +8,7 @@ import pytest
 import analysis
 import ensemble as ens
 from analysis.members import applied_decay
-from analysis.scaling import exponents
+from analysis.two_layer.scaling import exponents
 from tests.studies import small
 
 

@@ -12,11 +12,11 @@ import xarray as xr
 
 import analysis
 import ensemble as ens
-from analysis import reference
 from analysis.members import axes
 from analysis.plots.layout import Sheet
 from analysis.plots.neurons import certificate_picture
 from analysis.report.content import content
+from analysis.two_layer import reference
 from ensemble.study.axes import reserved
 from tests.studies import small
 

@@ -8,7 +8,7 @@ import scipy.stats
 
 import analysis
 import ensemble as ens
-from analysis.shift import _loss, mean_scale, root, spectrum
+from analysis.uses.shift import _loss, mean_scale, root, spectrum
 from ensemble.problem.models import DeepLinear
 from tests.test_robustness import linear_study, pair
 

@@ -26,6 +26,18 @@ LAYERS = [
     {"numerics", "memory"},
 ]
 DEPTH = {name: depth for depth, names in enumerate(LAYERS) for name in names}
+# The same inside the analysis: commands → page → pictures → maps → reductions → members.
+ANALYSIS_LAYERS = [
+    {"__main__"},
+    {"commands"},
+    {"console", "report"},
+    {"plots"},
+    {"phase", "summary"},
+    {"alignment", "boundaries", "learning_curves", "modes", "online", "predictions", "times", "two_layer", "uses"},
+    {"networks", "tables"},
+    {"members", "statistics", "writing"},
+]
+ANALYSIS_DEPTH = {name: depth for depth, names in enumerate(ANALYSIS_LAYERS) for name in names}
 SOURCES = sorted(p for folder in ("ensemble", "analysis") for p in Path(folder).rglob("*.py"))
 
 
@@ -67,13 +79,25 @@ def test_arrows_point_down(path):
         assert here == "__main__", f"{path} imports the package's own public names, which stand above it"
 
 
+@pytest.mark.parametrize("path", [p for p in SOURCES if p.parts[0] == "analysis"], ids=str)
+def test_arrows_point_down_inside_the_analysis(path):
+    here = room(path)
+    if here == "__init__":
+        return
+    below = {name.split(".")[1] for name in imports(path) if name.startswith("analysis.")} - {here}
+    above = {name for name in below if ANALYSIS_DEPTH[name] <= ANALYSIS_DEPTH[here]}
+    assert not above, f"{path} imports {above} from above"
+
+
 def test_the_structure_test_sees_absolute_imports(tmp_path, monkeypatch):
     """What it could not see before: an absolute import, and one inside a function."""
     monkeypatch.chdir(tmp_path)
     module = Path("ensemble/engine/x.py")
     module.parent.mkdir(parents=True)
-    module.write_text("import ensemble.store.schema\n\n\ndef f():\n    from analysis.refinement import additions\n")
-    assert imports(module) == {"ensemble.store.schema", "analysis.refinement.additions"}
+    module.write_text(
+        "import ensemble.store.schema\n\n\ndef f():\n    from analysis.boundaries.refinement import additions\n"
+    )
+    assert imports(module) == {"ensemble.store.schema", "analysis.boundaries.refinement.additions"}
     assert rooms(module) == {"store"}
 
 
@@ -89,8 +113,8 @@ def test_analysis_knows_no_engine_store_or_launch(path):
 
 
 def test_every_module_has_a_layer():
-    rooms = {room(p) for p in SOURCES if p.parts[0] == "ensemble"} - {"__init__"}
-    assert rooms == set(DEPTH)
+    for package, depth in (("ensemble", DEPTH), ("analysis", ANALYSIS_DEPTH)):
+        assert {room(p) for p in SOURCES if p.parts[0] == package} - {"__init__"} == set(depth)
 
 
 @pytest.mark.parametrize("package", [ensemble, analysis], ids=lambda p: p.__name__)

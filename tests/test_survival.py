@@ -7,9 +7,9 @@ from scipy import stats
 
 import analysis
 import ensemble as ens
-from analysis.kaplan_meier import Curve
-from analysis.laws import laws
-from analysis.survival import _log_rank
+from analysis.times.kaplan_meier import Curve
+from analysis.times.laws import laws
+from analysis.times.survival import _log_rank
 from tests.studies import heavy_tailed, small
 
 

@@ -12,11 +12,11 @@ import xarray as xr
 import analysis
 from ensemble.console import At, Csv, Json, Overwrite
 
-from ..certificate import CERTIFIED, certified
 from ..console import Column, Form, console, facts_of, say, say_log_rank, say_status, tell
-from ..laws import LAWS
 from ..members import finished
-from ..minima import ABSOLUTE, RELATIVE, listed
+from ..times.laws import LAWS
+from ..two_layer.certificate import CERTIFIED, certified
+from ..two_layer.minima import ABSOLUTE, RELATIVE, listed
 from .options import Analysis, Below, Directory, Drawing, Height, Measure, Out, Width, app, opened
 
 _ENDS = {"low": "share_low", "high": "share_high"}

@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter
 
 from ..alignment import trajectory
-from ..certificate import CERTIFIED
 from ..members import axes, finished, largest, open_axis, probe, standard
+from ..two_layer.certificate import CERTIFIED
 from .layout import COLUMN, PAGE, Look, Sheet, sheet, width_of
 from .style import axis_label, colours, said_at, units_label
 

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..features import KINDS, TOLERANCE, features
 from ..members import one_member
+from ..uses.features import KINDS, TOLERANCE, features
 from .layout import PAGE, Look, sheet, width_of
 from .style import said_at
 

@@ -14,10 +14,10 @@ from matplotlib.lines import Line2D
 from ensemble import TwoLayer, duality_gap
 from ensemble.probes.certificate import Certificate
 
-from ..certificate import profile
-from ..families import pattern
 from ..members import applied_decay, cells, one_member, require_plain
-from ..paths import Paths, Plane, in_view, neuron_paths, vanished
+from ..two_layer.certificate import profile
+from ..two_layer.families import pattern
+from ..two_layer.paths import Paths, Plane, in_view, neuron_paths, vanished
 from .curves import profile_picture
 from .layout import COLUMN, PAGE, Look, sheet, width_of
 from .style import said_at

@@ -9,11 +9,11 @@ import xarray as xr
 from ensemble import Study
 
 from ..alignment import trajectory
-from ..certificate import certificates, certified
-from ..families import families
 from ..members import all_plain, axes, cells, finished, history
 from ..statistics import share
-from ..survival import survival
+from ..times.survival import survival
+from ..two_layer.certificate import certificates, certified
+from ..two_layer.families import families
 from .measures import Measure, Opening
 from .neurons import drawn_seeds, neurons_of
 from .numbers import exact, interval, number, numbers

@@ -9,7 +9,7 @@ from ensemble import Study
 from ensemble.study import Cell
 
 from ..members import axes, finished
-from ..paths import ARRAYS, Paths, in_view, paths_of, vanished
+from ..two_layer.paths import ARRAYS, Paths, in_view, paths_of, vanished
 from .numbers import numbers
 
 MOST_DRAWN = 400

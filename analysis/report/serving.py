@@ -14,8 +14,8 @@ import xarray as xr
 
 from ensemble import open_dataset
 
+from ..boundaries.question import kept
 from ..members import standard
-from ..question import kept
 from .content import content
 from .index import index, picture
 from .measures import opening

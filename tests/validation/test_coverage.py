@@ -8,8 +8,8 @@ import pytest
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from analysis.boundary import fit_columns
-from analysis.scaling import exponents
+from analysis.boundaries.boundary import fit_columns
+from analysis.two_layer.scaling import exponents
 
 REPETITIONS = 2000
 LEVELS = np.linspace(0.0, 1.0, 8)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from analysis.boundary import fit_columns
-from analysis.refinement import allotted, drawn, known_columns
+from analysis.boundaries.boundary import fit_columns
+from analysis.boundaries.refinement import allotted, drawn, known_columns
 
 GRID = np.linspace(0.0, 1.0, 8)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .statistics import wilson
+from ..statistics import wilson
 
 
 class Curve:

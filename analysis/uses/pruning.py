@@ -8,9 +8,9 @@ from scipy.stats import rankdata
 from ensemble.dynamics.updates.prune import By, increases, narrowest, removals, terms, without
 from ensemble.problem.models import TwoLayer, masses
 
-from .members import finished
-from .networks import mapped, networks
-from .statistics import quantiles
+from ..members import finished
+from ..networks import mapped, networks
+from ..statistics import quantiles
 
 MEASURES: tuple[str, ...] = ("mass", "loss_increase", "saliency")
 """What neurons are ranked by."""

@@ -6,7 +6,7 @@ import xarray as xr
 
 from ensemble.dynamics.stages import Stage
 
-from .members import axes, cells, standard
+from ..members import axes, cells, standard
 
 
 def record_times(ds: xr.Dataset) -> xr.DataArray:

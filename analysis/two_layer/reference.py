@@ -22,7 +22,7 @@ from ensemble.probes.certificate import correlation, residual
 from ensemble.problem.models import row_norms
 from ensemble.problem.risks import PopulationRisk
 
-from .members import (
+from ..members import (
     applied_decay,
     axes,
     cells,

@@ -3,9 +3,9 @@
 import numpy as np
 import xarray as xr
 
+from ..members import finished, history, standard
+from ..statistics import LEVEL, quantiles, share
 from .laws import LAWS, laws
-from .members import finished, history, standard
-from .statistics import LEVEL, quantiles, share
 
 _ROWS = 4096
 """Histories that are fitted at once: their temporary arrays stay in memory."""

@@ -9,8 +9,8 @@ import xarray as xr
 
 import ensemble as ens
 
+from ..members import finished, like, require_threshold
 from .boundary import Scale, boundary
-from .members import finished, like, require_threshold
 from .question import Question, keep, require_room
 from .refinement import additions, first_additions
 

@@ -18,8 +18,7 @@ import xarray as xr
 from ensemble import STATUS, TwoLayer, population_gradient
 from ensemble.problem.activations import AbstractActivation
 
-from .hessian import Layers, hessian_eigenvalues
-from .members import (
+from ..members import (
     applied_decay,
     axes,
     cells,
@@ -30,7 +29,8 @@ from .members import (
     require_population,
     standard,
 )
-from .statistics import wilson
+from ..statistics import wilson
+from .hessian import Layers, hessian_eigenvalues
 
 TOLERANCE = 1e-4
 """Relative to the size of the numbers compared: stationary points are known to about their gradient norm."""

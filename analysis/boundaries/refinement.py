@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from ..members import below as is_below
+from ..members import finished
 from .boundary import Scale, fit_columns
-from .members import below as is_below
-from .members import finished
 
 FIRST_CELLS, FIRST_SEEDS = 3, 2
 """Every column begins with so many cells, evenly spaced over y, of so many seeds."""

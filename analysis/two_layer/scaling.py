@@ -16,9 +16,9 @@ records of one member are not independent.
 import numpy as np
 import xarray as xr
 
-from .members import axes, finished, history, standard
+from ..members import axes, finished, history, standard
+from ..statistics import LEVEL, expanded_tail
 from .reference import optimality_gap
-from .statistics import LEVEL, expanded_tail
 
 FLOOR = 1e-12
 """ζ below this share of the risk's largest value is rounding."""

@@ -19,10 +19,10 @@ from scipy.stats import chi2
 
 from ensemble import STATUS
 
+from ..members import finished, require_axis, standard, with_units
+from ..statistics import LEVEL
 from .convergence import stopping_time, time_below
 from .kaplan_meier import Curve
-from .members import finished, require_axis, standard, with_units
-from .statistics import LEVEL
 
 
 class Times(NamedTuple):

@@ -9,7 +9,7 @@ import xarray as xr
 from ensemble import Study, initial
 from ensemble.study import Cell
 
-from .members import cells, one_member
+from ..members import cells, one_member
 
 
 class Plane(NamedTuple):

@@ -6,8 +6,8 @@ from typing import Literal
 import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .members import axes
-from .writing import replace, require_free
+from ..members import axes
+from ..writing import replace, require_free
 
 _FILE = "refinement.json"
 _MOST_BYTES = 2**16

@@ -7,8 +7,8 @@ import xarray as xr
 
 from ensemble import STATUS
 
-from .members import axes, finished, probe, standard
-from .statistics import share, wilson
+from ..members import axes, finished, probe, standard
+from ..statistics import share, wilson
 
 RELATIVE, ABSOLUTE = 1e-6, 1e-12
 

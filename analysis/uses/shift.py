@@ -22,8 +22,8 @@ from ensemble.problem.draws import random_frame
 from ensemble.problem.models import DeepLinear, TwoLayer, row_norms
 from ensemble.problem.risks.other_inputs import CENTRED, C
 
-from .members import standard
-from .networks import mapped, matrices, networks
+from ..members import standard
+from ..networks import mapped, matrices, networks
 
 
 class _Asked(NamedTuple):

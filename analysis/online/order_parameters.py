@@ -17,8 +17,8 @@ from ensemble import Study
 from ensemble.numerics import member_keys
 from ensemble.problem.students import TwoLayerStudent
 
+from ..members import axes, cells, finished, history, standard
 from .fourth_moments import has_fourth_moments
-from .members import axes, cells, finished, history, standard
 from .overlap_equations import Numbers, Overlaps, by_seed, losses, solve
 
 _MOST_HALVINGS = 60

@@ -10,8 +10,8 @@ import xarray as xr
 
 from ensemble import STATUS
 
-from .members import finished, history, largest, standard
-from .statistics import quantiles
+from ..members import finished, history, largest, standard
+from ..statistics import quantiles
 
 
 def time_below(ds: xr.Dataset, measure: str, below: float) -> xr.Dataset:

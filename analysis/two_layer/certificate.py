@@ -17,7 +17,7 @@ from ensemble import TwoLayer, duality_gap
 from ensemble.probes.certificate import Certificate, correlation, residual
 from ensemble.problem.activations import AbstractActivation
 
-from .members import (
+from ..members import (
     applied_decay,
     axes,
     cells,

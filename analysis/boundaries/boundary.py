@@ -17,12 +17,12 @@ from numpy.typing import ArrayLike
 
 from ensemble import Study
 
+from ..members import below as is_below
+from ..members import finished, is_log_spaced, only_axes, probe
+from ..statistics import LEVEL
 from .bands import Band, bands
 from .crossing import Columns
 from .firth import logistic
-from .members import below as is_below
-from .members import finished, is_log_spaced, only_axes, probe
-from .statistics import LEVEL
 
 
 def boundary(
