@@ -1,6 +1,8 @@
 """What the commands of the analysis have in common: options, and the cells that `--at` chooses."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
@@ -29,6 +31,34 @@ Y = Annotated[str | None, typer.Option(help="axis upwards; without it a curve ov
 Width = Annotated[str | None, typer.Option(metavar="column|page|INCHES", help="width of the picture")]
 Theory = Annotated[bool, typer.Option("--theory", help="draw what theory says over it (analysis.predictions)")]
 Height = Annotated[float | None, typer.Option(help="height of the picture in inches; by default what it needs")]
+
+
+class Norm(StrEnum):
+    """Of attacks."""
+
+    two = "2"
+    inf = "inf"
+
+    @property
+    def asked(self) -> Literal[2, "inf"]:
+        """As `robust_loss` takes it."""
+        return 2 if self is Norm.two else "inf"
+
+
+class Label(StrEnum):
+    """What a moved input is compared with."""
+
+    kept = "kept"
+    moved = "moved"
+
+
+@contextmanager
+def saying_radius() -> Iterator[None]:
+    """What is said of the argument `radii` is said of the option."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(str(error).replace("radii: ", "radius: ", 1)) from None
 
 
 def look_of(width: str | None, height: float | None) -> Look:

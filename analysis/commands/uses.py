@@ -16,7 +16,7 @@ from ..uses.ascent import POINTS, STARTS, STEPS
 from ..uses.features import TOLERANCE as ANGLE
 from ..uses.pruning import PAIRS, TOLERANCE
 from ..uses.transfer import GAINS
-from .options import Along, Analysis, Directory, Drawing, Height, Out, Width, app, opened
+from .options import Along, Analysis, Directory, Drawing, Height, Label, Norm, Out, Width, app, opened, saying_radius
 
 
 class By(StrEnum):
@@ -24,20 +24,6 @@ class By(StrEnum):
 
     mass = "mass"
     importance = "importance"
-
-
-class Norm(StrEnum):
-    """Of attacks."""
-
-    two = "2"
-    inf = "inf"
-
-
-class Label(StrEnum):
-    """What a moved input is compared with."""
-
-    kept = "kept"
-    moved = "moved"
 
 
 def _medians(members: xr.Dataset, among: xr.DataArray, names: list[str]) -> xr.Dataset:
@@ -153,10 +139,8 @@ def robustness(
     picture = Drawing(out, width, height, overwrite)
     ds = opened(directory, at)
     how = {"label": label.value, "points": points, "starts": starts, "steps": steps}
-    try:
-        result = analysis.robust_loss(ds, radius, 2 if norm is Norm.two else "inf", **how)
-    except ValueError as error:
-        raise ValueError(str(error).replace("radii: ", "radius: ", 1)) from None
+    with saying_radius():
+        result = analysis.robust_loss(ds, radius, norm.asked, **how)
     picture.save(partial(analysis.robustness_picture, result, along))
     names = ["robust_loss", "attack_alignment"]
     made = _medians(result, _counted(ds), names)
@@ -222,8 +206,10 @@ def shift(
 @app.command(cls=Analysis)
 def transfer(
     directory: Directory,
-    along: Annotated[str, typer.Option(help="axis of what comes before the second task")],
-    fresh: Annotated[str, typer.Option(help="its value at which nothing does")],
+    along: Annotated[
+        str | None, typer.Option(help="axis of what comes before the second task; found by itself")
+    ] = None,
+    fresh: Annotated[str | None, typer.Option(help="its value at which nothing does; found by itself")] = None,
     gain: Annotated[str, typer.Option(help="what the picture shows")] = "forward_transfer",
     x: Annotated[str | None, typer.Option(help="axis to the right, of the picture")] = None,
     y: Annotated[str | None, typer.Option(help="axis upwards: maps in place of curves")] = None,
@@ -242,8 +228,7 @@ def transfer(
         raise ValueError("x: is missing; a picture needs an axis to the right")
     ds = opened(directory, at)
     values = ds[along].values.tolist() if along in ds.coords else []
-    value = next((known for known in values if str(known) == fresh), fresh)
-    result = analysis.transfer(ds, along, value)
+    result = analysis.transfer(ds, along, next((known for known in values if str(known) == fresh), fresh))
     if x is not None:
         picture.save(partial(analysis.transfer_picture, result, x, y, gain))
     made = result.drop_vars("transfer")
@@ -253,7 +238,13 @@ def transfer(
         Column("share above 0", "positive", "{:.2f}", True),
     ]
     frame = analysis.table(made, by="transfer_gain").rename(columns={"low": "value_low", "high": "value_high"})
-    if tell(frame, columns, form, facts_of(ds, along=along, fresh=fresh, **picture.fact), console):
+    if tell(
+        frame,
+        columns,
+        form,
+        facts_of(ds, along=result.attrs["along"], fresh=str(result.attrs["fresh"]), **picture.fact),
+        console,
+    ):
         say_status(ds)
         for name in result["transfer_gain"].values.tolist():
             say(f"{name}: {GAINS[name]}")
