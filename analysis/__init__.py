@@ -5,6 +5,7 @@ Functions take the dataset of `ensemble.run` or `ensemble.open_dataset` and retu
 
 from .alignment import by_stage, recovered, trajectory
 from .boundaries.boundary import boundary
+from .boundaries.complexity import sample_complexity
 from .boundaries.refine import refine
 from .learning_curves import double_descent, learning_curve
 from .members import below, finished
@@ -103,6 +104,7 @@ __all__ = [
     "refine",
     "robust_loss",
     "robustness_picture",
+    "sample_complexity",
     "save",
     "scaling",
     "share",

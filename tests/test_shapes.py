@@ -170,9 +170,9 @@ CALLS = {
 # Functions that take no dataset: what they take has no shape but its own, or is a study.
 OF_NETWORKS = {"duality_gap", "hessian_eigenvalues", "reference_optimum", "wilson", "save", "refine"}
 OF_NETWORKS |= {"Reference", "ReferenceWarning", "predictions", "order_parameters", "order_deviation", "online_picture"}
-# Functions of other students or teachers, with their own shapes in tests/test_deep_linear.py and test_transfer.py.
+# Functions of other students, teachers or axes, tested in test_deep_linear.py, test_transfer.py, test_complexity.py.
 OF_OTHERS = {"learning_steps", "learning_time", "mode_curves", "mode_picture", "mode_strength"}
-OF_OTHERS |= {"transfer", "transfer_picture"}
+OF_OTHERS |= {"transfer", "transfer_picture", "sample_complexity"}
 BESIDE = {"content": lambda d: content(d, "loss", 0.02), "certificate_picture": lambda d: certificate_picture(first(d))}
 
 NO_AXES = "which is no axis; the axes are (none|weight_decay|separation)$"
