@@ -70,7 +70,7 @@ class _Compared:
         if len(chosen) != 1 or chosen[0] not in values or len(values) < 2:
             raise ValueError(f"against: got {against!r}; give one value of an axis of two or more: {values}")
         self.of = along, chosen[0]
-        self.columns = [Column(f"minus {chosen[0]}", "difference", "{:.3g}", True), Column("pairs", "pairs")]
+        self.columns = [Column(f"minus {chosen[0]}", "difference", "{:.3g}", True), Column("pairs", "pairs", "{:.0f}")]
         self.fact = {"against": f"{along}={chosen[0]}"}
 
     def of_cells(self, made: xr.Dataset, values: xr.DataArray, ds: xr.Dataset) -> xr.Dataset:
