@@ -46,6 +46,7 @@ from .two_layer.minima import minima, spurious
 from .two_layer.reference import Reference, ReferenceWarning, optimality_gap, reference_optimum
 from .two_layer.scaling import scaling
 from .uses.features import features
+from .uses.paired import paired
 from .uses.pruning import importance, pruned, pruning
 from .uses.robustness import robust_loss
 from .uses.shift import shifted_loss
@@ -86,6 +87,7 @@ __all__ = [
     "order_parameters",
     "order_picture",
     "overlap_picture",
+    "paired",
     "phase",
     "phase_picture",
     "predictions",

@@ -19,6 +19,7 @@ function draw(part = "all") {
   drawControls();
   drawMap();
   panels.forEach((panel) => panel.draw());
+  drawTransfer();
   if (part === "all") table.set(cellColumns(), said.cells);
   table.mark([view.place, view.beside].filter(Boolean).map((place) => place.join()));
 }
@@ -76,6 +77,7 @@ drawWords();
 fillControls();
 listenToControls();
 listenToMap();
+listenToTransfer();
 byId("copy").addEventListener("click", async () => {
   byId("copied").textContent = (await copyText(said.command)) ? "copied" : "could not copy: open it below";
 });
