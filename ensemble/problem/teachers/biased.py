@@ -66,9 +66,10 @@ class BiasedTeacher(AbstractTeacher):
 def drawn_biases(said: Any, key: PRNGKeyArray, count: int) -> Float[Array, " neuron"]:
     """Biases of a member: values as they are, or normal numbers of a standard deviation; bias i is that of the key and
     of i alone."""
-    if isinstance(said, tuple):
-        return jnp.asarray(said, float)
-    return said * normal_rows(jax.random.fold_in(key, BIASES), count, 1)[:, 0]
+    values = jnp.asarray(said, float)
+    if values.ndim:  # a tuple, or what stands for one where a program is traced
+        return values
+    return values * normal_rows(jax.random.fold_in(key, BIASES), count, 1)[:, 0]
 
 
 def check_biases(said: Any, count: int) -> None:
