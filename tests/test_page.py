@@ -247,6 +247,8 @@ def test_the_page_compares_two_cells_as_the_analysis_does(opened, odd):
 
 def test_names_with_markup_do_nothing(opened):
     tab = opened()
+    said = tab.evaluate("[[NaN, -Infinity, Infinity], [null, 0, '∞'], [NaN, 1745, '∞'], [0, 0, 0.5]].map(interval)")
+    assert said == ["–", "–", "– [1745, ∞]", "0 [0, 0.5]"]  # of nobody an interval says nothing
     assert "window.pwned" in tab.text_content("#question")
     tab.locator("#cells tbody tr").nth(2).click()
     tab.hover("#map")
