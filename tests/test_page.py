@@ -287,6 +287,8 @@ def test_what_is_not_pruned_or_attacked_is_said(ds, monkeypatch):
 
 def test_names_with_markup_do_nothing(opened):
     tab = opened()
+    said = tab.evaluate("[[NaN, -Infinity, Infinity], [null, 0, '∞'], [NaN, 1745, '∞'], [0, 0, 0.5]].map(interval)")
+    assert said == ["–", "–", "– [1745, ∞]", "0 [0, 0.5]"]  # of nobody an interval says nothing
     assert "window.pwned" in tab.text_content("#question")
     tab.locator("#cells tbody tr").nth(2).click()
     tab.hover("#map")

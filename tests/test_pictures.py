@@ -344,7 +344,7 @@ def test_commands_compare_seed_by_seed_and_certify_before_and_after(directory):
     found, [at, own] = analysis.pruning(ds, tolerance=0.05), said["rows"]
     paired = analysis.paired(found["minimal_width"], "weight_decay", 0.0).isel(weight_decay=0)
     ends = {"difference": "value", "difference_low": "low", "difference_high": "high", "pairs": "seeds"}
-    assert {name: own[name] for name in ends} == {name: float(paired[one]) for name, one in ends.items()}
+    assert {name: float(own[name]) for name in ends} == {name: float(paired[one]) for name, one in ends.items()}
     assert own["weight_decay"] == 0.05 and at["difference"] is None and said["against"] == "weight_decay=0.0"
     for word, networks in (("gap", ds), ("gap_pruned", analysis.pruned(ds, tolerance=0.05))):
         gap = analysis.quantiles(analysis.certificates(networks)["gap"], (0.5,))["value"].sel(weight_decay=0.05)

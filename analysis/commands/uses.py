@@ -70,7 +70,7 @@ class _Compared:
         if len(chosen) != 1 or chosen[0] not in values or len(values) < 2:
             raise ValueError(f"against: got {against!r}; give one value of an axis of two or more: {values}")
         self.of = along, chosen[0]
-        self.columns = [Column(f"minus {chosen[0]}", "difference", "{:.3g}", True), Column("pairs", "pairs")]
+        self.columns = [Column(f"minus {chosen[0]}", "difference", "{:.3g}", True), Column("pairs", "pairs", "{:.0f}")]
         self.fact = {"against": f"{along}={chosen[0]}"}
 
     def of_cells(self, made: xr.Dataset, values: xr.DataArray, ds: xr.Dataset) -> xr.Dataset:
@@ -109,10 +109,10 @@ def importance(directory: Directory, at: At = None, as_json: Json = False, as_cs
         say("medians over seeds of Spearman's rank correlation over a member's neurons; brackets: 95% intervals")
 
 
-def _certified(ds: xr.Dataset, by: str, tolerance: float) -> xr.Dataset:
+def _certified(ds: xr.Dataset, by: By, tolerance: float) -> xr.Dataset:
     """Medians of the duality gaps of whole and of pruned networks, and the shares of both that are certified."""
     found = {}
-    for word, networks in (("", ds), ("_pruned", analysis.pruned(ds, by, tolerance=tolerance))):
+    for word, networks in (("", ds), ("_pruned", analysis.pruned(ds, by.value, tolerance=tolerance))):
         one = analysis.certificates(networks)
         shares = analysis.share(certified(one), among=finished(ds))
         found[f"certified{word}"] = shares["share"]
@@ -158,7 +158,7 @@ def pruning(
     ends = {"loss": result["pruned_loss"].isel(kept=-1, drop=True)}
     made = _medians(result.assign(ends), _counted(ds), ["minimal_width", "loss"])
     made = compared.of_cells(made, result["minimal_width"], ds)
-    made = made.assign(_certified(ds, by.value, tolerance)) if certify else made
+    made = made.assign(_certified(ds, by, tolerance)) if certify else made
     columns = [
         Column("seeds", "seeds"),
         Column("median minimal width", "minimal_width", "{:.0f}", True),
