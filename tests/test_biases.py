@@ -61,6 +61,19 @@ def test_neurons_without_weights_are_constants(name):
         np.testing.assert_allclose(of_b, np.where(b > 0.0, other, 0.0), atol=1e-15)
 
 
+@pytest.mark.parametrize("ulps", [-2, -1, 0, 1, 3])
+def test_a_neuron_with_itself_loses_no_digits(ulps, rng):
+    """E u₊² = (‖w‖² + b²)Φ(h) + b‖w‖φ(h), h = b/‖w‖: exact where ρ is 1 but for rounding."""
+    norm, b = rng.uniform(0.2, 3.0, size=200), rng.normal(size=200)
+    gram = norm * norm
+    gram += ulps * np.spacing(gram)
+    known: Any = biased_dual(SIGMAS["relu"])
+    found = known.dual(Pairs(*map(jnp.asarray, (gram, norm, norm, b, b))))
+    h = b / norm
+    expected = (norm**2 + b**2) * stats.norm.cdf(h) + b * norm * stats.norm.pdf(h)
+    np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-14)
+
+
 def expectation(f, g, w, b, v, c) -> float:
     """E f(u)g(v) of u = wᵀx + b and v = vᵀx + c: rules of their own on both sides of each kink."""
     norm = np.linalg.norm(w)
@@ -155,7 +168,7 @@ def test_descent_is_that_of_the_exact_risk(trained):
     errors, which a fifth more would not be."""
     start, teacher = ens.initial(study(), 1)
     assert isinstance(start, BiasedTwoLayer) and isinstance(teacher, BiasedTwoLayer)
-    slope = jax.jit(jax.grad(lambda model: BiasedRisk(teacher).value(model)))
+    slope = jax.jit(jax.grad(lambda model: BiasedRisk.of(teacher).value(model)))
     network = start
     for step in range(30):
         rate = 0.1 * jnp.ones(())
@@ -190,9 +203,13 @@ def test_the_teacher_has_no_loss_and_no_slope(rng):
     teacher = BiasedTwoLayer([1.0, -2.0], W, b, 0.4, sigma)
     rows = np.concatenate([W, W[:1], -W[:1], np.zeros((1, 3))])
     copy = BiasedTwoLayer([0.5, -2.0, 0.5, 0.0, 0.0], rows, [*b, b[0], -b[0], 0.0], 0.4, sigma)
-    value, slope = jax.jit(lambda model: BiasedRisk(teacher).value_and_gradient(model))(copy)
+    value, slope = jax.jit(lambda model: BiasedRisk.of(teacher).value_and_gradient(model))(copy)
     assert abs(float(value)) < 1e-14
     assert max(float(jnp.max(jnp.abs(leaf))) for leaf in jax.tree.leaves(slope)) < 1e-7
+    single = jax.tree.map(lambda x: x.astype(jnp.float32), (BiasedRisk.of(teacher), copy))
+    value, slope = jax.jit(lambda risk, model: risk.value_and_gradient(model))(*single)
+    assert abs(float(value)) < 1e-5 and {leaf.dtype for leaf in jax.tree.leaves(slope)} == {jnp.dtype("float32")}
+    assert max(float(jnp.max(jnp.abs(leaf))) for leaf in jax.tree.leaves(slope)) < 3e-3
 
 
 def test_without_a_closed_form_it_needs_samples():

@@ -7,9 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-_TINY = 1e-150
-"""In place of a quotient's 0/0: its square is no denormal number."""
 _NODES, _WEIGHTS = (x.astype(float) for x in np.polynomial.legendre.leggauss(24))
+
+
+def tiny(x: Array) -> float:
+    """In place of 0 in a quotient 0/0: its square is no denormal number."""
+    return 1e-150 if x.dtype == jnp.float64 else 1e-18
+
+
+def huge(x: Array) -> float:
+    """In place of an infinite limit: its square is finite."""
+    return 1e100 if x.dtype == jnp.float64 else 1e15
 
 
 def density(x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -22,14 +30,25 @@ def distribution(x: Float[Array, "..."]) -> Float[Array, "..."]:
     return 0.5 * jax.scipy.special.erfc(-x / math.sqrt(2.0))
 
 
+def beyond(
+    limit: Float[Array, "..."], other: Float[Array, "..."], rho: Float[Array, "..."], sine: Float[Array, "..."]
+) -> Float[Array, "..."]:
+    """other − ρ·limit: how far one limit lies beyond what the other one predicts.
+
+    **Arguments:** two limits, their correlation ρ and √(1 − ρ²), which the caller knows better than ρ says it: near
+    |ρ| = 1 it alone decides, as 1 − |ρ| = (1 − ρ²)/(1 + |ρ|). With a ρ that is rounded by itself kernels would be
+    off by 10⁻⁸ there.
+    """
+    size = jnp.abs(rho)
+    close = (other - jnp.sign(rho) * limit) + jnp.sign(rho) * (sine * sine / (1.0 + size)) * limit
+    return jnp.where(size > 0.5, close, other - rho * limit)
+
+
 def below(
     limit: Float[Array, "..."], other: Float[Array, "..."], rho: Float[Array, "..."], sine: Float[Array, "..."]
 ) -> Float[Array, "..."]:
-    """The standardised distance (other − ρ·limit)/√(1−ρ²) of one limit beyond what the other one predicts.
-
-    **Arguments:** two limits, their correlation ρ and √(1 − ρ²), which the caller knows better than ρ says it.
-    """
-    return (other - rho * limit) / jnp.maximum(sine, _TINY)
+    """(other − ρ·limit)/√(1−ρ²), `beyond` in units of what is left of the spread there."""
+    return beyond(limit, other, rho, sine) / jnp.maximum(sine, tiny(sine))
 
 
 def orthant(
@@ -42,7 +61,7 @@ def orthant(
     with Owen's T(h, a) = ∫_0^a e^{−h²(1+x²)/2}/(1+x²) dx/2π, by Gauss and Legendre's rule of 24 nodes for a ≤ 1, where
     the integrand is analytic, and for the others by T(h, a) + T(ah, 1/a) = ½[Φ(h) + Φ(ah)] − Φ(h)Φ(ah).
 
-    **Arguments:** limits, which may be infinite in size as ±1e300; ρ, and √(1 − ρ²) ≥ 0; they broadcast.
+    **Arguments:** limits, of any size; ρ, and √(1 − ρ²) ≥ 0; they broadcast.
 
     **Returns:** the probability. It is not meant to be differentiated: kernels know their own slopes.
 
@@ -50,7 +69,7 @@ def orthant(
     """
     h, k = jnp.broadcast_arrays(h, k)
     # A limit of 0 has no sign, and what stands below is continuous there.
-    h, k = (jnp.where(jnp.abs(x) < _TINY, _TINY, jnp.clip(x, -1e100, 1e100)) for x in (h, k))
+    h, k = (jnp.where(jnp.abs(x) < tiny(x), tiny(x), jnp.clip(x, -huge(x), huge(x))) for x in (h, k))
     sides = _owen(h, below(h, k, rho, sine)) + _owen(k, below(k, h, rho, sine))
     apart = jnp.where((h < 0.0) != (k < 0.0), 0.5, 0.0)
     return jnp.clip(0.5 * (distribution(h) + distribution(k)) - sides - apart, 0.0, 1.0)

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ...numerics import safe_divide, safe_norm
-from ...numerics.normal import below, density, distribution, orthant
+from ...numerics.normal import below, beyond, density, distribution, huge, orthant
 from .base import AbstractActivation
 from .homogeneous import Abs, LeakyReLU, Linear, ReLU
 from .polynomial import AbstractPolynomial
@@ -92,7 +92,7 @@ class Bent(AbstractBiasedDual):
         along = s * s + s * q * (of.share_w + of.share_v) + q * q * of.both
         one = c * (of.share_w + of.share_v) + norm_v * (of.rho * density(of.h) + density(of.k))
         of_bias = s * s * c + s * q * one + q * q * (c * of.both + norm_v * (of.end_v + of.rho * of.end_w))
-        ahead = of.k - of.rho * of.h
+        ahead = beyond(of.h, of.k, of.rho, of.sine)
         at_kink = q * (of.sine * density(of.t) + ahead * distribution(of.t)) + s * ahead
         return q * norm_v * safe_divide(density(of.h), norm_w) * at_kink, along, of_bias
 
@@ -118,7 +118,8 @@ class _Half:
 
 def _limit(bias: Float[Array, "..."], norm: Float[Array, "..."]) -> Float[Array, "..."]:
     """b/‖w‖; of a neuron without weights on x the sign of its bias times a number beyond every limit."""
-    return jnp.where(norm > 0.0, jnp.clip(safe_divide(bias, norm), -1e100, 1e100), jnp.sign(bias) * 1e100)
+    most = huge(norm)
+    return jnp.where(norm > 0.0, jnp.clip(safe_divide(bias, norm), -most, most), jnp.sign(bias) * most)
 
 
 class ErrorFunction(AbstractBiasedDual):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..activations import AbstractActivation
-from .two_layer import TwoLayer, row_norms
+from .two_layer import TwoLayer, as_float, row_norms
 
 
 class BiasedTwoLayer(eqx.Module):
@@ -31,7 +31,7 @@ class BiasedTwoLayer(eqx.Module):
     activation: AbstractActivation = eqx.field(static=True)
 
     def __init__(self, a: Any, W: Any, biases: Any, output_bias: Any, activation: AbstractActivation):
-        self.a, self.W, self.biases, self.output_bias = (jnp.asarray(x, float) for x in (a, W, biases, output_bias))
+        self.a, self.W, self.biases, self.output_bias = map(as_float, (a, W, biases, output_bias))
         self.activation = activation
 
     def __call__(self, x: Float[Array, " input"]) -> Float[Array, ""]:

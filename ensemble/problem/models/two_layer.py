@@ -32,7 +32,7 @@ class TwoLayer(eqx.Module):
     activation: AbstractActivation = eqx.field(static=True)
 
     def __init__(self, a: ArrayLike | Sequence, W: ArrayLike | Sequence, activation: str | AbstractActivation = "relu"):
-        a, W = _as_float(a), _as_float(W)
+        a, W = as_float(a), as_float(W)
         if a.ndim < 1 or W.ndim != a.ndim + 1 or a.shape != W.shape[:-1]:
             raise ValueError(
                 f"a, W: got shapes {a.shape} and {W.shape}; a must be (neuron,) and W (neuron, input) "
@@ -43,7 +43,7 @@ class TwoLayer(eqx.Module):
         self.activation = _lookup(activation)
 
     def __call__(self, x: ArrayLike | Sequence) -> Float[Array, "..."]:
-        x = _as_float(x)
+        x = as_float(x)
         if x.ndim < 1 or x.shape[-1] != self.W.shape[-1]:
             inputs = self.W.shape[-1]
             raise ValueError(
@@ -62,7 +62,7 @@ class TwoLayer(eqx.Module):
 _lookup = activation
 
 
-def _as_float(values: ArrayLike | Sequence) -> jax.Array:
+def as_float(values: ArrayLike | Sequence) -> jax.Array:
     array = jnp.asarray(values)
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.result_type(float))
 

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 from ..activations import AbstractActivation
 from ..activations.biased import BIASED, AbstractBiasedDual, Pairs, biased_dual
 from ..models import BiasedTwoLayer, row_norms
-from .base import AbstractDifferentiatedRisk
+from .base import AbstractRisk
 
 
 def biased_kernel(
@@ -83,10 +83,11 @@ def _known(activation: AbstractActivation) -> AbstractBiasedDual:
     return known
 
 
-class BiasedRisk(AbstractDifferentiatedRisk):
+class BiasedRisk(AbstractRisk):
     """½ E (f − f*)² over x ~ N(0, I) of two-layer networks with biases, exactly.
 
-    **Arguments:** `teacher`, a `BiasedTwoLayer` of the student's activation.
+    **Arguments:** `teacher`, a `BiasedTwoLayer` of the student's activation; `target`, ½ a*ᵀK(W*, W*)a*, which
+    `BiasedRisk.of(teacher)` computes.
 
     Its error is a few ulp of its largest term: losses under about 1e-15 of that cannot be told from 0.
     """
@@ -94,12 +95,42 @@ class BiasedRisk(AbstractDifferentiatedRisk):
     isotropic: ClassVar[bool] = True
 
     teacher: BiasedTwoLayer
+    target: Float[Array, "*batch"]
+
+    @classmethod
+    def of(cls, teacher: BiasedTwoLayer) -> "BiasedRisk":
+        """The population risk of a teacher."""
+        W, b = teacher.W, teacher.biases
+        return cls(teacher, 0.5 * (teacher.a @ biased_kernel(teacher.activation, W, b, W, b) @ teacher.a))
 
     def value(self, model: BiasedTwoLayer) -> Float[Array, ""]:
-        teacher = self.teacher
+        sigma, teacher = model.activation, self.teacher
+        W, b = jnp.concatenate([model.W, teacher.W]), jnp.concatenate([model.biases, teacher.biases])
+        K = biased_kernel(sigma, model.W, model.biases, W, b)
+        return self._value(model, K, biased_mean(sigma, W, b))
+
+    def _value(self, model: BiasedTwoLayer, K: Array, means: Array) -> Array:
+        """L, from the kernel of the student's neurons with all, and all means."""
+        a, stars, m = model.a, self.teacher.a, len(model.a)
+        apart = model.output_bias - self.teacher.output_bias
+        squares = 0.5 * (a @ K[:, :m] @ a) - a @ K[:, m:] @ stars + self.target
+        return squares + apart * (a @ means[:m] - stars @ means[m:]) + 0.5 * apart**2
+
+    def value_and_gradient(self, model):
+        known, teacher, m = _known(model.activation), self.teacher, len(model.a)
         g = jnp.concatenate([model.a, -teacher.a])
         W, b = jnp.concatenate([model.W, teacher.W]), jnp.concatenate([model.biases, teacher.biases])
-        K = biased_kernel(model.activation, W, b, W, b)
-        means = biased_mean(model.activation, W, b)
+        norms = row_norms(W)
+        at = Pairs(model.W @ W.T, norms[:m, None], norms[None, :], b[:m, None], b[None, :])
+        K, (radial, along, of_b) = known.dual(at), known.slopes(at)
+        means, slopes, seconds = known.mean(norms, b)
         apart = model.output_bias - teacher.output_bias
-        return 0.5 * (g @ K @ g) + apart * (g @ means) + 0.5 * apart**2
+        slope_W = (radial @ g + apart * seconds[:m])[:, None] * model.W + (along * g[None, :]) @ W
+        gradient = BiasedTwoLayer(
+            K @ g + apart * means[:m],
+            model.a[:, None] * slope_W,
+            model.a * (of_b @ g + apart * slopes[:m]),
+            apart + g @ means,
+            model.activation,
+        )
+        return self._value(model, K, means), gradient

@@ -59,7 +59,7 @@ class BiasedStudent(AbstractNumberedStudent):
         rows = teacher.network.draw(keys.teacher)
         model = self.start.draw(keys.start, rows, self.width, full_space(planted.W.shape[-1]))
         biases = drawn_biases(self.biases, keys.start, self.width)
-        risk = BiasedRisk(planted) if teacher.exact else NoClosedForm(planted)
+        risk = BiasedRisk.of(planted) if teacher.exact else NoClosedForm(planted)
         return BiasedTwoLayer(model.a, model.W, biases, self.output_bias, model.activation), risk
 
     def check(self, teacher):
