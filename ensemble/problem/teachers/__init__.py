@@ -15,6 +15,7 @@ and of linear maps:
 
 and networks of other architectures:
 
+    deep                a fully connected network of any depth
     conv                a two-layer teacher on every patch of the input, and a pool over patches
     attention           a block of self-attention over tokens
 
@@ -26,8 +27,9 @@ input, and the starts are isotropic.
 
 from ...parts import register
 from .attention import AttentionTeacher
-from .base import AbstractTeacher, AbstractTwoLayerTeacher, Activation, Row, check_given
+from .base import AbstractTeacher, AbstractTwoLayerTeacher, Activation
 from .conv import ConvTeacher
+from .deep import DeepTeacher, check_widths
 from .deep_linear import DeepLinearTeacher
 from .equiangular import Equiangular
 from .given import GivenTeacher
@@ -39,7 +41,7 @@ from .two_tasks import TwoTasks
 for _part in (Orthonormal, SeparatedPairs, Equiangular, RandomSeparated, GivenTeacher, TwoTasks):
     register(_part)
 
-for _part in (DeepLinearTeacher, ConvTeacher, AttentionTeacher):
+for _part in (DeepLinearTeacher, DeepTeacher, ConvTeacher, AttentionTeacher):
     register(_part)
 
 __all__ = [
@@ -49,12 +51,12 @@ __all__ = [
     "AttentionTeacher",
     "ConvTeacher",
     "DeepLinearTeacher",
+    "DeepTeacher",
     "Equiangular",
     "GivenTeacher",
     "Orthonormal",
     "RandomSeparated",
-    "Row",
     "SeparatedPairs",
     "TwoTasks",
-    "check_given",
+    "check_widths",
 ]
