@@ -24,6 +24,9 @@ Directory = Annotated[Path, typer.Argument(metavar="DIR", help="run directory, o
 Measure = Annotated[str, typer.Option(help="probe, such as max_angle or loss")]
 Out = Annotated[Path | None, typer.Option(help="picture of the curves (.png, .pdf, .svg); needs one open axis at most")]
 Along = Annotated[str | None, typer.Option(help="axis with a curve for each of its values")]
+Against = Annotated[
+    str | None, typer.Option(metavar="AXIS=VALUE", help="differences to this value of an axis, seed by seed")
+]
 Below = Annotated[float, typer.Option(help="threshold in the probe's units")]
 Picture = Annotated[Path, typer.Option(help="picture to write (.png, .pdf, .svg)")]
 X = Annotated[str, typer.Option(help="axis to the right")]

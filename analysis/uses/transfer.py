@@ -9,7 +9,8 @@ from ensemble import STATUS
 from ensemble.problem.teachers import TwoTasks
 
 from ..members import axes, cells, finished, require_axis, standard
-from ..statistics import LEVEL, quantiles, wilson
+from ..statistics import LEVEL
+from .paired import summarised
 
 GAINS = {
     "forward_transfer": "loss against the second task of the fresh start minus that after the first task",
@@ -84,7 +85,9 @@ def transfer(ds: xr.Dataset, along: str | None = None, fresh: Any = None, *, lev
     )
     members = members.assign_coords(transfer_gain=("transfer_gain", list(gains), words))
     members.attrs = {"units": "1", "long_name": "difference to the fresh start of the same seed, or to before"}
-    return _summarised(members, along, fresh, level)
+    made = summarised(members, level).assign(transfer=members)
+    made.attrs = {"along": along, "fresh": fresh, "level": level}
+    return made
 
 
 def _fresh_start(ds: xr.Dataset, along: str | None) -> tuple[str, Any]:
@@ -108,22 +111,6 @@ def _fresh_start(ds: xr.Dataset, along: str | None) -> tuple[str, Any]:
             f"give along and fresh, the axes are {', '.join(names) or 'none'}"
         )
     return found[0]
-
-
-def _summarised(members: xr.DataArray, along: str, fresh: Any, level: float) -> xr.Dataset:
-    known = members.notnull()
-    made = quantiles(members, (0.5,), known, level).isel(quantile=0, drop=True)
-    above = ((members > 0) & known).sum("seed")
-    low, high = wilson(above.values, made["seeds"].values, level)
-    made["positive"] = above / made["seeds"].where(made["seeds"] > 0)
-    made["positive_low"], made["positive_high"] = (above.copy(data=end) for end in (low, high))
-    words = {"positive": "share of seeds above 0"}
-    words |= {f"positive_{end}": f"its {level:.0%} Wilson interval, {end} end" for end in ("low", "high")}
-    for name, said in words.items():
-        made[name].attrs = {"units": "1", "long_name": said}
-    made = made.assign(transfer=members)
-    made.attrs = {"along": along, "fresh": fresh, "level": level}
-    return made
 
 
 def _ends(ds: xr.Dataset) -> xr.Dataset:

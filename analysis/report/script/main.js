@@ -27,7 +27,7 @@ function drawWords() {
   document.title = said.title;
   byId("title").textContent = said.title;
   byId("question").textContent = said.question;
-  byId("status").textContent = said.status + (said.complete ? "" : " — some members of the grid were not run");
+  byId("status").textContent = live?.line ?? said.status + (said.complete ? "" : " — some members of the grid were not run");
   byId("command").textContent = said.command;
   byId("provenance").replaceChildren(...Object.entries(said.provenance).map(([name, value]) => {
     const row = document.createElement("tr");
