@@ -13,15 +13,19 @@ import ensemble.engine.kernels.base as kernels
 import ensemble.engine.kernels.xla as xla
 from analysis.members import select
 from ensemble.engine.pools import LanePool
+from ensemble.numerics.keys import fixed_key
 from ensemble.probes import Measured, Moment, prepared
 from ensemble.probes.representations import similarity
 from ensemble.problem.activations import ACTIVATIONS
 from ensemble.problem.models import Deep, layer_numbers
 from ensemble.problem.penalties import L2
+from ensemble.problem.teachers import DeepTeacher
 from tests.helpers import assert_same_members
 
 RELU = ACTIVATIONS["relu"]
 PROBES = ["loss", "first_layer_angle", "teacher_angle", "layer_norm"]
+TWO_LAYERS = {"kind": "orthonormal", "activation": "relu", "neurons": 2, "inputs": 3}
+DEEP_TEACHER = {"kind": "deep", "inputs": 3, "depth": 3, "width": 4, "residual": "1/sqrt(depth)"}
 STAGES = [
     {"name": "first", "layers": "first", "step_size": 0.05, "steps": 10},
     {"name": "all", "step_size": 0.05, "steps": 30, "weight_decay": 0.01},
@@ -35,7 +39,7 @@ def study(**changes: Any) -> ens.Study:
         "records": 4,
         "store_weights": True,
         "probes": PROBES,
-        "teacher": {"kind": "orthonormal", "activation": "relu", "neurons": 2, "inputs": 3},
+        "teacher": TWO_LAYERS,
         "student": {"kind": "deep", "depth": 3, "width": 4, "bias": True, "residual": "1/sqrt(depth)"},
         "data": {"samples": 40, "test_samples": 100},
         "protocol": {"kind": "stages", "stages": STAGES},
@@ -194,6 +198,29 @@ def test_a_member_alone_has_the_same_bits(trained):
             "activation: got 'abs_centred'",
         ),
         ({"student": {"kind": "deep", "width": 4, "start": "aligned_balanced"}}, "start.kind: got 'aligned_balanced'"),
+        (
+            {"student": {"kind": "deep", "depth": 3, "width": 4, "start": "near_layers"}},
+            r"student.start: got 'near_layers' for layers of the sizes \[3, 4, 4, 1\] with a teacher of \[3, 2, 1\]",
+        ),
+        (
+            {
+                "student": {"kind": "deep", "depth": 2, "width": 2, "start": "near_layers", "parametrisation": "mup"},
+            },
+            "student.start: got 'near_layers' with parametrisation = 'mup'",
+        ),
+        ({"teacher": {"kind": "deep", "inputs": 3, "width": [4]}}, r"teacher.width: got 1 of them for depth = 3"),
+        (
+            {"teacher": {"kind": "deep", "inputs": 3, "width": 4, "activation": "abs_centred"}},
+            "teacher.activation: got 'abs_centred'",
+        ),
+        (
+            {"teacher": {"kind": "deep", "inputs": 3, "width": 4}, "student": {"neurons": 4}},
+            "teacher.kind: got 'deep', which a two_layer student cannot learn from; .* or a deep student",
+        ),
+        (
+            {"axes": {"of": {"values": ["two", "deep"], "fields": {"teacher": [TWO_LAYERS, DEEP_TEACHER]}}}},
+            "store_weights: got true for deep students of orthonormal teachers; deep students of deep teachers",
+        ),
         ({"data": None}, r"data: is missing; the population risk of a deep student has no closed form"),
         ({"probes": ["max_angle"]}, "probes: got 'max_angle' for a deep student"),
         ({"protocol": {"kind": "zhou_ge"}}, "got a ridge stage for a student that is no two_layer"),
@@ -206,6 +233,54 @@ def test_a_member_alone_has_the_same_bits(trained):
 def test_what_does_not_fit_is_refused_by_its_field(changes, message):
     with pytest.raises(ens.StudyError, match=message):
         study(**changes)
+
+
+# -- deep teachers -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def of_deep_teacher():
+    """A student that starts at its teacher, and one that starts beside it."""
+    student = {"kind": "deep", "depth": 3, "width": 4, "residual": "1/sqrt(depth)", "start": "near_layers"}
+    away = {"away": {"field": "student.start.distance", "values": [0.0, 0.3]}}
+    probes = ["loss", "first_layer_angle", "teacher_angle", "teacher_similarity", "layer_similarity"]
+    return ens.run(study(teacher=DEEP_TEACHER, student=student, probes=probes, axes=away))
+
+
+def test_a_student_that_starts_at_its_deep_teacher_is_the_teacher(of_deep_teacher):
+    there, beside = (of_deep_teacher.sel(away=value) for value in (0.0, 0.3))
+    assert np.all(there["loss_history"][:, :2] == 0.0) and np.all(beside["loss_history"][:, 0] > 1e-3)
+    # Decay moves the first one in its second stage; layers that are scaled alone keep their angles and likeness.
+    assert np.all(beside["loss"] < 0.5 * beside["loss_history"][:, 0])
+    first = there["layer_similarity_history"].isel(record=0).values
+    np.testing.assert_allclose(np.diagonal(first, axis1=1, axis2=2), 1.0, rtol=1e-12)
+    assert np.all(first[:, 0, 1] < 0.999)
+    np.testing.assert_array_equal(first[..., -1], there["teacher_similarity_history"].isel(record=0))
+    assert np.all(there["first_layer_angle_history"][:, 0] < 1e-7) and np.all(beside["first_layer_angle"] > 0.01)
+    assert there["teacher_angle"].sizes["teacher_neuron"] == 4
+
+
+def test_deep_teachers_are_stored_and_label_the_samples(of_deep_teacher):
+    member = of_deep_teacher.sel(away=0.3, seed=1)
+    teacher = ens.network(member, "teacher")
+    assert isinstance(teacher, Deep) and teacher.residual == "1/sqrt(depth)" and teacher.activation == RELU
+    assert not np.allclose(teacher.stacked, ens.network(of_deep_teacher.sel(away=0.3, seed=0), "teacher").stacked)
+    x, y = ens.sample(ens.Study.from_json(of_deep_teacher.attrs["study"]), 1, away=0.3)
+    np.testing.assert_allclose(jax.vmap(teacher)(x), y, rtol=1e-12, atol=1e-14)
+
+
+def test_layers_of_gain_sqrt_2_keep_the_mean_square():
+    """E h_l² of relu layers is that of the input, 1, at every width; the mean of 200 draws is within 0.05 of it (1 sd),
+    and with a gain of 1 it would be 1/8 in the third layer."""
+    teacher = DeepTeacher.model_validate({"kind": "deep", "inputs": 40, "depth": 4, "width": 40, "outputs": 2})
+
+    def squares(key):
+        of_x, of_layers = jax.random.split(key)
+        return jnp.stack([jnp.mean(h**2) for h in teacher.draw(of_layers).hidden(jax.random.normal(of_x, (40,)))])
+
+    found = jax.jit(jax.vmap(squares))(jax.random.split(fixed_key(5), 200))
+    np.testing.assert_allclose(jnp.mean(found, axis=0), 1.0, atol=0.25)
+    assert teacher.draw(fixed_key(1))(jnp.ones(40)).shape == (2,)
 
 
 # -- the analysis ------------------------------------------------------------------------------------

@@ -19,8 +19,9 @@ from .programs import drawn_like, measured_like
 def stored_arrays(study: Study) -> Mapping[str, Stored]:
     """The arrays that a dataset with weights holds, by variable."""
     found: dict[str, Stored] = {}
-    for student in {type(point.cell.student): point.cell.student for point in study.points}.values():
-        found |= student.stored
+    cells = {(type(point.cell.student), type(point.cell.teacher)): point.cell for point in study.points}
+    for cell in cells.values():
+        found |= cell.student.arrays(cell.teacher)
     return found or dict(_leaves(_groups(study.hash, study)[0], study))
 
 

@@ -34,6 +34,7 @@ from .representations import (
     FeatureChange,
     FirstLayerAngle,
     FirstLayerSubspace,
+    LayerSimilarity,
     StartSimilarity,
     TeacherAngle,
     TeacherSimilarity,
@@ -100,6 +101,7 @@ for _part in (
     MeanUnitAngle,
     FarthestUnit,
     FeatureChange,
+    LayerSimilarity,
 ):
     register(_part)
 

@@ -2,7 +2,7 @@
 layers represent (theory.md §11)."""
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -19,15 +19,24 @@ PROBED = 256
 """Inputs that representations are compared on: the same for every member of every study."""
 
 
+def first_neurons(network: Any) -> TwoLayer:
+    """The first layer's rows, with the norm of what the second layer takes of each as its output weight; a two-layer
+    network as it is."""
+    if isinstance(network, TwoLayer):
+        return network
+    first, second = network.weights[:2]
+    return TwoLayer(jnp.sqrt(jnp.sum(second**2, axis=0)), first, network.activation)
+
+
 def first_layer(at: Measured) -> TwoLayer:
-    """The first layer's rows, with the norm of what the second layer takes of each as its output weight."""
-    first, second = at.moment.model.weights[:2]
-    return TwoLayer(jnp.sqrt(jnp.sum(second**2, axis=0)), first, at.moment.risk.teacher.activation)
+    """That of the student."""
+    return first_neurons(at.moment.model)
 
 
 def first_angles(at: Measured) -> Float[Array, "neuron teacher_neuron"]:
-    """Angles between first-layer neurons and teacher neurons: of lines, since later layers may turn a sign."""
-    return angles(at.view(first_layer).W, at.moment.risk.teacher.W, "line")
+    """Angles between first-layer neurons and those of the teacher's first layer: of lines, since later
+    layers may turn a sign."""
+    return angles(at.view(first_layer).W, first_neurons(at.moment.risk.teacher).W, "line")
 
 
 class AbstractFirstLayerProbe(AbstractPlainProbe):
@@ -74,7 +83,7 @@ class FirstLayerSubspace(AbstractProbe):
     of: ClassVar[type[AbstractStudent]] = DeepStudent
 
     def prepare(self, risk):
-        return teacher_frame(risk.teacher)
+        return teacher_frame(first_neurons(risk.teacher))
 
     def __call__(self, at):
         W = at.moment.model.weights[0]
@@ -102,19 +111,38 @@ def hidden(at: Measured):
     return jax.vmap(model.hidden)(inputs(model.weights[0].shape[1]))
 
 
+def planted(at: Measured) -> tuple[Float[Array, "point teacher_unit"], ...]:
+    """What every hidden layer of the teacher puts out at the fixed inputs."""
+    teacher = at.moment.risk.teacher
+    if not isinstance(teacher, TwoLayer):
+        return jax.vmap(teacher.hidden)(inputs(teacher.weights[0].shape[1]))
+    x = inputs(teacher.W.shape[1])
+    return (teacher.activation(x @ teacher.W.T, jnp.linalg.norm(teacher.W, axis=1)[None, :]),)
+
+
 class TeacherSimilarity(AbstractPlainProbe):
-    """CKA of every hidden layer with the teacher's."""
+    """CKA of every hidden layer with the teacher's last one, which its output is linear in."""
 
     name: ClassVar[str] = "teacher_similarity"
     dims: ClassVar[tuple[str, ...]] = ("hidden_layer",)
-    long_name: ClassVar[str] = "similarity (CKA) of every hidden layer to the teacher's, on 256 fixed inputs"
+    long_name: ClassVar[str] = "similarity (CKA) of every hidden layer to the teacher's last one, on 256 fixed inputs"
     of: ClassVar[type[AbstractStudent]] = DeepStudent
 
     def __call__(self, at):
-        teacher = at.moment.risk.teacher
-        x = inputs(teacher.W.shape[1])
-        planted = teacher.activation(x @ teacher.W.T, jnp.linalg.norm(teacher.W, axis=1)[None, :])
-        return jnp.stack([similarity(h, planted) for h in at.view(hidden)])
+        *_, last = at.view(planted)
+        return jnp.stack([similarity(h, last) for h in at.view(hidden)])
+
+
+class LayerSimilarity(AbstractPlainProbe):
+    """CKA of every hidden layer with every hidden layer of the teacher."""
+
+    name: ClassVar[str] = "layer_similarity"
+    dims: ClassVar[tuple[str, ...]] = ("hidden_layer", "teacher_hidden_layer")
+    long_name: ClassVar[str] = "similarity (CKA) of every hidden layer to each one of the teacher, on 256 fixed inputs"
+    of: ClassVar[type[AbstractStudent]] = DeepStudent
+
+    def __call__(self, at):
+        return jnp.stack([jnp.stack([similarity(h, g) for g in at.view(planted)]) for h in at.view(hidden)])
 
 
 class AbstractHiddenStartProbe(AbstractStartProbe):

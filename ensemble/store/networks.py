@@ -21,6 +21,7 @@ from ..problem.students import (
     DeepStudent,
     TwoLayerStudent,
 )
+from ..problem.teachers import DeepTeacher
 from ..study import Cell, Study, StudyError
 from .schema import FINISHED
 
@@ -101,8 +102,22 @@ def _deep_linear(ds: xr.Dataset, which: str, cells: list[Cell]) -> DeepLinear:
     return DeepLinear([values[..., layer, :rows, :columns] for layer, (columns, rows) in pairs])
 
 
+def _deep_teacher(ds: xr.Dataset, cells: list[Cell]) -> Deep:
+    """Deep teachers, without the zeros that fill them up to those of other cells."""
+    _require_stored(ds, "teacher_layer_weights")
+    teachers = [cell.teacher for cell in cells]
+    sizes = _one((teacher.sizes for teacher in teachers), "sizes of teachers")
+    _one(((t.residual, t.norm, _said(t.activation)) for t in teachers), "kinds of teachers")
+    dims = "teacher_layer", "teacher_layer_output", "teacher_layer_input"
+    values = ds["teacher_layer_weights"].transpose(..., *dims).values
+    weights = [values[..., layer, :rows, :columns] for layer, (columns, rows) in enumerate(pairwise(sizes))]
+    return Deep(weights, teachers[0].sigma, None, teachers[0].residual, teachers[0].norm)
+
+
 def _deep(ds: xr.Dataset, which: str, cells: list[Cell]) -> TwoLayer | Deep:
-    """Deep students or their two-layer teachers, without the zeros that fill them up to those of other cells."""
+    """Deep students or their teachers, without the zeros that fill them up to those of other cells."""
+    if which == "teacher" and all(isinstance(cell.teacher, DeepTeacher) for cell in cells):
+        return _deep_teacher(ds, cells)
     if which == "teacher":
         _require_stored(ds, "teacher_a", "teacher_W")
         count, inputs = _one((cell.teacher.shape() for cell in cells), "sizes of teachers")

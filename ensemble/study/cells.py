@@ -79,9 +79,11 @@ class Cell(Spec):
             return self
         if not isinstance(self.teacher, self.student.learns):
             known = [name for name, part in REGISTRY["teacher"].items() if issubclass(part, self.student.learns)]
+            those = [name for name, part in REGISTRY["student"].items() if isinstance(self.teacher, part.learns)]
+            others = f"a {' or '.join(those)} student" if those else "a student of another kind"
             raise ValueError(
                 f"teacher.kind: got {self.teacher.kind!r}, which {an(self.student.kind)} student cannot learn from; it "
-                f"learns from {', '.join(known)}: take one of these, or a student of another kind"
+                f"learns from {', '.join(known)}: take one of these, or {others}"
             )
         if isinstance(self.student, AbstractSizedStudent | AbstractNumberedStudent):
             self.student.check(self.teacher)

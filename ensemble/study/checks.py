@@ -60,8 +60,9 @@ def check_names(study: "Study") -> None:
     held: set[str] = set()
     for probe in (PROBES[name] for name in study.stored_probes if name in PROBES):
         held |= {probe.name, f"{probe.name}_stage", f"{probe.name}_history", *probe.dims}
-    for student in {type(point.cell.student): point.cell.student for point in study.points}.values():
-        held |= {name for array, stored in student.stored.items() for name in (array, *stored.dims)}
+    cells = {(type(point.cell.student), type(point.cell.teacher)): point.cell for point in study.points}
+    for cell in cells.values():
+        held |= {name for array, stored in cell.student.arrays(cell.teacher).items() for name in (array, *stored.dims)}
     for name in study.axes:
         if name in held:
             raise ValueError(taken(name))
@@ -83,6 +84,19 @@ def check_schedules(study: "Study") -> None:
                     f"protocol: got a {name} that is {factors[wrong[0]]:g} at step {steps[wrong[0]]} of the stage "
                     f"{stage.name!r}; a factor is a finite number ≥ 0: let the schedule end at 0 or above"
                 )
+
+
+def check_stored(study: "Study") -> None:
+    """**Raises:** `ValueError` where weights are stored of students or teachers that do not have the same arrays."""
+    kinds = {
+        (p.cell.student.kind, p.cell.teacher.kind): set(p.cell.student.arrays(p.cell.teacher)) for p in study.points
+    }
+    if study.store_weights and len({frozenset(names) for names in kinds.values()}) > 1:
+        said = "; ".join(f"{student} students of {teacher} teachers" for student, teacher in kinds)
+        raise ValueError(
+            f"store_weights: got true for {said}, whose weights are not the same arrays; make it a study a kind, or "
+            "leave store_weights out"
+        )
 
 
 def check_grid(study: "Study") -> None:

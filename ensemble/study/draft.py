@@ -34,6 +34,7 @@ _USUAL: dict[str, dict[str, Any]] = {
         "singular_values": [3.0, 2.0, 1.0],
         "outputs": 5,
         "filters": {"kind": "orthonormal", "activation": "relu", "neurons": 2, "inputs": 3},
+        "width": 8,
         "patches": 2,
         "network": {"kind": "orthonormal", "activation": "relu", "neurons": 2, "inputs": 4},
         "biases": 0.5,

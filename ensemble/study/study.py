@@ -342,6 +342,7 @@ class Study(Spec):
         if not _reading.get():
             checks.check_names(self)
             checks.check_schedules(self)
+            checks.check_stored(self)
         checks.check_coordinates(self)
         # Frozen fields are set here alone, before anyone can have looked: which own parts a study has is known last.
         own = used(checks.parts_of(self), self.parts)

@@ -11,7 +11,11 @@ and of a deep linear student:
     aligned_balanced   every layer an equal share of every mode, between the teacher's singular vectors
     lambda_balanced    two layers whose shares differ by a stated imbalance
     near_factors       the teacher, shared equally among the layers, with noise beside it
-    gaussian orthogonal identity   independent of the teacher, with a gain
+    gaussian orthogonal identity   independent of the teacher, with a gain: of deep students, too
+
+and of a deep student alone:
+
+    near_layers        the teacher's layers, where both have one shape, with noise beside them
 
 `scale` leads from the feature-learning (small) to the lazy regime (large); with `symmetric` the large
 scale is the lazy regime proper, since f = 0 at the start (Chizat, Oyallon & Bach 2019).
@@ -22,6 +26,7 @@ from .balanced import Balanced, Symmetric
 from .base import AbstractFreeStart, AbstractStart
 from .given import GivenStart
 from .linear import (
+    AbstractDeepStart,
     AbstractFreeLayersStart,
     AbstractLinearStart,
     AlignedBalanced,
@@ -29,6 +34,7 @@ from .linear import (
     Identity,
     LambdaBalanced,
     NearFactors,
+    NearLayers,
     Orthogonal,
 )
 from .near_teacher import NearTeacher
@@ -36,10 +42,11 @@ from .xavier import Xavier
 
 for _part in (Symmetric, Balanced, Xavier, NearTeacher, GivenStart):
     register(_part)
-for _part in (AlignedBalanced, LambdaBalanced, NearFactors, Gaussian, Orthogonal, Identity):
+for _part in (AlignedBalanced, LambdaBalanced, NearFactors, Gaussian, Orthogonal, Identity, NearLayers):
     register(_part)
 
 __all__ = [
+    "AbstractDeepStart",
     "AbstractFreeLayersStart",
     "AbstractFreeStart",
     "AbstractLinearStart",
@@ -51,6 +58,7 @@ __all__ = [
     "Identity",
     "LambdaBalanced",
     "NearFactors",
+    "NearLayers",
     "NearTeacher",
     "Orthogonal",
     "Symmetric",

@@ -5,8 +5,8 @@ from typing import Literal
 import jax.numpy as jnp
 from pydantic import model_validator
 
+from ..given import Row, check_given
 from ..models import TwoLayer
-from ..teachers import Row, check_given
 from .base import AbstractStart
 
 

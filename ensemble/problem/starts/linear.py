@@ -1,8 +1,8 @@
-"""Starts of deep linear networks (theory.md §11)."""
+"""Starts of deep networks, linear or not (theory.md §11)."""
 
 import abc
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -11,25 +11,33 @@ from pydantic import NonNegativeFloat, PositiveFloat
 
 from ...parts import Part
 from ..draws import normal_entries, random_frame
-from ..models import SingularMap
+from ..models import SingularMap, TwoLayer
 
 Layers = tuple[Float[Array, "output input"], ...]
 Sizes = tuple[int, ...]
 """Inputs, every hidden width, outputs."""
 
 
-class AbstractLinearStart(Part):
-    """A recipe for the layers of a deep linear network: `draw(key, teacher, sizes)` gives W_1, …, W_L."""
+class AbstractLayersStart(Part):
+    """A recipe for the layers of a deep network: `draw(key, teacher, sizes)` gives W_1, …, W_L."""
 
     role: ClassVar[str] = "start"
 
     @abc.abstractmethod
-    def draw(self, key: PRNGKeyArray, teacher: SingularMap, sizes: Sizes) -> Layers:
+    def draw(self, key: PRNGKeyArray, teacher: Any, sizes: Sizes) -> Layers:
         """The layers, W_l of shape (sizes[l], sizes[l−1]); `key` is the member's own for this purpose."""
 
     @abc.abstractmethod
     def check_depth(self, depth: int) -> None:
         """**Raises:** `ValueError` where no network of this depth can be drawn."""
+
+
+class AbstractLinearStart(AbstractLayersStart):
+    """A start of deep linear networks: its teacher is a `SingularMap`."""
+
+
+class AbstractDeepStart(AbstractLayersStart):
+    """A start of networks that are not linear."""
 
 
 class AbstractAnyDepthStart(AbstractLinearStart):
@@ -39,7 +47,7 @@ class AbstractAnyDepthStart(AbstractLinearStart):
         return
 
 
-class AbstractFreeLayersStart(AbstractAnyDepthStart):
+class AbstractFreeLayersStart(AbstractAnyDepthStart, AbstractDeepStart):
     """A start that does not know the teacher: of networks that are not linear, too."""
 
 
@@ -143,6 +151,24 @@ class Identity(AbstractFreeLayersStart):
 
     def draw(self, key, teacher, sizes):
         return tuple(self.gain * jnp.eye(rows, columns) for columns, rows in pairwise(sizes))
+
+
+class NearLayers(AbstractDeepStart):
+    """The teacher's own layers, and independent N(0, distance²/inputs of the layer) entries beside them.
+
+    For students of the teacher's shape: at distance 0 a student of its activation, residuals and norm is the teacher.
+    """
+
+    kind: Literal["near_layers"] = "near_layers"
+    distance: NonNegativeFloat = 0.1
+
+    def draw(self, key, teacher, sizes):
+        planted = (teacher.W, teacher.a[None, :]) if isinstance(teacher, TwoLayer) else teacher.weights
+        noise = Gaussian.model_construct(gain=self.distance).draw(key, teacher, sizes)
+        return tuple(map(jnp.add, planted, noise))
+
+    def check_depth(self, depth):
+        return
 
 
 def _frame(key: PRNGKeyArray, rows: int, columns: int) -> Float[Array, "rows columns"]:

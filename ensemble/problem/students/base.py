@@ -50,6 +50,17 @@ class AbstractStudent(Part):
     stored: ClassVar[Mapping[str, Stored]] = {}
     """The arrays that a dataset holds where weights are stored, by variable; a student that names none stores its
     model's leaves under their own names."""
+    stored_of: ClassVar[Mapping[type[AbstractTeacher], Mapping[str, Stored]]] = {}
+    """Those beside them, by the class of teacher."""
+
+    def arrays(self, teacher: AbstractTeacher) -> Mapping[str, Stored]:
+        """All arrays that a dataset holds of a member with such a teacher."""
+        return dict(self.stored) | {
+            name: stored
+            for kind, arrays in self.stored_of.items()
+            if isinstance(teacher, kind)
+            for name, stored in arrays.items()
+        }
 
     @abc.abstractmethod
     def draw(self, teacher: Any, keys: Keys, space: Any) -> tuple[Any, AbstractRisk]:

@@ -8,11 +8,11 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from ...parts import chosen
 from ..activations import AbsCentred, ReLUEven
 from ..draws import full_space
+from ..given import Row
 from ..models import BiasedTwoLayer
 from ..risks import BiasedRisk
 from ..starts import AbstractStart, Balanced, GivenStart, NearTeacher
 from ..teachers import AbstractTeacher, BiasedTeacher
-from ..teachers.base import Row
 from ..teachers.biased import check_biases, drawn_biases
 from .base import AbstractNumberedStudent, NoClosedForm, Stored
 

@@ -1,7 +1,7 @@
 """The deep student: a fully connected network of any depth, on samples."""
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import jax.numpy as jnp
 from pydantic import Field, PositiveInt, model_validator
@@ -9,8 +9,8 @@ from pydantic import Field, PositiveInt, model_validator
 from ...parts import chosen, is_lenient
 from ..activations import AbsCentred, AbstractActivation, ReLUEven, activation
 from ..models import Deep, Multipliers, Residual
-from ..starts import AbstractFreeLayersStart, Gaussian
-from ..teachers import AbstractTeacher, AbstractTwoLayerTeacher, Activation
+from ..starts import AbstractDeepStart, Gaussian, NearLayers
+from ..teachers import AbstractTeacher, AbstractTwoLayerTeacher, Activation, DeepTeacher, check_widths
 from .base import AbstractComparedStudent, AbstractLayeredStudent, NoClosedForm, Stored
 from .parametrisation import Parametrisation, multipliers, start_shares
 
@@ -20,11 +20,11 @@ class DeepStudent(AbstractComparedStudent, AbstractLayeredStudent):
 
     `width` hidden units in each hidden layer, or a list of them; `bias`: of every layer, 0 at the start; `residual`:
     h + s·σ(…) in hidden layers beyond the first, of one width, with s = 1, 1/√L or 1/L; `norm`: layer norm without
-    gain before σ; `parametrisation`: how multipliers and starts of layers go with the width. A
-    teacher of two layers has one output, of others as many as it has.
+    gain before σ; `parametrisation`: how multipliers and starts of layers go with the width. Its teacher has two
+    layers, and one output, or is a deep network of its own.
     """
 
-    learns: ClassVar[type[AbstractTeacher]] = AbstractTwoLayerTeacher
+    learns: ClassVar[Any] = AbstractTwoLayerTeacher | DeepTeacher
     exact: ClassVar[bool] = False
     from_samples: ClassVar[bool] = True
     stored: ClassVar[Mapping[str, Stored]] = {
@@ -32,8 +32,19 @@ class DeepStudent(AbstractComparedStudent, AbstractLayeredStudent):
             "model.stacked", ("layer", "layer_output", "layer_input"), "final weights of every layer"
         ),
         "layer_biases": Stored("model.stacked_biases", ("layer", "layer_output"), "final biases of every layer"),
-        "teacher_a": Stored("risk.teacher.a", ("teacher_neuron",), "teacher output weights"),
-        "teacher_W": Stored("risk.teacher.W", ("teacher_neuron", "input"), "teacher first-layer weights"),
+    }
+    stored_of: ClassVar[Mapping[type[AbstractTeacher], Mapping[str, Stored]]] = {
+        AbstractTwoLayerTeacher: {
+            "teacher_a": Stored("risk.teacher.a", ("teacher_neuron",), "teacher output weights"),
+            "teacher_W": Stored("risk.teacher.W", ("teacher_neuron", "input"), "teacher first-layer weights"),
+        },
+        DeepTeacher: {
+            "teacher_layer_weights": Stored(
+                "risk.teacher.stacked",
+                ("teacher_layer", "teacher_layer_output", "teacher_layer_input"),
+                "weights of every layer of the teacher",
+            ),
+        },
     }
 
     kind: Literal["deep"] = "deep"
@@ -45,7 +56,7 @@ class DeepStudent(AbstractComparedStudent, AbstractLayeredStudent):
     norm: bool = False
     parametrisation: Parametrisation | None = None
     """How layers go with the width; "standard" where nothing is said."""
-    start: chosen(AbstractFreeLayersStart) = Gaussian()  # pyright: ignore[reportInvalidTypeForm]
+    start: chosen(AbstractDeepStart) = Gaussian()  # pyright: ignore[reportInvalidTypeForm]
 
     def draw(self, teacher, keys, space):
         planted = teacher.draw(keys.teacher)
@@ -59,18 +70,19 @@ class DeepStudent(AbstractComparedStudent, AbstractLayeredStudent):
         model = Deep(weights, self.sigma(teacher), biases, self.residual, self.norm, factors)
         return model, NoClosedForm(planted, self.view_of(model))
 
-    def sigma(self, teacher: AbstractTwoLayerTeacher) -> AbstractActivation:
+    def sigma(self, teacher: AbstractTwoLayerTeacher | DeepTeacher) -> AbstractActivation:
         """σ: its own, or the teacher's."""
         return activation(teacher.activation if self.activation is None else self.activation)
 
-    def multipliers_of(self, teacher: AbstractTwoLayerTeacher) -> Multipliers | None:
+    def multipliers_of(self, teacher: AbstractTwoLayerTeacher | DeepTeacher) -> Multipliers | None:
         """Those of its parametrisation; None: 1."""
         return multipliers(self.parametrisation or "standard", self.sizes_of(teacher))
 
-    def sizes_of(self, teacher: AbstractTwoLayerTeacher) -> tuple[int, ...]:
+    def sizes_of(self, teacher: AbstractTwoLayerTeacher | DeepTeacher) -> tuple[int, ...]:
         """Inputs, every hidden width, outputs."""
         widths = self.width if isinstance(self.width, tuple) else (self.width,) * (self.depth - 1)
-        return (teacher.shape()[1], *widths, 1)
+        inputs, *_, outputs = _sizes(teacher)
+        return (inputs, *widths, outputs)
 
     def check(self, teacher):
         sigma = self.sigma(teacher)
@@ -79,21 +91,25 @@ class DeepStudent(AbstractComparedStudent, AbstractLayeredStudent):
                 f"student.activation: got {sigma.name!r}, from which Hermite degrees of a normal preactivation are "
                 'removed; those of a deep network are not normal: say student.activation, "relu" or "abs"'
             )
+        if not isinstance(self.start, NearLayers):
+            return
+        own, planted = self.sizes_of(teacher), _sizes(teacher)
+        if own != planted:
+            raise ValueError(
+                f"student.start: got 'near_layers' for layers of the sizes {list(own)} with a teacher of "
+                f"{list(planted)}; give both one shape (depth and width), or take another start"
+            )
+        if self.parametrisation not in (None, "standard"):
+            raise ValueError(
+                f"student.start: got 'near_layers' with parametrisation = {self.parametrisation!r}, which multiplies "
+                "layers that the teacher does not; leave one of them out"
+            )
 
     @model_validator(mode="after")
     def _check(self):
         if is_lenient():
             return self
-        if isinstance(self.width, tuple) and len(self.width) != self.depth - 1:
-            raise ValueError(
-                f"width: got {len(self.width)} of them for depth = {self.depth}; give one number for all hidden "
-                f"layers, or {self.depth - 1}"
-            )
-        if self.residual != "none" and isinstance(self.width, tuple) and len(set(self.width)) > 1:
-            raise ValueError(
-                f"residual: got {self.residual!r} between hidden layers of the widths {list(self.width)}; a residual "
-                "connection needs equal ones: make them equal, or leave residual out"
-            )
+        check_widths(self.width, self.depth, self.residual)
         if self.parametrisation == "mean_field" and self.depth != 2:
             raise ValueError(
                 f"parametrisation: got 'mean_field' with depth = {self.depth}, in which features of a drawn start "
@@ -101,3 +117,11 @@ class DeepStudent(AbstractComparedStudent, AbstractLayeredStudent):
             )
         self.start.check_depth(self.depth)
         return self
+
+
+def _sizes(teacher: AbstractTwoLayerTeacher | DeepTeacher) -> tuple[int, ...]:
+    """Inputs, every hidden width, outputs of a teacher."""
+    if isinstance(teacher, DeepTeacher):
+        return teacher.sizes
+    neurons, inputs = teacher.shape()
+    return (inputs, neurons, 1)

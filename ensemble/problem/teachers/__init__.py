@@ -16,6 +16,7 @@ and of linear maps:
 
 and networks of other architectures:
 
+    deep                a fully connected network of any depth
     conv                a two-layer teacher on every patch of the input, and a pool over patches
     attention           a block of self-attention over tokens
 
@@ -27,9 +28,10 @@ input, and the starts are isotropic.
 
 from ...parts import register
 from .attention import AttentionTeacher
-from .base import AbstractTeacher, AbstractTwoLayerTeacher, Activation, Row, check_given
+from .base import AbstractTeacher, AbstractTwoLayerTeacher, Activation
 from .biased import BiasedTeacher
 from .conv import ConvTeacher
+from .deep import DeepTeacher, check_widths
 from .deep_linear import DeepLinearTeacher
 from .equiangular import Equiangular
 from .given import GivenTeacher
@@ -41,7 +43,7 @@ from .two_tasks import TwoTasks
 for _part in (Orthonormal, SeparatedPairs, Equiangular, RandomSeparated, GivenTeacher, TwoTasks):
     register(_part)
 
-for _part in (DeepLinearTeacher, ConvTeacher, AttentionTeacher):
+for _part in (DeepLinearTeacher, DeepTeacher, ConvTeacher, AttentionTeacher):
     register(_part)
 register(BiasedTeacher)
 
@@ -53,12 +55,12 @@ __all__ = [
     "BiasedTeacher",
     "ConvTeacher",
     "DeepLinearTeacher",
+    "DeepTeacher",
     "Equiangular",
     "GivenTeacher",
     "Orthonormal",
     "RandomSeparated",
-    "Row",
     "SeparatedPairs",
     "TwoTasks",
-    "check_given",
+    "check_widths",
 ]

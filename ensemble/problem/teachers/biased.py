@@ -11,8 +11,9 @@ from ...parts import chosen, is_lenient
 from ..activations import AbstractActivation
 from ..activations.biased import biased_dual
 from ..draws import normal_rows
+from ..given import Row
 from ..models import BiasedTwoLayer
-from .base import AbstractTeacher, AbstractTwoLayerTeacher, Row
+from .base import AbstractTeacher, AbstractTwoLayerTeacher
 
 BIASES = 45_477
 """What a key is folded with for biases: no number of a neuron."""

@@ -8,8 +8,9 @@ import numpy as np
 from pydantic import model_validator
 
 from ..draws import random_frame
+from ..given import Row, check_given
 from ..models import TwoLayer
-from .base import AbstractTwoLayerTeacher, Row, check_given
+from .base import AbstractTwoLayerTeacher
 from .planted import ROTATION
 
 

@@ -12,8 +12,9 @@ from pydantic import Field, PositiveInt, model_validator
 
 from ..activations import AbstractActivation
 from ..draws import random_frame, random_signs
+from ..given import Row
 from ..models import TwoLayer
-from .base import AbstractTwoLayerTeacher, Row
+from .base import AbstractTwoLayerTeacher
 
 Angle = Annotated[float, Field(gt=0.0, description="radians")]
 
