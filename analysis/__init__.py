@@ -5,6 +5,7 @@ Functions take the dataset of `ensemble.run` or `ensemble.open_dataset` and retu
 
 from .alignment import by_stage, recovered, trajectory
 from .boundaries.boundary import boundary
+from .boundaries.complexity import sample_complexity
 from .boundaries.refine import refine
 from .learning_curves import double_descent, learning_curve
 from .members import below, finished
@@ -45,6 +46,7 @@ from .two_layer.minima import minima, spurious
 from .two_layer.reference import Reference, ReferenceWarning, optimality_gap, reference_optimum
 from .two_layer.scaling import scaling
 from .uses.features import features
+from .uses.paired import paired
 from .uses.pruning import importance, pruned, pruning
 from .uses.robustness import robust_loss
 from .uses.shift import shifted_loss
@@ -85,6 +87,7 @@ __all__ = [
     "order_parameters",
     "order_picture",
     "overlap_picture",
+    "paired",
     "phase",
     "phase_picture",
     "predictions",
@@ -101,6 +104,7 @@ __all__ = [
     "refine",
     "robust_loss",
     "robustness_picture",
+    "sample_complexity",
     "save",
     "scaling",
     "share",

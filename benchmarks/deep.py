@@ -9,6 +9,7 @@ object.
 import json
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -67,6 +68,13 @@ def plain_loop(model: Any, x: Any, y: Any) -> tuple[Any, Any]:
     return model, taken
 
 
+def timed(call: Callable[[], Any]) -> tuple[float, float, Any]:
+    """(seconds, CPU seconds of all threads, result)."""
+    began, began_cpu = time.perf_counter(), time.process_time()
+    result = call()
+    return time.perf_counter() - began, time.process_time() - began_cpu, result
+
+
 def measured(members: int) -> dict[str, Any]:
     made = study(members)
     (group,) = groups(made)
@@ -74,17 +82,15 @@ def measured(members: int) -> dict[str, Any]:
     starts, x, y = jax.tree.map(jnp.asarray, (drawn.model, drawn.risk.x, drawn.risk.y))
     ens.run(study(64))
     program = jax.jit(plain_loop).lower(starts, x, y).compile()
-    began = time.perf_counter()
-    ds = ens.run(made)
-    ours = time.perf_counter() - began
-    began = time.perf_counter()
-    _, taken = jax.block_until_ready(program(starts, x, y))
-    plain = time.perf_counter() - began
+    ours, ours_cpu, ds = timed(lambda: ens.run(made))
+    plain, plain_cpu, (_, taken) = timed(lambda: jax.block_until_ready(program(starts, x, y)))
     stop = ds["stop_step"].values
     return {
         "members": members,
         "seconds": ours,
         "plain_seconds": plain,
+        "cpu_seconds": ours_cpu,
+        "plain_cpu_seconds": plain_cpu,
         "lane_efficiency": ds.attrs["lane_efficiency"],
         "mean_steps": float(stop.mean()),
         "median_steps": float(np.median(stop)),

@@ -28,7 +28,7 @@ from .dynamics.updates import (  # noqa: E402
     Objective,
 )
 from .engine import EngineError, places  # noqa: E402
-from .launch import PartialResult, Report, reproduce, run, status  # noqa: E402
+from .launch import PartialResult, Report, lengthen, reproduce, run, status  # noqa: E402
 from .numerics import Keys  # noqa: E402
 from .parts import register  # noqa: E402
 from .plan import Sample, initial, sample  # noqa: E402
@@ -115,6 +115,7 @@ __all__ = [
     "collect",
     "duality_gap",
     "initial",
+    "lengthen",
     "network",
     "open_dataset",
     "places",

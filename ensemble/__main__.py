@@ -4,6 +4,7 @@
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ import jax
 import pandas as pd
 import typer
 
-from . import Study, collect, run
+from . import Study, StudyError, collect, lengthen, run
 from .console import At, Command, Csv, Json, console, interrupted, load, say, texts_at
 from .engine import ENGINES
 from .launch import SECONDS_BETWEEN_KEEPS, reproduce, status, timing
@@ -40,11 +41,16 @@ _MOST_ROWS = 60
 
 @app.command("run", cls=Command)
 def run_command(
-    study: StudyFile,
+    study: Annotated[
+        Path, typer.Argument(metavar="STUDY", help="study file (TOML); with --more-steps a finished run directory")
+    ],
     out: Annotated[Path, typer.Option(help="run directory for the dataset")],
     fields: Fields = None,
     seeds: Seeds = None,
     at: At = None,
+    more_steps: Annotated[
+        int | None, typer.Option(metavar="STEPS", help="so many more for the members of a finished run, into --out")
+    ] = None,
     overwrite: Annotated[bool, typer.Option(help="replace what --out holds")] = False,
     keep_every: Annotated[
         float, typer.Option(min=0.1, help="seconds of work that a kill may lose at most")
@@ -61,34 +67,24 @@ def run_command(
     tls_key: Annotated[Path | None, typer.Option(help="this client's key")] = None,
 ) -> None:
     """Run a study into a directory; what it holds already is verified and not computed again."""
-    resolved = load(study, seeds, at, fields)
-    say(f"{resolved.name}: {resolved.question or 'no question stated'}")
-    say(_size_line(resolved))
+    if more_steps is not None:
+        _refuse_beside_more_steps({"fields": fields, "seeds": seeds, "at": at, "dask": dask})
+        resolved, compute = None, partial(lengthen, study, more_steps, keep_every=keep_every)
+    else:
+        resolved = load(study, seeds, at, fields)
+        say(f"{resolved.name}: {resolved.question or 'no question stated'}")
+        say(_size_line(resolved))
+        compute = partial(run, resolved, keep_every=keep_every)
     with ProgressShow(console) as show:
         try:
-            if dask is None:
-                ds = run(
-                    resolved,
-                    out,
-                    on_progress=show.update,
-                    say=say,
-                    overwrite=overwrite,
-                    keep_every=keep_every,
-                    engine=engine,
-                )
+            if dask is None or resolved is None:
+                ds = compute(out=out, on_progress=show.update, say=say, overwrite=overwrite, engine=engine)
             else:
                 from .launch.cluster import connected, run_on_cluster  # distributed is imported only where it is used
 
                 with connected(dask, workers, tls_ca, tls_cert, tls_key) as client:
-                    ds = run_on_cluster(
-                        resolved,
-                        out,
-                        client,
-                        on_progress=show.update,
-                        say=say,
-                        overwrite=overwrite,
-                        engine=engine,
-                    )
+                    compute = partial(run_on_cluster, resolved, client=client)
+                    ds = compute(out=out, on_progress=show.update, say=say, overwrite=overwrite, engine=engine)
         except KeyboardInterrupt:
             show.close()
             raise interrupted(out) from None
@@ -97,6 +93,15 @@ def run_command(
     with ds:
         say(f"{status_line(ds)}; {ds.attrs['wall_time']:.1f} s, lane efficiency {ds.attrs['lane_efficiency']:.1%}")
     say(f"dataset: {out}")
+
+
+def _refuse_beside_more_steps(given: dict[str, object]) -> None:
+    """**Raises:** `StudyError` where something else of a study is said beside its steps."""
+    for name, value in given.items():
+        if value:
+            raise StudyError(
+                f"{name}: got {value!r} beside more steps, which are of the members that a run has; leave it out"
+            )
 
 
 @app.command("status", cls=Command)

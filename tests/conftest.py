@@ -77,3 +77,20 @@ def made(tmp_path_factory) -> Path:
 def out(made, tmp_path) -> Path:
     """A copy of it, which a test may change."""
     return Path(shutil.copytree(made, tmp_path / "out"))
+
+
+# -- a browser, for tests of pages -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no chromium on this machine: `make browser` installs Debian's")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        running = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield running
+        running.close()

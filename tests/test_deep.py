@@ -10,6 +10,7 @@ import pytest
 import analysis
 import ensemble as ens
 import ensemble.engine.kernels.base as kernels
+import ensemble.engine.kernels.xla as xla
 from analysis.members import select
 from ensemble.engine.pools import LanePool
 from ensemble.probes import Measured, Moment, prepared
@@ -226,3 +227,23 @@ def test_neighbours_refill_and_budget_change_nothing(trained, monkeypatch):
     monkeypatch.setattr(kernels, "_MOST_LANES", 8)
     monkeypatch.setattr(LanePool, "budget", lambda self, *_: 7)
     assert_same_members(trained, ens.run(study(seeds=20)))
+
+
+def test_lanes_that_all_rest_are_not_called(monkeypatch):
+    """Two tiles, of which the first one's members end at their second step: later calls are of the other one alone."""
+    called = []
+    advance = xla._advance_part
+
+    def counted(kernel, lanes, record_steps, budget, rows, device):
+        called.append((rows.start, rows.stop))
+        return advance(kernel, lanes, record_steps, budget, rows, device)
+
+    ends = {"end": {"field": "protocol.steps", "values": [2, 200]}}
+    plain = {"kind": "plain", "step_size": 0.05, "steps": 2}
+    several = study(seeds=32, probes=["layer_norm"], store_weights=False, axes=ends, protocol=plain)
+    whole = ens.run(several)
+    monkeypatch.setattr(xla, "_advance_part", counted)
+    monkeypatch.setattr(LanePool, "pack", lambda _: None)
+    assert_same_members(ens.run(several), whole)
+    tiles = {rows: called.count(rows) for rows in called}
+    assert len(tiles) > 1 and min(tiles.values()) == 1 < max(tiles.values())

@@ -28,7 +28,7 @@ def test_every_student_has_a_draft(kind, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "kind", [kind for kind in OWN["teacher"] if kind not in ("given", "deep_linear", "conv", "attention")]
+    "kind", [kind for kind in OWN["teacher"] if kind not in ("given", "deep_linear", "conv", "attention", "biased")]
 )
 def test_every_teacher_has_a_draft(kind, tmp_path):
     study = studied(draft("x", {"teacher.kind": kind}), tmp_path / "x.toml")

@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +12,14 @@ import xarray as xr
 
 import analysis
 import ensemble as ens
-from analysis.report import page, write_page
+from analysis.report import Attack, page, uses, write_page
 from analysis.report.content import content
 from analysis.statistics import paired_difference
+from tests.helpers import until
 from tests.studies import small
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 EVIL = "<script>window.pwned = 1</script><img src=x onerror='window.pwned = 2'>"
+ATTACK = Attack((0.3, 1.0))
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +110,8 @@ def test_bad_input_is_refused(ds):
         page(ds, "colour", 1.0)
     with pytest.raises(ValueError, match=r"x: got 'width'.*weight_decay, separation"):
         page(ds, "loss", 1.0, x="width")
+    with pytest.raises(ValueError, match=r"radii: got -1\.0; give finite radii above 0"):
+        page(ds.isel(seed=[]), attack=Attack((0.1, -1.0)))  # before anything is looked at
 
 
 def test_small_and_partial_datasets_have_pages(ds):
@@ -131,27 +133,6 @@ def test_small_and_partial_datasets_have_pages(ds):
 
 
 @pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine: `make browser` installs Debian's")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        running = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield running
-        running.close()
-
-
-def until(tab, condition: str) -> None:
-    """Waits from here: the page's own policy forbids to evaluate texts in it."""
-    for _ in range(400):
-        if tab.evaluate(condition):
-            return
-        tab.wait_for_timeout(25)
-    raise AssertionError(condition)
-
-
-@pytest.fixture(scope="module")
 def pages(tmp_path_factory) -> dict[int, Path]:
     """Files of pages by their dataset: making one costs more than opening it."""
     return {0: tmp_path_factory.mktemp("pages")}
@@ -164,7 +145,7 @@ def opened(browser, ds, pages):
     def open_page(data=ds, fragment="", **settings):
         if id(data) not in pages:
             pages[id(data)] = pages[0] / f"{len(pages)}.html"
-            write_page(data, pages[id(data)], "loss", 0.02)
+            write_page(data, pages[id(data)], "loss", 0.02, attack=ATTACK)
         context = browser.new_context(offline=True, **settings)
         contexts.append(context)
         tab = context.new_page()
@@ -245,8 +226,69 @@ def test_the_page_compares_two_cells_as_the_analysis_does(opened, odd):
         np.testing.assert_allclose(found["interval"], expected, rtol=1e-13, atol=1e-15)
 
 
+def test_curves_of_pruned_and_attacked_networks_are_those_of_the_analysis(opened, odd):
+    tab, counted = opened(odd), analysis.finished(odd)
+    how = {"points": uses.POINTS, "starts": uses.STARTS, "steps": uses.STEPS}
+    pruned, attacked = analysis.pruning(odd), analysis.robust_loss(odd, ATTACK.radii, **how)
+    for kind, values, dim in (
+        ("pruning", pruned["pruned_loss"], "kept"),
+        ("robustness", attacked["robust_loss"], "radius"),
+    ):
+        curve, dims = f"said.curves.{kind}", ("weight_decay", "separation", dim, "quantile")
+        found = tab.evaluate(f"said.cells.map((c) => {curve}.x.map((_, k) => curveSpread({curve}, c, k)))")
+        expected = analysis.quantiles(values, uses.QUANTILES, counted)
+        for i, name in enumerate(("value", "low", "high")):
+            stored = expected[name].transpose(*dims).values
+            np.testing.assert_array_equal(np.array(found, float)[..., i].reshape(stored.shape), stored)
+        # Seeds that both cells have, one by one.
+        flat = values.transpose("weight_decay", "separation", "seed", dim).values.reshape(6, 4, -1)
+        for i, j in [(0, 1), (4, 2)]:
+            apart = flat[i] - flat[j]
+            apart = xr.DataArray(apart[np.isfinite(apart).all(axis=1)], dims=("seed", dim))
+            paired = analysis.quantiles(apart, (0.5,))
+            found = tab.evaluate(
+                f"{curve}.x.map((_, k) => curveDifference({curve}, said.cells[{i}], said.cells[{j}], k))"
+            )
+            assert {one["n"] for one in found} == {apart.sizes["seed"]} and apart.sizes["seed"] > 0
+            for place, name in enumerate(("value", "low", "high")):
+                stored = paired[name].isel(quantile=0).values
+                np.testing.assert_array_equal([one["interval"][place] for one in found], stored)
+    width = tab.evaluate("said.cells.map((c) => curveSpread(said.curves.pruning, c, null)[1][0])")
+    expected = analysis.quantiles(pruned["minimal_width"], (0.5,), counted)["value"].values.ravel()
+    np.testing.assert_array_equal(np.array(width, float), expected)
+
+
+def test_curves_stand_beside_those_of_another_cell(opened):
+    tab = opened()
+    assert tab.locator("#cell [data-part=pruning] .scatterlayer .trace").count() == 3
+    assert "minimal width, within 0.001" in tab.text_content("#cell [data-part=pruning-caption]")
+    assert "lower bound by projected ascent: 128 inputs" in tab.text_content("#cell [data-part=robustness-caption]")
+    tab.click("#cell [data-part=compare]")
+    tab.locator("#cells tbody tr").nth(5).click()
+    assert tab.locator("#cell [data-part=robustness] .scatterlayer .trace").count() == 6
+    assert "minus the other, at ε = 1: " in tab.text_content("#cell [data-part=robustness-caption]")
+    tab.click("#cell [data-part=pruning-numbers] summary")
+    assert column(tab, "kept", "#cell [data-part=pruning-table]") == ["0", "1", "2", "3", "4"]
+    assert set(column(tab, "pairs", "#cell [data-part=pruning-table]")) == {"4"} and tab.said == []
+    assert not tab.locator("#transfer").is_visible() and not tab.locator("#cell [data-part=gains]").is_visible()
+
+
+def test_what_is_not_pruned_or_attacked_is_said(ds, monkeypatch):
+    def pruned(data, without=""):
+        return uses.said_of_uses(data, None, without)["curves"]["pruning"]
+
+    assert pruned(ds, "later") == {"none": "later"}
+    assert "store_weights" in pruned(ds.drop_vars(["a", "W"]))["none"]
+    monkeypatch.setattr(uses, "MOST_PRUNED", 12)
+    assert pruned(ds)["seeds"] == 2
+    monkeypatch.setattr(uses, "MOST_CELLS", 5)
+    assert "more than 5 cells" in pruned(ds)["none"]
+
+
 def test_names_with_markup_do_nothing(opened):
     tab = opened()
+    said = tab.evaluate("[[NaN, -Infinity, Infinity], [null, 0, '∞'], [NaN, 1745, '∞'], [0, 0, 0.5]].map(interval)")
+    assert said == ["–", "–", "– [1745, ∞]", "0 [0, 0.5]"]  # of nobody an interval says nothing
     assert "window.pwned" in tab.text_content("#question")
     tab.locator("#cells tbody tr").nth(2).click()
     tab.hover("#map")

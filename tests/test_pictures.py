@@ -1,5 +1,7 @@
 """Pictures and commands: drawn from datasets alone, every axis named, bad input refused with what there is."""
 
+import json
+
 import matplotlib.image
 import numpy as np
 import pytest
@@ -333,6 +335,24 @@ def test_commands(directory, tmp_path, name):
     assert SAYS[name] in done.output
     if "picture: " in done.output:
         assert all(path.stat().st_size > 1000 for path in tmp_path.iterdir()) and list(tmp_path.iterdir())
+
+
+def test_commands_compare_seed_by_seed_and_certify_before_and_after(directory):
+    words = ["pruning", str(directory), "--at", "separation=0.8", "--tolerance", "0.05", "--certify", "--json"]
+    said = json.loads(CliRunner().invoke(app, [*words, "--against", "weight_decay=0.0"]).output)
+    ds = ens.open_dataset(directory).sel(separation=0.8).load()
+    found, [at, own] = analysis.pruning(ds, tolerance=0.05), said["rows"]
+    paired = analysis.paired(found["minimal_width"], "weight_decay", 0.0).isel(weight_decay=0)
+    ends = {"difference": "value", "difference_low": "low", "difference_high": "high", "pairs": "seeds"}
+    assert {name: float(own[name]) for name in ends} == {name: float(paired[one]) for name, one in ends.items()}
+    assert own["weight_decay"] == 0.05 and at["difference"] is None and said["against"] == "weight_decay=0.0"
+    for word, networks in (("gap", ds), ("gap_pruned", analysis.pruned(ds, tolerance=0.05))):
+        gap = analysis.quantiles(analysis.certificates(networks)["gap"], (0.5,))["value"].sel(weight_decay=0.05)
+        assert own[word] == pytest.approx(float(gap.item()), rel=1e-12)
+    done = CliRunner().invoke(app, [*words[:-1], "--against", "separatio=0.8"])
+    assert done.exit_code == 2 and "got 'separatio', which is no axis; the axes are weight_decay" in done.output
+    done = CliRunner().invoke(app, ["shift", str(directory), "--condition", "4", "--against", "separation=0.7"])
+    assert done.exit_code == 2 and "give one value of an axis of two or more" in done.output
 
 
 def test_a_tolerance_that_nobody_reaches_is_said(directory):

@@ -9,6 +9,7 @@ import xarray as xr
 import ensemble as ens
 import ensemble.engine.kernels.base as kernels
 import tests.test_attention
+import tests.test_biases
 import tests.test_conv
 import tests.test_deep
 from ensemble.dynamics.updates import AbstractSteppedUpdate
@@ -22,6 +23,7 @@ OTHERS = {
     "deep": (tests.test_deep.study, "adam"),
     "conv": (tests.test_conv.study, "momentum"),
     "attention": (tests.test_attention.study, "adam"),
+    "biased": (tests.test_biases.study, "momentum"),
 }
 """Students of other architectures, each under one update that keeps a state: the studies are those of their tests."""
 PENALISED = {
@@ -40,6 +42,7 @@ FIELDS: dict[str, dict] = {
 CASES = [(k, m, "l2") for k in UPDATES for m in MODELS] + [(k, "two_layer", p) for p, k in PENALISED.items()]
 CASES += [(update, model, "l2") for model, (_, update) in OTHERS.items()]
 BROKEN = {"two_layer": "student.start.scale", "factors": "student.scale", "conv": "student.start.scale"}
+BROKEN |= {"biased": "student.start.scale"}
 BROKEN |= {"deep": "student.start.gain", "attention": "student.start.gain"}
 """The number that makes a member's gradient infinite at its first step."""
 

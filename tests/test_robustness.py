@@ -210,7 +210,7 @@ def test_robust_losses_of_linear_networks_are_exact(linear, norm, label, rng):
 def test_deep_linear_networks_of_one_and_of_several_outputs():
     """One output: as the two-layer linear network. T = W = 2·1 of two outputs: ½ max ‖2δ‖² = 2ε² at every x."""
     twice = DeepLinear([2.0 * jnp.eye(2)])
-    asked = robustness._Asked((0.5,), 2, "kept", 16, 6, 30)
+    asked = robustness.Asked((0.5,), 2, "kept", 16, 6, 30)
     loss, error, alignment = jax.jit(lambda: robustness._ascended(twice, twice, asked))()
     assert [float(x[0]) for x in (loss, error, alignment)] == pytest.approx([0.5, 0.0, 1.0], abs=1e-9)
     one = {"kind": "deep_linear", "singular_values": [2.0], "inputs": 3, "outputs": 1}

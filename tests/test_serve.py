@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 import ensemble as ens
 from analysis.__main__ import app
+from analysis.report.runs import State
 from analysis.report.serving import Server
 from tests.studies import tiny
 
@@ -75,12 +76,17 @@ def test_the_index_says_what_each_run_asks_and_how_far_it_is(server, folder):
     cards = re.findall(r"<article>.*?</article>", page, flags=re.S)
     broken, left, whole = cards
     assert "is &lt;b&gt;5 &gt; 3&lt;/b&gt; &amp; so on?" in whole and "<b>" not in page
-    assert 'href="/run/0/whole"' in whole and 'value="6" max="6"' in whole and "complete" in whole
-    assert 'href="/run/0/deep/left%20over"' in left and 'value="0" max="6"' in left and "0 of 6 members" in left
+    assert 'href="/run/0/whole"' in whole and 'value="1.0000"' in whole and "complete" in whole
+    assert 'href="/run/0/deep/left%20over"' in left and 'value="0.0000"' in left and "0 of 6 members" in left
     assert "manifest.json" in broken and "href" not in broken
     code, picture = asked(server, "picture/0/whole")
     assert code == 200 and picture.startswith("<svg") and picture.count("<rect") == 1 + 3
     assert asked(server, "picture/0/deep/left%20over")[1].count("<rect") == 1
+
+
+def test_a_run_says_how_much_of_its_work_is_done():
+    going = State("a", "", "running (host here)", 0, 6, True, False, 0.374)
+    assert going.line == "0 of 6 members are finished, about 37% of the work is done; running (host here)"
 
 
 def test_a_page_is_made_on_request_and_completed_by_itself(server):

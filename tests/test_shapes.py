@@ -138,6 +138,7 @@ CALLS = {
         analysis.order_parameter(d, *map_axes(d), "recovery_error", at=rest(d))
     ),
     "overlap_picture": lambda d: analysis.overlap_picture(first(d)),
+    "paired": lambda d: analysis.paired(d["loss"], map_axes(d)[0], d.get(map_axes(d)[0], d["loss"]).values.ravel()[0]),
     "phase": lambda d: analysis.phase(d, *map_axes(d), "loss", 0.02, rest(d)),
     "phase_picture": map_picture,
     "profile": lambda d: analysis.profile(*networks(d), weight_decay=0.01),
@@ -169,9 +170,9 @@ CALLS = {
 # Functions that take no dataset: what they take has no shape but its own, or is a study.
 OF_NETWORKS = {"duality_gap", "hessian_eigenvalues", "reference_optimum", "wilson", "save", "refine"}
 OF_NETWORKS |= {"Reference", "ReferenceWarning", "predictions", "order_parameters", "order_deviation", "online_picture"}
-# Functions of other students or teachers, with their own shapes in tests/test_deep_linear.py and test_transfer.py.
+# Functions of other students, teachers or axes, tested in test_deep_linear.py, test_transfer.py, test_complexity.py.
 OF_OTHERS = {"learning_steps", "learning_time", "mode_curves", "mode_picture", "mode_strength"}
-OF_OTHERS |= {"transfer", "transfer_picture"}
+OF_OTHERS |= {"transfer", "transfer_picture", "sample_complexity"}
 BESIDE = {"content": lambda d: content(d, "loss", 0.02), "certificate_picture": lambda d: certificate_picture(first(d))}
 
 NO_AXES = "which is no axis; the axes are (none|weight_decay|separation)$"
@@ -186,7 +187,16 @@ OF_THE_STUDY = {
     *("features", "feature_picture", "importance", "pruned", "pruning", "pruning_picture"),
     *("robust_loss", "robustness_picture", "shifted_loss", "shift_picture"),
 }
-OF_AN_AXIS = {"boundary", "log_rank", "marginal", "order_parameter", "order_picture", "phase", "phase_picture"}
+OF_AN_AXIS = {
+    "boundary",
+    "log_rank",
+    "marginal",
+    "paired",
+    "order_parameter",
+    "order_picture",
+    "phase",
+    "phase_picture",
+}
 OF_A_NUMBER = {"double_descent", "learning_curve"}
 OF_ONE_MEMBER = {"neuron_picture", "overlap_picture", "certificate_picture", "feature_picture"}
 WITHOUT_AXES = {"no axes", "no axes, one seed", "one cell", "one member"}
@@ -216,6 +226,8 @@ def refusals(name: str, shape: str) -> list[str]:
         found.append(NO_STUDY)
     if name == "log_rank" and shape == "axis of texts, axis of one value":
         found.append(ONE_VALUE)
+    if name == "paired" and shape in ("axis of texts, axis of one value", "axis of one value", "where, dropped"):
+        found.append("against: got .*, the one value of")
     if name in OF_ONE_MEMBER and shape == "where of nothing":
         found.append(NO_MEMBER)
     if name in OF_ONE_MEMBER and shape == "where":

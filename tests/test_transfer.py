@@ -1,6 +1,7 @@
 """Two tasks in one teacher: its rows, losses of either, what a first layer holds, and stages on one after the other."""
 
 import json
+from itertools import product
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,9 @@ from typer.testing import CliRunner
 import analysis
 import ensemble as ens
 from analysis.__main__ import app
+from analysis.report.content import content
+from analysis.report.page import html_of
+from analysis.report.uses import said_of_uses
 from ensemble.probes.geometry import angles
 from ensemble.probes.transfer import readout_loss, task
 from ensemble.problem.penalties import Penalty, anchored
@@ -284,8 +288,66 @@ def test_transfer_pictures(compared):
         analysis.transfer_picture(wide, "task_angle")
 
 
+def test_differences_to_a_value_of_an_axis_are_paired(compared):
+    found = analysis.paired(compared["second_task_loss"], "training", "fresh", among=compared["seed"] != 2)
+    gain = analysis.transfer(compared.sel(seed=[0, 1, 3, 4, 5])).sel(transfer_gain="forward_transfer")
+    assert found["seeds"].values.tolist() == [[5], [5]] and found["value"].dims == gain["value"].dims
+    # The other way round; the median of five is the third from either side.
+    for name, other in (("value", "value"), ("low", "high"), ("high", "low")):
+        np.testing.assert_allclose(found[name], -gain[other], rtol=1e-14)
+    np.testing.assert_allclose(found["positive"] + gain["positive"], 1.0)
+    with pytest.raises(ValueError, match=r"along: got 'trainin', which is no axis; .*did you mean 'training'"):
+        analysis.paired(compared["loss"], "trainin", "fresh")
+    with pytest.raises(ValueError, match=r"against: got 'new', which is no value of 'training'; its values are"):
+        analysis.paired(compared["loss"], "training", "new")
+
+
+def test_the_fresh_start_is_found(compared):
+    xr.testing.assert_identical(analysis.transfer(compared), analysis.transfer(compared, "training", "fresh"))
+    xr.testing.assert_identical(analysis.transfer(compared, "training"), analysis.transfer(compared))
+    with pytest.raises(ValueError, match=r"along: is missing, and the study does not say it: .*no axis has such"):
+        analysis.transfer(compared.sel(training=["after"]))
+    with pytest.raises(ValueError, match=r"fresh: is missing, and the study does not say it"):
+        analysis.transfer(compared, "task_angle")
+
+
+def test_the_page_shows_gains_and_compares_with_the_fresh_start(compared, browser, tmp_path):
+    # Families take most of a page's time, and are none of this.
+    said = content(compared, "loss", 0.02, without="left out here") | said_of_uses(compared, None)
+    (tmp_path / "page.html").write_text(html_of(said))
+    tab = browser.new_context(offline=True, viewport={"width": 390, "height": 800}).new_page()
+    told: list[str] = []
+    tab.on("console", lambda message: told.append(message.text))
+    tab.on("pageerror", lambda error: told.append(str(error)))
+    tab.goto(f"file://{tmp_path}/page.html#gain=forgetting")
+    tab.wait_for_selector("html[data-ready=yes]")
+    found = analysis.transfer(compared)
+    gains = found["transfer_gain"].values.tolist()
+    cells = tab.evaluate("said.cells.map((c) => said.transfer.gains.map((_, g) => gainOf(c, g) ?? null))")
+    names = ("value", "low", "high", "positive", "positive_low", "positive_high", "seeds")
+    for (angle, way), cell in zip(product(range(2), range(2)), cells, strict=True):
+        one = found.isel(task_angle=angle)
+        expected = [one[name].isel(training=0).sel(transfer_gain=gains).values for name in names]
+        assert (cell == [None] * 6) if way == 0 else np.array_equal(np.array(cell, float).T, expected)
+    # Of one axis beside: curves. A click on a cell puts its fresh start beside it.
+    assert tab.input_value("#gain") == "forgetting" and "since it was learned" in tab.text_content("#transfer-caption")
+    drawn = tab.evaluate("document.querySelector('#transfer-maps .plot').data[0]")
+    np.testing.assert_array_equal(drawn["y"], found["value"].sel(transfer_gain="forgetting").values[:, 0])
+    tab.evaluate("document.querySelector('#transfer-maps .plot').emit('plotly_click', {points: [{customdata: '1,1'}]})")
+    heads = tab.locator("#cell h2, #beside h2").all_text_contents()
+    assert heads == ["task_angle = 0.7, training = after", "task_angle = 0.7, training = fresh"]
+    assert tab.locator("#cell [data-part=gains-table] tbody tr").count() == 6
+    assert "is the fresh start" in tab.text_content("#beside [data-part=gains-note]")
+    tab.select_option("#gain", "retained")
+    assert "gain=retained" in tab.evaluate("location.hash")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390 and told == []
+    tab.context.close()
+
+
 def test_the_command_of_transfer(compared_at, compared, tmp_path):
-    words = ["transfer", str(compared_at), "--along", "training", "--fresh", "fresh"]
+    words = ["transfer", str(compared_at)]
+    assert json.loads(CliRunner().invoke(app, [*words, "--json"]).output)["along"] == "training"
+    words += ["--along", "training", "--fresh", "fresh"]
     done = CliRunner().invoke(app, [*words, "--x", "task_angle", "--out", str(tmp_path / "t.png")])
     assert done.exit_code == 0, done.output + str(done.exception)
     assert "forgetting: growth of the loss against the first task" in done.output and (tmp_path / "t.png").exists()

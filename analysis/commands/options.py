@@ -1,6 +1,8 @@
 """What the commands of the analysis have in common: options, and the cells that `--at` chooses."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
@@ -22,6 +24,9 @@ Directory = Annotated[Path, typer.Argument(metavar="DIR", help="run directory, o
 Measure = Annotated[str, typer.Option(help="probe, such as max_angle or loss")]
 Out = Annotated[Path | None, typer.Option(help="picture of the curves (.png, .pdf, .svg); needs one open axis at most")]
 Along = Annotated[str | None, typer.Option(help="axis with a curve for each of its values")]
+Against = Annotated[
+    str | None, typer.Option(metavar="AXIS=VALUE", help="differences to this value of an axis, seed by seed")
+]
 Below = Annotated[float, typer.Option(help="threshold in the probe's units")]
 Picture = Annotated[Path, typer.Option(help="picture to write (.png, .pdf, .svg)")]
 X = Annotated[str, typer.Option(help="axis to the right")]
@@ -29,6 +34,34 @@ Y = Annotated[str | None, typer.Option(help="axis upwards; without it a curve ov
 Width = Annotated[str | None, typer.Option(metavar="column|page|INCHES", help="width of the picture")]
 Theory = Annotated[bool, typer.Option("--theory", help="draw what theory says over it (analysis.predictions)")]
 Height = Annotated[float | None, typer.Option(help="height of the picture in inches; by default what it needs")]
+
+
+class Norm(StrEnum):
+    """Of attacks."""
+
+    two = "2"
+    inf = "inf"
+
+    @property
+    def asked(self) -> Literal[2, "inf"]:
+        """As `robust_loss` takes it."""
+        return 2 if self is Norm.two else "inf"
+
+
+class Label(StrEnum):
+    """What a moved input is compared with."""
+
+    kept = "kept"
+    moved = "moved"
+
+
+@contextmanager
+def saying_radius() -> Iterator[None]:
+    """What is said of the argument `radii` is said of the option."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(str(error).replace("radii: ", "radius: ", 1)) from None
 
 
 def look_of(width: str | None, height: float | None) -> Look:

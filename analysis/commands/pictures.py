@@ -26,7 +26,9 @@ from .options import (
     Directory,
     Drawing,
     Height,
+    Label,
     Measure,
+    Norm,
     Picture,
     Theory,
     Width,
@@ -34,6 +36,7 @@ from .options import (
     Y,
     app,
     opened,
+    saying_radius,
 )
 
 
@@ -218,14 +221,19 @@ def report(
     below: Annotated[float | None, typer.Option(help="threshold to open with; by default 0.02, or a median")] = None,
     x: Annotated[str | None, typer.Option(help="axis to the right; by default one of the study's two longest")] = None,
     y: Annotated[str | None, typer.Option(help="axis upwards")] = None,
+    radius: Annotated[
+        list[float] | None, typer.Option(help="shows robust losses under attacks of this radius ε; may be repeated")
+    ] = None,
+    norm: Annotated[Norm, typer.Option(help="of these attacks")] = Norm.two,
+    label: Annotated[Label, typer.Option(help="of them: f(x+δ) against f*(x), or against f*(x+δ)")] = Label.kept,
     at: At = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """One HTML page of a run to explore: map, curves, families, neurons, tables; opens without a network.
+    """One HTML page of a run to explore: map, curves, families, neurons, pruning, transfer, tables; needs no network.
 
     A refined run opens with what its refinement asked; measure, threshold and axes are chosen on the page.
     """
-    from ..report import write_page  # plotly is read only where it is used
+    from ..report import Attack, write_page  # plotly is read only where it is used
 
     file = out or (directory if directory.is_dir() else directory.parent) / "report.html"
     ds = opened(directory, at)
@@ -233,5 +241,7 @@ def report(
     if asked is not None and measure is None and below is None and asked.fits(ds):
         measure, below = asked.measure, asked.below
         x, y = (asked.x, asked.y) if x is None and y is None else (x, y)
-    write_page(ds, file, measure, below, x, y, overwrite=overwrite)
+    attack = Attack(tuple(radius), norm.asked, label.value) if radius else None
+    with saying_radius():
+        write_page(ds, file, measure, below, x, y, attack=attack, overwrite=overwrite)
     say(f"page: {file} ({file.stat().st_size / 2**20:.1f} MiB)")

@@ -2,21 +2,36 @@
 
 from enum import StrEnum
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import xarray as xr
 
 import analysis
-from ensemble.console import At, Csv, Json, Overwrite
+from ensemble.console import At, Csv, Json, Overwrite, texts_at, values_of
 
 from ..console import Column, Form, console, facts_of, say, say_status, tell
-from ..members import finished
+from ..members import axes, finished, like
+from ..two_layer.certificate import certified
 from ..uses.ascent import POINTS, STARTS, STEPS
 from ..uses.features import TOLERANCE as ANGLE
 from ..uses.pruning import PAIRS, TOLERANCE
 from ..uses.transfer import GAINS
-from .options import Along, Analysis, Directory, Drawing, Height, Out, Width, app, opened
+from .options import (
+    Against,
+    Along,
+    Analysis,
+    Directory,
+    Drawing,
+    Height,
+    Label,
+    Norm,
+    Out,
+    Width,
+    app,
+    opened,
+    saying_radius,
+)
 
 
 class By(StrEnum):
@@ -26,20 +41,6 @@ class By(StrEnum):
     importance = "importance"
 
 
-class Norm(StrEnum):
-    """Of attacks."""
-
-    two = "2"
-    inf = "inf"
-
-
-class Label(StrEnum):
-    """What a moved input is compared with."""
-
-    kept = "kept"
-    moved = "moved"
-
-
 def _medians(members: xr.Dataset, among: xr.DataArray, names: list[str]) -> xr.Dataset:
     """Median, `_low` and `_high` (95% order statistics) over seeds of some variables."""
     found = {}
@@ -47,6 +48,44 @@ def _medians(members: xr.Dataset, among: xr.DataArray, names: list[str]) -> xr.D
         spread = analysis.quantiles(members[name], (0.5,), among).isel(quantile=0, drop=True)
         found |= {name: spread["value"], f"{name}_low": spread["low"], f"{name}_high": spread["high"]}
     return xr.Dataset(found).assign(seeds=among.sum("seed"))
+
+
+class _Compared:
+    """What `--against` adds to a table: medians over pairs of seeds of the difference to one value of an axis."""
+
+    def __init__(self, ds: xr.Dataset, against: str | None):
+        """**Raises:** `ValueError` for what is no axis and value, before any work."""
+        self.columns: list[Column] = []
+        self.fact: dict[str, str] = {}
+        self.of: tuple[str, Any] | None = None
+        if against is None:
+            return
+        found = texts_at([against])
+        along = next(iter(found))
+        if along not in axes(ds):
+            there = ", ".join(axes(ds)) or "none"
+            raise ValueError(f"against: got {along!r}, which is no axis; the axes are {there}{like(along, axes(ds))}")
+        values = ds[along].values.tolist()
+        chosen = values_of(found[along], values)
+        if len(chosen) != 1 or chosen[0] not in values or len(values) < 2:
+            raise ValueError(f"against: got {against!r}; give one value of an axis of two or more: {values}")
+        self.of = along, chosen[0]
+        self.columns = [Column(f"minus {chosen[0]}", "difference", "{:.3g}", True), Column("pairs", "pairs", "{:.0f}")]
+        self.fact = {"against": f"{along}={chosen[0]}"}
+
+    def of_cells(self, made: xr.Dataset, values: xr.DataArray, ds: xr.Dataset) -> xr.Dataset:
+        """The table's dataset with the differences; NaN at the value itself."""
+        if self.of is None:
+            return made
+        found = analysis.paired(values, *self.of, among=_counted(ds))
+        found = found[["value", "low", "high", "seeds"]].reindex({self.of[0]: ds[self.of[0]]})
+        names = {"value": "difference", "low": "difference_low", "high": "difference_high"}
+        return made.assign(found.rename(names | {"seeds": "pairs"}))
+
+    def say(self) -> None:
+        """What the columns are."""
+        if self.of is not None:
+            say(f"minus {self.of[1]}: median over pairs of seeds of the difference, 95% order statistics")
 
 
 def _counted(ds: xr.Dataset) -> xr.DataArray:
@@ -70,6 +109,27 @@ def importance(directory: Directory, at: At = None, as_json: Json = False, as_cs
         say("medians over seeds of Spearman's rank correlation over a member's neurons; brackets: 95% intervals")
 
 
+def _certified(ds: xr.Dataset, by: By, tolerance: float) -> xr.Dataset:
+    """Medians of the duality gaps of whole and of pruned networks, and the shares of both that are certified."""
+    found = {}
+    for word, networks in (("", ds), ("_pruned", analysis.pruned(ds, by.value, tolerance=tolerance))):
+        one = analysis.certificates(networks)
+        shares = analysis.share(certified(one), among=finished(ds))
+        found[f"certified{word}"] = shares["share"]
+        found |= {f"certified{word}_{end}": shares[end] for end in ("low", "high")}
+        gaps = _medians(one[["gap"]], _counted(ds), ["gap"]).drop_vars("seeds")
+        found |= {name.replace("gap", f"gap{word}"): gaps[name] for name in map(str, gaps.data_vars)}
+    return xr.Dataset(found)
+
+
+_OF_GAPS = [
+    Column("median gap", "gap", "{:.2g}", True),
+    Column("gap of the pruned", "gap_pruned", "{:.2g}", True),
+    Column("certified", "certified", "{:.2f}", True),
+    Column("certified pruned", "certified_pruned", "{:.2f}", True),
+]
+
+
 @app.command(cls=Analysis)
 def pruning(
     directory: Directory,
@@ -77,9 +137,11 @@ def pruning(
     tolerance: Annotated[
         float, typer.Option(help="growth of the loss that is allowed, in units of ½‖f*‖²")
     ] = TOLERANCE,
+    certify: Annotated[bool, typer.Option("--certify", help="duality gaps of whole and pruned networks")] = False,
     out: Out = None,
     along: Along = None,
     at: At = None,
+    against: Against = None,
     width: Width = None,
     height: Height = None,
     overwrite: Overwrite = False,
@@ -90,19 +152,25 @@ def pruning(
     form = Form.of(as_json, as_csv)
     picture = Drawing(out, width, height, overwrite)
     ds = opened(directory, at)
+    compared = _Compared(ds, against)
     result = analysis.pruning(ds, by.value, tolerance=tolerance)
     picture.save(partial(analysis.pruning_picture, result, along))
     ends = {"loss": result["pruned_loss"].isel(kept=-1, drop=True)}
     made = _medians(result.assign(ends), _counted(ds), ["minimal_width", "loss"])
+    made = compared.of_cells(made, result["minimal_width"], ds)
+    made = made.assign(_certified(ds, by, tolerance)) if certify else made
     columns = [
         Column("seeds", "seeds"),
         Column("median minimal width", "minimal_width", "{:.0f}", True),
+        *compared.columns,
         Column("median loss of all neurons", "loss", "{:.2g}", True),
+        *(_OF_GAPS if certify else []),
     ]
-    facts = facts_of(ds, by=by.value, tolerance=tolerance, **picture.fact)
+    facts = facts_of(ds, by=by.value, tolerance=tolerance, **compared.fact, **picture.fact)
     if tell(analysis.table(made), columns, form, facts, console):
         say_status(ds)
         say(f"minimal width: the loss stays within {tolerance:g} · ½‖f*‖² from so many neurons on; 95% intervals")
+        compared.say()
         picture.say()
 
 
@@ -142,6 +210,7 @@ def robustness(
     out: Out = None,
     along: Along = None,
     at: At = None,
+    against: Against = None,
     width: Width = None,
     height: Height = None,
     overwrite: Overwrite = False,
@@ -152,27 +221,29 @@ def robustness(
     form = Form.of(as_json, as_csv)
     picture = Drawing(out, width, height, overwrite)
     ds = opened(directory, at)
+    compared = _Compared(ds, against)
     how = {"label": label.value, "points": points, "starts": starts, "steps": steps}
-    try:
-        result = analysis.robust_loss(ds, radius, 2 if norm is Norm.two else "inf", **how)
-    except ValueError as error:
-        raise ValueError(str(error).replace("radii: ", "radius: ", 1)) from None
+    with saying_radius():
+        result = analysis.robust_loss(ds, radius, norm.asked, **how)
     picture.save(partial(analysis.robustness_picture, result, along))
     names = ["robust_loss", "attack_alignment"]
     made = _medians(result, _counted(ds), names)
+    made = compared.of_cells(made, result["robust_loss"], ds)
     made["robust_loss_error"] = result["robust_loss_error"].max("seed")
     columns = [
         Column("seeds", "seeds"),
         Column("median robust loss", "robust_loss", "{:.4g}", True),
+        *compared.columns,
         Column("largest error of sampling", "robust_loss_error", "{:.1g}"),
         Column("attack inside S*", "attack_alignment", "{:.3f}", True),
     ]
     method = result.attrs["method"]
-    facts = facts_of(ds, norm=norm.value, **how, method=method, **picture.fact)
+    facts = facts_of(ds, norm=norm.value, **how, method=method, **compared.fact, **picture.fact)
     if tell(analysis.table(made, by="radius"), columns, form, facts, console):
         say_status(ds)
         sought = "" if method == "exact" else f": {points} inputs, {starts} starts, {steps} steps"
         say(f"{method}{sought}; brackets: 95% intervals over seeds")
+        compared.say()
         picture.say()
 
 
@@ -187,6 +258,7 @@ def shift(
     out: Out = None,
     along: Along = None,
     at: At = None,
+    against: Against = None,
     width: Width = None,
     height: Height = None,
     overwrite: Overwrite = False,
@@ -197,18 +269,21 @@ def shift(
     form = Form.of(as_json, as_csv)
     picture = Drawing(out, width, height, overwrite)
     ds = opened(directory, at)
+    compared = _Compared(ds, against)
     try:
         result = analysis.shifted_loss(ds, condition, turned=turned, tails=tails)
     except ValueError as error:
         raise ValueError(str(error).replace("conditions: ", "condition: ", 1)) from None
     picture.save(partial(analysis.shift_picture, result, along))
     made = _medians(result, _counted(ds), ["shifted_loss", "shift_ratio"])
+    made = compared.of_cells(made, result["shifted_loss"], ds)
     columns = [
         Column("seeds", "seeds"),
         Column("median shifted loss", "shifted_loss", "{:.4g}", True),
+        *compared.columns,
         Column("over the loss", "shift_ratio", "{:.3f}", True),
     ]
-    facts = facts_of(ds, turned=turned, tails=tails, **picture.fact)
+    facts = facts_of(ds, turned=turned, tails=tails, **compared.fact, **picture.fact)
     if tell(analysis.table(made, by="condition_number"), columns, form, facts, console):
         say_status(ds)
         say(
@@ -216,14 +291,17 @@ def shift(
             + (f", scaled by a Student t of {tails:g} degrees" if tails is not None else "")
             + "; exact; brackets: 95% intervals over seeds"
         )
+        compared.say()
         picture.say()
 
 
 @app.command(cls=Analysis)
 def transfer(
     directory: Directory,
-    along: Annotated[str, typer.Option(help="axis of what comes before the second task")],
-    fresh: Annotated[str, typer.Option(help="its value at which nothing does")],
+    along: Annotated[
+        str | None, typer.Option(help="axis of what comes before the second task; found by itself")
+    ] = None,
+    fresh: Annotated[str | None, typer.Option(help="its value at which nothing does; found by itself")] = None,
     gain: Annotated[str, typer.Option(help="what the picture shows")] = "forward_transfer",
     x: Annotated[str | None, typer.Option(help="axis to the right, of the picture")] = None,
     y: Annotated[str | None, typer.Option(help="axis upwards: maps in place of curves")] = None,
@@ -242,8 +320,7 @@ def transfer(
         raise ValueError("x: is missing; a picture needs an axis to the right")
     ds = opened(directory, at)
     values = ds[along].values.tolist() if along in ds.coords else []
-    value = next((known for known in values if str(known) == fresh), fresh)
-    result = analysis.transfer(ds, along, value)
+    result = analysis.transfer(ds, along, next((known for known in values if str(known) == fresh), fresh))
     if x is not None:
         picture.save(partial(analysis.transfer_picture, result, x, y, gain))
     made = result.drop_vars("transfer")
@@ -253,7 +330,13 @@ def transfer(
         Column("share above 0", "positive", "{:.2f}", True),
     ]
     frame = analysis.table(made, by="transfer_gain").rename(columns={"low": "value_low", "high": "value_high"})
-    if tell(frame, columns, form, facts_of(ds, along=along, fresh=fresh, **picture.fact), console):
+    if tell(
+        frame,
+        columns,
+        form,
+        facts_of(ds, along=result.attrs["along"], fresh=str(result.attrs["fresh"]), **picture.fact),
+        console,
+    ):
         say_status(ds)
         for name in result["transfer_gain"].values.tolist():
             say(f"{name}: {GAINS[name]}")

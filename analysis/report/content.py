@@ -17,6 +17,7 @@ from ..statistics import LEVEL
 from .cells import said_of_cells
 from .measures import Opening, opening, said_of_members
 from .numbers import exact
+from .uses import Attack, said_of_uses
 
 
 def content(
@@ -26,17 +27,22 @@ def content(
     x: str | None = None,
     y: str | None = None,
     *,
+    attack: Attack | None = None,
     without: str = "",
 ) -> dict[str, Any]:
     """All that the page shows.
 
     **Arguments:** `measure` < `below` is what the map counts when the page opens: by default the largest angle below
     0.02 rad where there is one, else the loss, below the median of all members; `x`, `y`: its axes, by default the
-    study's two longest. `without`: why there are no families, certificates and neurons, which take most of the time;
-    by default there are.
+    study's two longest. `attack`: attacks under which networks are shown, which take the longest; by default none.
+    `without`: why there are no families, certificates, neurons, pruned networks and transfer, which take most of the
+    time; by default there are.
 
-    **Raises:** `ValueError` for a measure or an axis that is not there, and a threshold that is not positive.
+    **Raises:** `ValueError` for a measure or an axis that is not there, a threshold that is not positive, and what is
+    no attack.
     """
+    if attack is not None:
+        attack.require()
     ds = standard(ds)
     first, known = opening(ds, measure, below, x, y)
     study = Study.from_json(ds.attrs["study"])
@@ -54,6 +60,7 @@ def content(
         "axes": [_axis(ds[name]) for name in axes(ds)],
         **said_of_members(ds, known, first.measure),
         **said_of_cells(ds, first, known, without),
+        **said_of_uses(ds, attack, without),
         "boundary": _boundary(ds, first),
         "predictions": _predicted(ds, study),
         "study": toml,

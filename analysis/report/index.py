@@ -45,7 +45,7 @@ def _card(key: str, path: Path, state: State | str) -> str:
     return (
         f'<article><img src="/picture/{address}" alt="" width="150" height="110">'
         f'<div><h2><a href="/run/{address}">{html.escape(state.name)}</a></h2><p>{question}</p>'
-        f'<p class="quiet"><progress value="{state.finished}" max="{max(state.members, 1)}"></progress> '
+        f'<p class="quiet"><progress value="{state.share:.4f}"></progress> '
         f'{html.escape(state.line)}</p><p class="quiet">{html.escape(str(path))}</p></div></article>'
     )
 

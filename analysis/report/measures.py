@@ -4,7 +4,6 @@ The page counts members itself, from the values that are stored here as they are
 `analysis.share(analysis.below(ds, measure, below), among=analysis.finished(ds))` for any measure and threshold.
 """
 
-import base64
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from ensemble import PROBES, STATUS
 
 from ..members import PARTS, axes, cells, finished, like, probe, require_axis, require_threshold
 from ..statistics import LEVEL, order_ranks
+from .numbers import packed
 
 _FIRST = ("max_angle", "mean_angle", "loss")
 """What a page opens with where nobody says it: the first of these that there is."""
@@ -170,7 +170,7 @@ def said_of_members(ds: xr.Dataset, known: list[Measure], first: Measure) -> dic
                 # A float32 is compared with the threshold's float32, as NumPy does.
                 "single": ends.dtype == np.float32,
                 "threshold": usual_threshold(measure, ends, counted),
-                "values": _packed(kept) if left >= 0 or measure == first else None,
+                "values": packed(kept) if left >= 0 or measure == first else None,
             }
         )
     counts = np.unique(counted.sum(axis=-1)).tolist()
@@ -178,8 +178,8 @@ def said_of_members(ds: xr.Dataset, known: list[Measure], first: Measure) -> dic
     return {
         "measures": said,
         "seeds": np.atleast_1d(ds["seed"].values).tolist() if "seed" in ds.coords else list(range(ds.sizes["seed"])),
-        "codes": _packed(status.astype(np.int8)),
-        "stops": _packed(stop.astype(np.int32)),
+        "codes": packed(status.astype(np.int8)),
+        "stops": packed(stop.astype(np.int32)),
         "statuses": STATUS,
         # Ranks of the median and of its interval, by the number of seeds that count.
         "ranks": {str(count): [int(rank.item()) for rank in found] for count, found in zip(counts, ranks, strict=True)},
@@ -188,7 +188,3 @@ def said_of_members(ds: xr.Dataset, known: list[Measure], first: Measure) -> dic
 
 def _words(measure: Measure) -> str:
     return "".join(f", {dim.replace('_', ' ')} {number}" for dim, number in measure.part)
-
-
-def _packed(values: np.ndarray) -> str:
-    return base64.b64encode(values.astype(values.dtype.newbyteorder("<")).tobytes()).decode()

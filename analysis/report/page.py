@@ -11,8 +11,12 @@ from plotly.offline import get_plotlyjs
 from ..writing import replace, require_free
 from .content import content
 from .template import filled, text_of
+from .uses import Attack
 
-_SCRIPTS = ("base", "members", "view", "controls", "map", "tables", "panel", "curves", "neurons", "compare", "main")
+_SCRIPTS = (
+    *("base", "members", "view", "controls", "map", "tables", "panel", "curves", "uses", "transfer", "neurons"),
+    *("compare", "main"),
+)
 """In this order: each uses what stands before it."""
 
 
@@ -22,13 +26,15 @@ def page(
     below: float | None = None,
     x: str | None = None,
     y: str | None = None,
+    *,
+    attack: Attack | None = None,
 ) -> str:
     """The page of a dataset as HTML.
 
-    **Arguments:** `measure` < `below` is what the map counts when the page opens; `x`, `y`: its axes. Defaults and
-    errors are those of `content`.
+    **Arguments:** `measure` < `below` is what the map counts when the page opens; `x`, `y`: its axes; `attack`: attacks
+    under which networks are shown. Defaults and errors are those of `content`.
     """
-    return html_of(content(ds, measure, below, x, y))
+    return html_of(content(ds, measure, below, x, y, attack=attack))
 
 
 def html_of(said: dict[str, Any], live: dict[str, str] | None = None) -> str:
@@ -57,9 +63,10 @@ def write_page(
     x: str | None = None,
     y: str | None = None,
     *,
+    attack: Attack | None = None,
     overwrite: bool = False,
 ) -> None:
     """Writes the page of a dataset; arguments and errors are those of `page`, and of `analysis.writing.replace`."""
     require_free(path, "page", overwrite)
-    text = page(ds, measure, below, x, y)
+    text = page(ds, measure, below, x, y, attack=attack)
     replace(path, "page", lambda temporary: temporary.write_text(text, encoding="utf-8"), overwrite)

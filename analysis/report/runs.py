@@ -28,10 +28,13 @@ class State(NamedTuple):
     members: int
     running: bool
     complete: bool
+    share: float
+    """Of the work that is done, from 0 to 1: members that end together are finished at once, and late."""
 
     @property
     def line(self) -> str:
-        return f"{self.finished:,} of {self.members:,} members are finished; {self.words}"
+        work = f", about {self.share:.0%} of the work is done" if self.running else ""
+        return f"{self.finished:,} of {self.members:,} members are finished{work}; {self.words}"
 
 
 class Runs:
@@ -97,12 +100,15 @@ def _below(folder: Path) -> Iterator[Path]:
 def _look(path: Path) -> State:
     now = status(path)
     counts, study = now.counts.sum(axis=0), now.directory.study
+    finished, members = int(counts[STATUS["converged"] :].sum()), int(counts.sum())
+    running = now.state.startswith("running")
     return State(
         name=study.name,
         question=study.question,
         words=now.state,
-        finished=int(counts[STATUS["converged"] :].sum()),
-        members=int(counts.sum()),
-        running=now.state.startswith("running"),
+        finished=finished,
+        members=members,
+        running=running,
         complete=now.state == "complete",
+        share=now.progress.share if running and now.progress is not None else finished / max(members, 1),
     )

@@ -181,6 +181,9 @@ class Handler(BaseHTTPRequestHandler):
     def _page(self, key: str, path: Path) -> tuple[str, str]:
         made, address = self.server.made(key, path), quote(key)
         live = {"stamp": made.stamp, "state": f"/state/{address}", "content": f"/content/{address}"}
+        state = self.server.runs.state(key, path)
+        if isinstance(state, State) and not state.complete:
+            live["line"] = state.line
         return "text/html", html_of(made.said, live)
 
     def _new_content(self, key: str, path: Path) -> tuple[str, str]:

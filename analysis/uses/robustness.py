@@ -24,7 +24,7 @@ from .ascent import POINTS, STARTS, STEPS, Norm, attack, dual_norm, steepest
 Label = Literal["kept", "moved"]
 
 
-class _Asked(NamedTuple):
+class Asked(NamedTuple):
     """What is asked of every member; static."""
 
     radii: tuple[float, ...]
@@ -68,7 +68,7 @@ def robust_loss(
 
     Under `label = "kept"` and ℓ2 a linear network w has ½(s² + 2ε‖w‖s√(2/π) + ε²‖w‖²), s = ‖w − w*‖.
     """
-    asked = _checked(radii, norm, label, points, starts, steps)
+    asked = checked(radii, norm, label, points, starts, steps)
     ds = standard(ds)
     deep = "layer_weights" in ds
     members = (matrices if deep else networks)(ds, "the robust loss")
@@ -87,7 +87,11 @@ def robust_loss(
     return made
 
 
-def _checked(radii: Any, norm: Any, label: Any, points: int, starts: int, steps: int) -> _Asked:
+def checked(radii: Any, norm: Any, label: Any, points: int, starts: int, steps: int) -> Asked:
+    """What is asked of `robust_loss`, the radii from the smallest.
+
+    **Raises:** `ValueError` as there, for what is no attack.
+    """
     radii = [float(radius) for radius in np.atleast_1d(np.asarray(radii, float))]
     wrong = [radius for radius in radii if not (radius > 0 and np.isfinite(radius))]
     if not radii or wrong:
@@ -102,7 +106,7 @@ def _checked(radii: Any, norm: Any, label: Any, points: int, starts: int, steps:
         if not (value >= least and value == int(value)):
             raise ValueError(f"{name}: got {value}; give a whole number, {least} or more")
     kind: Norm = 2 if norm in (2, "2") else "inf"
-    return _Asked(tuple(sorted(radii)), kind, label, int(points), int(starts), int(steps))
+    return Asked(tuple(sorted(radii)), kind, label, int(points), int(starts), int(steps))
 
 
 _SAYS = {
@@ -117,7 +121,7 @@ _BATCH = 4
 """Members that ascend side by side on a core: their points and starts fill its cache."""
 
 
-def _ascended(student: Network, teacher: Network, asked: _Asked) -> tuple[Array, Array, Array]:
+def _ascended(student: Network, teacher: Network, asked: Asked) -> tuple[Array, Array, Array]:
     """By ascent."""
     moved = asked.label == "moved"
 
@@ -133,7 +137,7 @@ def _ascended(student: Network, teacher: Network, asked: _Asked) -> tuple[Array,
     return _loss(student, teacher) + found.growth, found.error, found.alignment
 
 
-def _exact(student: Network, teacher: Network, asked: _Asked) -> tuple[Array, Array, Array]:
+def _exact(student: Network, teacher: Network, asked: Asked) -> tuple[Array, Array, Array]:
     """Of linear networks of one output: the attack is ±ε times one direction, whatever x is."""
     w, target = (
         net.a @ net.W if isinstance(net, TwoLayer) else net.matrix[0]  # one output: one row

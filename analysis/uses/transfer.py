@@ -9,7 +9,8 @@ from ensemble import STATUS
 from ensemble.problem.teachers import TwoTasks
 
 from ..members import axes, cells, finished, require_axis, standard
-from ..statistics import LEVEL, quantiles, wilson
+from ..statistics import LEVEL
+from .paired import summarised
 
 GAINS = {
     "forward_transfer": "loss against the second task of the fresh start minus that after the first task",
@@ -25,14 +26,15 @@ _LOSSES = ("first_task_loss", "second_task_loss")
 _READOUTS = ("first_task_readout", "second_task_readout")
 
 
-def transfer(ds: xr.Dataset, along: str, fresh: Any, *, level: float = LEVEL) -> xr.Dataset:
+def transfer(ds: xr.Dataset, along: str | None = None, fresh: Any = None, *, level: float = LEVEL) -> xr.Dataset:
     """What learning a first task changed of a second one, and the second of the first, paired with fresh starts.
 
     A seed's start, teacher and samples are the same whatever comes before the second task, so that its differences are
     paired: what seeds have in common cancels.
 
     **Arguments:** `ds`: of a study of the teacher `two_tasks` that measures `first_task_loss` and `second_task_loss`;
-    `along`: the axis of what comes before the second task, and `fresh`: its value at which nothing does. The second
+    `along`: the axis of what comes before the second task, and `fresh`: its value at which nothing does; by default the
+    one axis, and the one value of it, at which no cell learns the first task. The second
     task is each cell's last stage that takes steps; the first one is learned at the end of the last stage before it
     with the first half of the teacher as its `target`.
 
@@ -49,12 +51,16 @@ def transfer(ds: xr.Dataset, along: str, fresh: Any, *, level: float = LEVEL) ->
       by chance;
     - `features_found`, `features_lost`: `forward_transfer` and `forgetting` of the least loss over all output weights.
 
-    **Raises:** `ValueError` for another teacher, measures that are not there, an axis or a value that is not there, and
-    where no other value is left to compare.
+    **Raises:** `ValueError` for another teacher, measures that are not there, an axis or a value that is not there,
+    where no other value is left to compare, and where `along` or `fresh` is left out and the study does not say it.
     """
     ds = standard(ds)
-    require_axis(ds, "along", along)
+    if along is not None:
+        require_axis(ds, "along", along)
     _require(ds)
+    if along is None or fresh is None:
+        along, found = _fresh_start(ds, along)
+        fresh = found if fresh is None else fresh
     values = ds[along].values.tolist()
     if fresh not in values:
         raise ValueError(f"fresh: got {fresh!r}, which is no value of {along!r}; its values are {values}")
@@ -79,23 +85,32 @@ def transfer(ds: xr.Dataset, along: str, fresh: Any, *, level: float = LEVEL) ->
     )
     members = members.assign_coords(transfer_gain=("transfer_gain", list(gains), words))
     members.attrs = {"units": "1", "long_name": "difference to the fresh start of the same seed, or to before"}
-    return _summarised(members, along, fresh, level)
-
-
-def _summarised(members: xr.DataArray, along: str, fresh: Any, level: float) -> xr.Dataset:
-    known = members.notnull()
-    made = quantiles(members, (0.5,), known, level).isel(quantile=0, drop=True)
-    above = ((members > 0) & known).sum("seed")
-    low, high = wilson(above.values, made["seeds"].values, level)
-    made["positive"] = above / made["seeds"].where(made["seeds"] > 0)
-    made["positive_low"], made["positive_high"] = (above.copy(data=end) for end in (low, high))
-    words = {"positive": "share of seeds above 0"}
-    words |= {f"positive_{end}": f"its {level:.0%} Wilson interval, {end} end" for end in ("low", "high")}
-    for name, said in words.items():
-        made[name].attrs = {"units": "1", "long_name": said}
-    made = made.assign(transfer=members)
+    made = summarised(members, level).assign(transfer=members)
     made.attrs = {"along": along, "fresh": fresh, "level": level}
     return made
+
+
+def _fresh_start(ds: xr.Dataset, along: str | None) -> tuple[str, Any]:
+    """The axis with one value at which no cell learns the first task while all do at the others, and that value.
+
+    **Raises:** `ValueError` where no axis, or more than one, is such.
+    """
+    names, stages = axes(ds), [str(name) for name in ds["stage"].values]
+    learned = np.vectorize(lambda cell: _places(cell, stages)[0] is not None, otypes=[bool])(cells(ds))
+    found = []
+    for i, name in enumerate(names):
+        each = np.moveaxis(learned, i, 0).reshape(ds.sizes[name], -1)
+        never = ~each.any(axis=1)
+        if never.sum() == 1 and each[~never].all() and along in (None, name):
+            found.append((name, ds[name].values[never].tolist()[0]))
+    if len(found) != 1:
+        missing = "along" if along is None else "fresh"
+        raise ValueError(
+            f"{missing}: is missing, and the study does not say it: transfer compares with the one value of an axis at "
+            f"which no first task is learned, and {'no axis has' if not found else 'several axes have'} such a value; "
+            f"give along and fresh, the axes are {', '.join(names) or 'none'}"
+        )
+    return found[0]
 
 
 def _ends(ds: xr.Dataset) -> xr.Dataset:

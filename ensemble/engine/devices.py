@@ -141,7 +141,9 @@ class Compiled:
         self._lock = threading.Lock()
 
     def __call__(self, device: Device, *arguments: Any) -> Any:
-        arguments = jax.device_put(arguments, device)
+        if accelerated():
+            arguments = jax.device_put(arguments, device)
+        # A CPU's program takes the host's arrays as they are: to put them took longer than some calls.
         kind = (device, *(x.shape for x in jax.tree.leaves(arguments)))
         if kind in self._compiled:
             return self._jitted(*arguments)

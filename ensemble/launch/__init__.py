@@ -1,5 +1,6 @@
 """Where members are computed: in this process, or on a Dask cluster."""
 
+from .lengthen import lengthen
 from .local import SECONDS_BETWEEN_KEEPS, PartialResult, run
 from .report import Report
 from .reproduce import Comparison, reproduce
@@ -13,6 +14,7 @@ __all__ = [
     "Report",
     "Status",
     "Timing",
+    "lengthen",
     "reproduce",
     "run",
     "status",

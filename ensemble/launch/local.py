@@ -34,6 +34,7 @@ from ..store import (
     StoreError,
     Survey,
     bytes_a_member,
+    flights_of_ended,
     of_sessions,
     open_box,
     open_dataset,
@@ -284,8 +285,9 @@ class _LocalRun(Watch):
             yield from workloads(self.collection, self.groups, begun, self._adopt_partial(begun, flights), self.engine)
 
     def _adopt_partial(self, numbers: list[int], flights: tuple[Flights, ...]) -> tuple[Flights, ...]:
-        """Takes over the boxes that were kept partly filled; returns the flights whose records these have."""
-        flying = []
+        """Takes over the boxes that were kept partly filled; returns the flights whose records these have, and those of
+        members that go on from their ends."""
+        flying, ended = [], []
         for number in numbers:
             if number not in self.found.partial:
                 continue
@@ -294,8 +296,10 @@ class _LocalRun(Watch):
                 results.adopt(ds)
             if self.directory.fly_on(self.found, number):
                 flying.append(results.members[results.status == STATUS["running"]])
+            ended += [flights_of_ended(self.directory.study, group, results) for group in self.groups]
             self.collection.adopt(number, results)
-        return _chosen(flights, np.concatenate(flying)) if flying else ()
+        going_on = tuple(one for one in ended if one is not None)
+        return (*_chosen(flights, np.concatenate(flying)), *going_on) if flying else going_on
 
     # -- what the engine asks and says ---------------------------------------------------------------
 

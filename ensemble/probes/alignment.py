@@ -6,17 +6,20 @@ import jax.numpy as jnp
 
 from ..numerics import safe_divide, safe_norm
 from ..problem.lazy import AbstractLazyRisk
-from ..problem.models import Conv, TwoLayer, masses, row_norms, unit_rows
-from ..problem.students import AbstractStudent, ConvStudent, TwoLayerStudent
+from ..problem.models import BiasedTwoLayer, Conv, TwoLayer, masses, row_norms, unit_rows
+from ..problem.students import AbstractStudent, BiasedStudent, ConvStudent, TwoLayerStudent
 from .base import AbstractProbe, Measured, When, aid
 from .geometry import owners, teacher_frame, widest_angle
 
-OF_NEURONS: Any = TwoLayerStudent | ConvStudent
-"""Students whose function is a sum over neurons; the filters of a convolution are its neurons."""
+OF_NEURONS: Any = TwoLayerStudent | ConvStudent | BiasedStudent
+"""Students whose function is a sum over neurons; the filters of a convolution are its neurons. Of a network with
+biases a row is (w_i, b_i): masses, angles and vanished neurons are those of rows on (x, 1)."""
 
 
 def neurons_of(network: Any) -> TwoLayer:
-    """The network as one of neurons: that on a patch of a convolution."""
+    """The network as one of neurons: that on a patch of a convolution, that on (x, 1) of one with biases."""
+    if isinstance(network, BiasedTwoLayer):
+        return network.augmented
     return network.on_patch if isinstance(network, Conv) else network
 
 
@@ -127,7 +130,7 @@ class Imbalance(AbstractNeuronProbe):
     default: ClassVar[bool] = True
 
     def __call__(self, at):
-        student = at.moment.model
+        student = neurons_of(at.moment.model)
         return jnp.max(jnp.abs(student.a**2 - row_norms(student.W) ** 2))
 
 

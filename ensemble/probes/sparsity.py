@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from ..numerics import safe_divide
 from ..problem.models import masses
 from ..problem.students import AbstractStudent
-from .alignment import OF_NEURONS, scaled
+from .alignment import OF_NEURONS, neurons_of, scaled
 from .base import AbstractPlainProbe
 
 
@@ -43,7 +43,7 @@ class Vanished(AbstractPlainProbe):
     of: ClassVar[type[AbstractStudent]] = OF_NEURONS
 
     def __call__(self, at):
-        model = at.moment.model
+        model = neurons_of(at.moment.model)
         gone = (model.a == 0.0) | jnp.all(model.W == 0.0, axis=-1)
         return jnp.sum(gone).astype(jnp.int32)
 
@@ -68,5 +68,6 @@ class EffectiveNeurons(AbstractPlainProbe):
     of: ClassVar[type[AbstractStudent]] = OF_NEURONS
 
     def __call__(self, at):
-        mass = masses(at.moment.model.a, at.moment.model.W)
+        model = neurons_of(at.moment.model)
+        mass = masses(model.a, model.W)
         return safe_divide(jnp.sum(mass) ** 2, jnp.sum(mass**2))

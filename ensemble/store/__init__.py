@@ -6,6 +6,7 @@ from .collecting import collect
 from .collection import Collection
 from .directory import PROGRESS, RunDirectory, bytes_a_member, write_shard
 from .files import adopt_file, is_alive, open_plain
+from .flights import end_is_all, flights_of_ended
 from .folders import OLD_FILE, clear, is_old_file, refuse_foreign
 from .lock import lock
 from .manifest import MANIFEST
@@ -34,6 +35,8 @@ __all__ = [
     "check",
     "clear",
     "collect",
+    "end_is_all",
+    "flights_of_ended",
     "in_order_of",
     "is_alive",
     "is_old_file",

@@ -10,7 +10,7 @@ from ..plan import stored_arrays
 from ..study import Study
 from .boxes import Box
 from .results import Results
-from .schema import FINISHED, STATUS, add_counts
+from .schema import FINISHED, NEVER_ENDED, STATUS, add_counts
 
 
 class Collection:
@@ -89,6 +89,8 @@ class GroupSink:
     def start(self, members, risk):
         for results, rows, mine in self.collection.parts(members):
             results.status[rows] = STATUS["running"]
+            # One that goes on from where it had ended does so from here.
+            results.arrays["stage_end_step"][rows, self.stage_numbers[-1]] = NEVER_ENDED
             self._store("risk", risk, results, rows, mine)
 
     def _store(self, of: str, tree: Any, results: Results, rows: np.ndarray, mine: np.ndarray) -> None:

@@ -11,9 +11,16 @@ import xarray as xr
 from ..numerics import member_keys
 from ..problem.activations import said
 from ..problem.draws import full_space
-from ..problem.models import Attention, Conv, Deep, DeepLinear, TwoLayer
+from ..problem.models import Attention, BiasedTwoLayer, Conv, Deep, DeepLinear, TwoLayer
 from ..problem.starts import GivenStart
-from ..problem.students import AttentionStudent, ConvStudent, DeepLinearStudent, DeepStudent, TwoLayerStudent
+from ..problem.students import (
+    AttentionStudent,
+    BiasedStudent,
+    ConvStudent,
+    DeepLinearStudent,
+    DeepStudent,
+    TwoLayerStudent,
+)
 from ..study import Cell, Study, StudyError
 from .schema import FINISHED
 
@@ -26,7 +33,7 @@ def network(
     which: Literal["student", "teacher"] = "student",
     *,
     coordinates: Literal["stored", "full"] = "stored",
-) -> TwoLayer | DeepLinear | Deep | Conv | Attention:
+) -> TwoLayer | BiasedTwoLayer | DeepLinear | Deep | Conv | Attention:
     """The networks of a dataset's members, as they were at their ends.
 
     **Arguments:**
@@ -37,9 +44,9 @@ def network(
       (docs/dataset.md); `"full"`: all d.
 
     **Returns:** one network f(x) = Σ_i a_i σ(w_iᵀx), W_L ⋯ W_1 x of deep linear students (the teacher: of one
-    layer), a `Deep`, `Conv` or `Attention` of one x; where axes or seeds are left, a batch of them, whose leaves
-    begin with these dimensions in the dataset's order. Neurons, layers and coordinates that only other cells have are
-    left out: no row is padding.
+    layer), a `BiasedTwoLayer`, `Deep`, `Conv` or `Attention` of one x; where axes or seeds are left, a batch of them,
+    whose leaves begin with these dimensions in the dataset's order. Neurons, layers and coordinates that only other
+    cells have are left out: no row is padding.
 
     **Raises:** `StudyError` where weights were not stored, a member has no result, the members that are left differ in
     size or activation, or full coordinates are asked of rows that never had them.
@@ -65,6 +72,8 @@ def network(
         return _conv(ds, which, cells)
     if all(isinstance(cell.student, AttentionStudent) for cell in cells):
         return _attention(ds, which, cells)
+    if all(isinstance(cell.student, BiasedStudent) for cell in cells):
+        return _biased(ds, which, cells)
     if not all(isinstance(cell.student, TwoLayerStudent) for cell in cells):
         raise StudyError("ds: its students are no two-layer networks; their weights are the variables of the dataset")
     a, W, neuron = _VARIABLES[which]
@@ -132,6 +141,20 @@ def _conv(ds: xr.Dataset, which: str, cells: list[Cell]) -> Conv:
     a = ds[read_out].transpose(..., neuron).values[..., :count]
     W = ds[filters].transpose(..., neuron, "patch_input").values[..., :count, :patch]
     return Conv(a, W, cells[0].teacher.sigma, patches=sizes[0], stride=sizes[1], pooling=sizes[2])
+
+
+def _biased(ds: xr.Dataset, which: str, cells: list[Cell]) -> BiasedTwoLayer:
+    """Networks with biases, without the neurons and coordinates that only other cells have."""
+    before, neuron = ("", "neuron") if which == "student" else ("teacher_", "teacher_neuron")
+    names = [f"{before}{kind}" for kind in ("outer_weights", "inner_weights", "inner_biases", "outer_bias")]
+    _require_stored(ds, *names)
+    _one((_said(cell.teacher.activation) for cell in cells), "activations")
+    shapes = [cell.teacher.network.shape() for cell in cells]
+    counts = (c.student.width if which == "student" else shape[0] for c, shape in zip(cells, shapes, strict=True))
+    count, inputs = _one(counts, "numbers of neurons"), _one((shape[1] for shape in shapes), "numbers of inputs")
+    a, biases = (ds[name].transpose(..., neuron).values[..., :count] for name in (names[0], names[2]))
+    W = ds[names[1]].transpose(..., neuron, "input").values[..., :count, :inputs]
+    return BiasedTwoLayer(a, W, biases, ds[names[3]].values, cells[0].teacher.sigma)
 
 
 def _attention(ds: xr.Dataset, which: str, cells: list[Cell]) -> Attention:

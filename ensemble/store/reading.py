@@ -59,8 +59,8 @@ def open_dataset(path: str | os.PathLike) -> xr.Dataset:
 
 
 def open_box(directory: RunDirectory, found: Survey, number: int) -> xr.Dataset:
-    """The box that a directory keeps partly filled, its members in the order of the directory's study."""
-    path = found.partial[number]
+    """A box that a directory keeps, partly filled or whole, its members in the order of the directory's study."""
+    path = found.partial[number] if number in found.partial else found.stored[number]
     ds = _open_file(path)
     order = directory.order(number, found.writers[path])
     if order is None:

@@ -8,7 +8,7 @@ import xarray as xr
 from ..study import Study
 from .boxes import Box
 from .labels import labelled
-from .schema import FINISHED, STATUS, check, sizes, variables
+from .schema import FINISHED, NEVER_ENDED, STATUS, check, sizes, variables
 
 
 class Results:
@@ -42,6 +42,26 @@ class Results:
         for name in self.arrays:
             values = ds[name].values
             self.put(name, (begun,), values.reshape(self.box.size, *values.shape[len(self.box.shape) :])[begun])
+
+    def prolong(self, old: "Results") -> None:
+        """Takes over members of a shorter run of the same grid that has all of this box.
+
+        Those that converged or diverged stay as they ended. Those that took all their steps are `running` again, and
+        go on from the end of their last stage where they came to it (`flights_of_ended`), else from the start.
+        """
+        rows = old.rows(self.members)
+        capped = old.status[rows] == STATUS["max_steps"]
+        self.arrays = {name: array for name, array in self.arrays.items() if name in old.arrays}
+        for name, array in self.arrays.items():
+            values = old.arrays[name][rows]
+            if self.variables[name].dims[:1] == ("record",):
+                # A member stays where it stopped: later records repeat its final value.
+                array[:] = old.arrays[name.removesuffix("_history")][rows][:, None]
+                array[:, : values.shape[1]] = values
+            else:
+                array[:] = values
+        self.arrays["stop_step"][capped] = NEVER_ENDED
+        self.status[capped] = STATUS["running"]
 
     def put(self, name: str, index: tuple, values: np.ndarray) -> None:
         """Assigns values that may be shorter than a variable's own dimensions; what is beyond is 0.

@@ -3,6 +3,7 @@
 from .axes import Axis, Scalar
 from .cells import Cell, Point
 from .errors import StudyError, StudyWarning
+from .longer import longer
 from .sources import provided, texts_of
 from .study import MOST_SEEDS, Study
 
@@ -15,6 +16,7 @@ __all__ = [
     "Study",
     "StudyError",
     "StudyWarning",
+    "longer",
     "provided",
     "texts_of",
 ]

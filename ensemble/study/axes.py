@@ -90,6 +90,8 @@ _OF_DATASET |= {"mode", "layer", "layer_pair", "layer_output", "layer_input", "o
 _OF_DATASET |= {"layer_weights", "layer_biases", "patch_input", "filters", "read_out", "teacher_filters"}
 _OF_DATASET |= {"teacher_read_out", "head", "teacher_head", "head_unit", "teacher_head_unit", "token_input"}
 _OF_DATASET |= {"query_weights", "key_weights", "value_weights", "output_weights", "teacher_query_weights"}
+_OF_DATASET |= {"outer_weights", "inner_weights", "inner_biases", "outer_bias", "teacher_outer_weights"}
+_OF_DATASET |= {"teacher_inner_weights", "teacher_inner_biases", "teacher_outer_bias"}
 _OF_DATASET |= {"teacher_key_weights", "teacher_value_weights", "teacher_output_weights"}
 _OF_MEMBERS = {"status", "stop_step", "stage_end_step", "a", "W", "teacher_a", "teacher_W", "coordinates"}
 # Variables and dimensions of results: a result over an axis of the same name could not be made.
@@ -103,7 +105,7 @@ _OF_RESULTS = set(
     law_share verdict exponential rate_median exponent_median zeta reference
     reference_bound angle_exponent gradient_exponent gradient_decay_exponent angle_constant gradient_constant
     angle_holds gradient_holds circle second_angle certificate member exact learning_time
-    peak rise fall is_double
+    peak rise fall is_double constant fitted is_power_law
     measured solution largest typical spread z mean_low mean_high output_weight student_overlap
     teacher_overlap second_order other_neuron
     leave_one_out loss_increase saliency measure_pair rank_agreement kept pruned_loss minimal_width radius robust_loss

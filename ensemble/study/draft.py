@@ -35,6 +35,8 @@ _USUAL: dict[str, dict[str, Any]] = {
         "outputs": 5,
         "filters": {"kind": "orthonormal", "activation": "relu", "neurons": 2, "inputs": 3},
         "patches": 2,
+        "network": {"kind": "orthonormal", "activation": "relu", "neurons": 2, "inputs": 4},
+        "biases": 0.5,
         "heads": 2,
         "tokens": 4,
         "token_inputs": 4,

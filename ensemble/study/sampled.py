@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..dynamics.updates import Prune, Ridge
 from ..parts import REGISTRY
+from ..problem.activations.biased import BIASED
 from ..problem.teachers import TwoTasks
 from .errors import an
 
@@ -61,6 +62,8 @@ def _population_refusal(cell: "Cell") -> str | None:
     data, kind = cell.data, cell.student.kind
     if not data.is_sampled and not cell.is_exact:
         why = data.inputs.population_refusal(cell.student, cell.teacher) if cell.is_closed else ""
+        if cell.is_closed and getattr(cell.teacher, "has_biases", False):
+            why = "with biases: there is one for gaussian"
         return (
             f"data.samples: is missing; the population risk of {an(kind)} student{_pool(cell)} under "
             f"{data.inputs.kind} inputs has no closed form{f' {why}' if why else ''}: give "
@@ -129,5 +132,9 @@ def _of_gaussian(penalty: Any) -> bool:
 
 
 def _pool(cell: "Cell") -> str:
-    """The pool that leaves a convolution without a closed form, as messages say it."""
-    return "" if cell.is_closed or not cell.student.exact else f" under {cell.teacher.pooling} pooling"
+    """What leaves a convolution or a network with biases without a closed form, as messages say it."""
+    if cell.is_closed or not cell.student.exact:
+        return ""
+    if cell.teacher.has_biases:
+        return f" with activation {cell.teacher.sigma.name} and biases (there is one for {', '.join(BIASED)})"
+    return f" under {cell.teacher.pooling} pooling"

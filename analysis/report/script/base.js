@@ -5,7 +5,9 @@ const escaped = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt
 const infinite = {"∞": Infinity, "−∞": -Infinity};
 const finite = (v) => (typeof v === "number" && Number.isFinite(v) ? v : null);
 const text = (v) => (v === null || v === undefined || Number.isNaN(v) ? "–" : typeof v === "number" ? shown(v) : String(v));
-const interval = (v) => `${text(v[0])} [${text(v[1])}, ${text(v[2])}]`;
+// Where nobody counts, an interval is all that could be, and is not said.
+const saysNothing = (v) => Number.isNaN(asNumber(v[0])) && !(asNumber(v[1]) > 0) && !(asNumber(v[2]) < 1);
+const interval = (v) => (saysNothing(v) ? "–" : `${text(v[0])} [${text(v[1])}, ${text(v[2])}]`);
 function shown(v) {  // four digits; whole numbers have all of theirs
   if (!Number.isFinite(v)) return v > 0 ? "∞" : "−∞";
   if (Number.isInteger(v) && Math.abs(v) < 1e9) return String(v);

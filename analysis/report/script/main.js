@@ -19,6 +19,7 @@ function draw(part = "all") {
   drawControls();
   drawMap();
   panels.forEach((panel) => panel.draw());
+  drawTransfer();
   if (part === "all") table.set(cellColumns(), said.cells);
   table.mark([view.place, view.beside].filter(Boolean).map((place) => place.join()));
 }
@@ -26,7 +27,7 @@ function drawWords() {
   document.title = said.title;
   byId("title").textContent = said.title;
   byId("question").textContent = said.question;
-  byId("status").textContent = said.status + (said.complete ? "" : " — some members of the grid were not run");
+  byId("status").textContent = live?.line ?? said.status + (said.complete ? "" : " — some members of the grid were not run");
   byId("command").textContent = said.command;
   byId("provenance").replaceChildren(...Object.entries(said.provenance).map(([name, value]) => {
     const row = document.createElement("tr");
@@ -76,6 +77,7 @@ drawWords();
 fillControls();
 listenToControls();
 listenToMap();
+listenToTransfer();
 byId("copy").addEventListener("click", async () => {
   byId("copied").textContent = (await copyText(said.command)) ? "copied" : "could not copy: open it below";
 });

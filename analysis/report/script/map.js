@@ -6,7 +6,7 @@ function ticks(axis) {  // a dozen at most
   const every = Math.ceil(axis.values.length / 12), some = (_, i) => i % every === 0;
   return {
     title: {text: escaped(axisTitle(axis))}, tickvals: axis.positions.filter(some),
-    ticktext: axis.values.map((v) => escaped(text(v))).filter(some), range: edgesOf(axis.positions),
+    ticktext: axis.values.map((v) => escaped(text(v))).filter(some), range: edgesOf(axis.positions), zeroline: false,
   };
 }
 function edges(at, i) {

@@ -8,6 +8,9 @@ function load(content) {
   measures = new Map(said.measures.map((m) => [m.key, {...m, ends: m.values && (m.single ? new Float32Array(bytesOf(m.values)) : new Float64Array(bytesOf(m.values)))}]));
   cellAt = new Map(said.cells.map((cell, index) => [cell.place.join(), Object.assign(cell, {index})]));
   medians = new Map();
+  for (const curve of Object.values(said.curves)) {
+    for (const name of ["values", "width"]) if (curve[name]) curve[name] = new Float64Array(bytesOf(curve[name]));
+  }
 }
 function bytesOf(packed) {
   const raw = atob(packed), bytes = new Uint8Array(raw.length);

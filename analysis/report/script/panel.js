@@ -10,6 +10,12 @@ class Panel {
       file: () => `members-${this.file()}`, label: "members", keyOf: (i) => this.seedOf(i), example: "filter: loss<1e-3",
       choose: (i) => change({[seed]: this.seedOf(i)}, "seed"),
     });
+    for (const kind of Object.keys(CURVES)) this[kind] = new Table(this.part(`${kind}-table`), {
+      file: () => `${kind}-${this.file()}`, label: `losses of ${CURVES[kind].of} networks`, keyOf: (row) => row.x, example: `filter: ${CURVES[kind].word}>1`,
+    });
+    this.gains = new Table(this.part("gains-table"), {
+      file: () => `transfer-${this.file()}`, label: "gains of a first task", keyOf: (row) => row.name, example: "filter: median>0",
+    });
     this.part("seed").addEventListener("change", () => change({[seed]: Number(this.part("seed").value)}, "seed"));
     this.part("link").addEventListener("click", async () => {
       remember();
@@ -47,6 +53,8 @@ class Panel {
     drawTrajectory(this, cell);
     drawSurvival(this, cell);
     this.drawFamilies(cell);
+    Object.keys(CURVES).forEach((kind) => drawUse(this, cell, kind));
+    drawGains(this, cell);
     this.drawMembers(cell);
     this.drawSeed();
     drawDifference(this);

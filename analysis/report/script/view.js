@@ -1,5 +1,5 @@
 // What is looked at. All of it stands in the address's fragment, so that a link shows the same again.
-const view = {show: "share", measure: null, below: null, x: null, y: null, place: null, seed: null, beside: null, besideSeed: null};
+const view = {show: "share", measure: null, below: null, x: null, y: null, place: null, seed: null, beside: null, besideSeed: null, gain: null};
 const chosenThresholds = new Map();  // by measure, where one was typed
 
 const axisOf = (name) => said.axes.find((axis) => axis.name === name);
@@ -38,7 +38,7 @@ function placeAt(labelFor) {  // the place with these labels, or null where one 
 
 function fragment(only = view) {
   const found = new URLSearchParams();
-  for (const name of ["show", "measure", "below", "x", "y"]) if (view[name] !== null) found.set(name, view[name]);
+  for (const name of ["show", "measure", "below", "x", "y", "gain"]) if (view[name] !== null) found.set(name, view[name]);
   if (view.y === null && view.x !== null) found.set("y", "");
   const cell = (prefix, place) => said.axes.forEach((axis, i) => found.set(`${prefix}.${axis.name}`, axis.values[place[i]]));
   cell("cell", only.place);
@@ -74,6 +74,7 @@ function restore() {  // from the address; what it asks and the page does not ho
     if (place) view[name] = place;
     else missing.push(`the cell ${said.axes.map((axis) => asked.get(`${prefix}.${axis.name}`)).join(", ")}`);
   }
+  take("gain", (v) => said.transfer?.gains?.some((gain) => gain.name === v));
   const isSeed = (v) => said.seeds.map(String).includes(v);
   take("seed", isSeed, Number);
   take("besideSeed", isSeed, Number);

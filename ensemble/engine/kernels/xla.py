@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import devices
 from ..devices import Compiled, Device, kept, places, side_by_side
-from ..lanes import ACTIVE, Lanes, Moving, Snapshots, beside, put, take, zeros
+from ..lanes import ACTIVE, Lanes, Moving, Snapshots, beside, put, row_like, take, zeros
 from ..program import TRACES, Pool, Program
 from .base import AbstractKernel, lane_count
 from .resident import Resident
@@ -54,11 +54,20 @@ class Xla(AbstractKernel):
 
 
 def advance_in_calls(kernel: Any, lanes: Lanes, record_steps: np.ndarray, budget: int):
-    """Advances all lanes by calls of `kernel.run` on `kernel.lanes_a_call` of them, side by side."""
+    """Advances all lanes by calls of `kernel.run` on `kernel.lanes_a_call` of them, side by side; none is made for
+    lanes that all rest."""
     size = kernel.lanes_a_call
     parts = [slice(begin, min(begin + size, kernel.count)) for begin in range(0, kernel.count, size)]
-    step = functools.partial(_advance_part, kernel, lanes, record_steps, budget)
-    snapshots, executed = jax.tree.map(lambda *xs: np.concatenate(xs), *side_by_side(step, parts))
+    goes = (lanes.moving.code == ACTIVE) & (lanes.moving.step < lanes.stage.end_step)
+    parts = [rows for rows in parts if goes[rows].any()] or parts[:1]
+    done = side_by_side(functools.partial(_advance_part, kernel, lanes, record_steps, budget), parts)
+    # What nobody fills is never touched, and so takes no memory.
+    snapshots = zeros(row_like(done[0][0]), kernel.count)
+    executed = np.zeros(kernel.count // kernel.tile, np.int32)
+    for rows, (aside, steps) in zip(parts, done, strict=True):
+        executed[rows.start // kernel.tile : rows.stop // kernel.tile] = steps
+        filled = np.flatnonzero(aside.count)
+        put(snapshots, rows.start + filled, take(aside, filled))
     return snapshots, executed
 
 

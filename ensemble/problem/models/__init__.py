@@ -1,6 +1,7 @@
 """Models: what is trained. Each is an Equinox module whose array leaves are a member's weights."""
 
 from .attention import Attention
+from .biased import BiasedTwoLayer
 from .conv import Conv, Pooling
 from .deep import Deep, Multipliers, Residual, stacked
 from .deep_linear import DeepLinear, SingularMap
@@ -9,6 +10,7 @@ from .two_layer import TwoLayer, masses, reduce_pair, row_norms, unit_rows
 
 __all__ = [
     "Attention",
+    "BiasedTwoLayer",
     "Conv",
     "Deep",
     "DeepLinear",

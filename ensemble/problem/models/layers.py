@@ -5,14 +5,15 @@ from typing import Any, Literal
 
 import jax
 
-_OF_TWO = {"W": 0, "a": 1}
+_OF_TWO = {"W": 0, "biases": 0, "a": 1, "output_bias": 1}
 """Of a two-layer network."""
 
 
 def layer_numbers(model: Any) -> list[int | None]:
     """The layer of every leaf, in the order of leaves; None for a leaf of no layer.
 
-    Those of a model with a sequence `layers` are its places there; of a `TwoLayer`, W is of layer 0 and a of layer 1.
+    Those of a model with a sequence `layers` are its places there; of two-layer networks, W and the
+    biases of neurons are of layer 0, a and the output's bias of layer 1.
     """
     paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(model)]
     return [_number(path) for path in paths]

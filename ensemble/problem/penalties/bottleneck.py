@@ -6,6 +6,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 from pydantic import PositiveFloat
 
+from ...numerics import safe_divide
+from ...numerics.elimination import inverse_of_one_plus
+from ..activations import AbstractActivation
 from ..models import TwoLayer, row_norms
 from ..risks import kernel
 from .base import AbstractPenalty
@@ -29,22 +32,29 @@ class Bottleneck(AbstractPenalty):
     noise: PositiveFloat = 1.0
 
     def _covariance(self, model: Any) -> Float[Array, "neuron neuron"]:
-        sigma, norms = model.activation, row_norms(model.W)
-        return kernel(sigma, model.W, model.W) - sigma.dual(
-            jnp.zeros_like(norms)[:, None], norms[:, None], norms[None, :]
-        )
+        norms = row_norms(model.W)
+        product, _ = _apart(model.activation, norms[:, None], norms[None, :])
+        return kernel(model.activation, model.W, model.W) - product
 
     def value(self, model):
-        values = jnp.linalg.eigvalsh(self._covariance(model) / self.noise**2)
-        # Small eigenvalues of a covariance of many alike neurons are rounding, of either sign.
-        return 0.5 * jnp.sum(jnp.log1p(jnp.maximum(values, 0.0)))
+        return 0.5 * inverse_of_one_plus(self._covariance(model) / self.noise**2)[1]
 
     def gradient(self, model):
         """∂P/∂w_i = Σ_j M_ij [(radial_ij − radial⊥_ij) w_i + along_ij w_j], M = (s²I + C)⁻¹; 0 in a."""
         sigma, W, norms = model.activation, model.W, row_norms(model.W)
-        inverse = jnp.linalg.inv(self.noise**2 * jnp.eye(len(norms), dtype=W.dtype) + self._covariance(model))
+        inverse = inverse_of_one_plus(self._covariance(model) / self.noise**2)[0] / self.noise**2
         of_w, of_v = norms[:, None], norms[None, :]
         radial, along = sigma.dual_slopes(W @ W.T, of_w, of_v)
-        apart, _ = sigma.dual_slopes(jnp.zeros_like(radial), of_w, of_v)
+        _, apart = _apart(sigma, of_w, of_v)
         slope = jnp.sum(inverse * (radial - apart), axis=1)[:, None] * W + (inverse * along) @ W
         return TwoLayer(jnp.zeros_like(model.a), slope, sigma)
+
+
+def _apart(sigma: AbstractActivation, of_w: Array, of_v: Array) -> tuple[Array, Array]:
+    """(E σ(wᵀx) E σ(vᵀx), radial⊥): K and its radial slope at a right angle, of neurons of these norms."""
+    if sigma.homogeneous:
+        # Of unit vectors once, in place of an inverse cosine a pair.
+        zero, one = jnp.zeros((), of_w.dtype), jnp.ones((), of_w.dtype)
+        return sigma.dual(zero, one, one) * of_w * of_v, sigma.dual_slopes(zero, one, one)[0] * safe_divide(of_v, of_w)
+    zero = jnp.zeros(jnp.broadcast_shapes(of_w.shape, of_v.shape), of_w.dtype)
+    return sigma.dual(zero, of_w, of_v), sigma.dual_slopes(zero, of_w, of_v)[0]

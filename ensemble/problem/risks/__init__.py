@@ -2,6 +2,7 @@
 
 from .adversary import AdversarialRisk
 from .base import AbstractDifferentiatedRisk, AbstractRisk, AbstractScoredRisk, AbstractStochasticRisk, scored
+from .biased import BiasedRisk, biased_kernel, biased_mean
 from .linear import LinearRisk
 from .other_inputs import AnisotropicLinearRisk, AnisotropicRisk, QuarticRisk, SphereRisk
 from .population import PopulationRisk, kernel, population_gradient, population_loss
@@ -19,6 +20,7 @@ __all__ = [
     "AnisotropicLinearRisk",
     "AnisotropicRisk",
     "BatchRisk",
+    "BiasedRisk",
     "HeldOutRisk",
     "LinearRisk",
     "OnlineRisk",
@@ -29,6 +31,8 @@ __all__ = [
     "SphereRisk",
     "TwoSamplesRisk",
     "UnitRowsRisk",
+    "biased_kernel",
+    "biased_mean",
     "converted",
     "from_unit_rows",
     "kernel",

@@ -1,6 +1,7 @@
 """Students: what is trained, and on which risk.
 
 two_layer     a `TwoLayer` on the exact population risk of a two-layer teacher
+biased        a `BiasedTwoLayer` on the exact population risk of a biased teacher, or on samples
 deep_linear   a `DeepLinear` on the exact population risk of a linear map
 deep          a `Deep` of any depth and activation on samples of a two-layer teacher
 conv          a `Conv` on the exact population risk of a convolutional teacher, or on samples
@@ -18,6 +19,7 @@ from .base import (
     NoClosedForm,
     Stored,
 )
+from .biased import BiasedStudent
 from .conv import ConvStudent
 from .deep import DeepStudent
 from .deep_linear import DeepLinearStudent
@@ -28,6 +30,7 @@ register(DeepLinearStudent)
 register(DeepStudent)
 register(ConvStudent)
 register(AttentionStudent)
+register(BiasedStudent)
 
 __all__ = [
     "AbstractComparedStudent",
@@ -36,6 +39,7 @@ __all__ = [
     "AbstractSizedStudent",
     "AbstractStudent",
     "AttentionStudent",
+    "BiasedStudent",
     "ConvStudent",
     "DeepLinearStudent",
     "DeepStudent",

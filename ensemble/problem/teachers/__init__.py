@@ -8,6 +8,7 @@ Two-layer networks with unit rows w*_j and output weights a*_j.
     random_separated    uniform rows of an r-dimensional subspace, every two at an angle ≥ Δ
     given               arrays as they are
     two_tasks           m orthonormal rows, and the same turned by an angle: a task after another
+    biased              one of these with biases in both layers
 
 and of linear maps:
 
@@ -27,6 +28,7 @@ input, and the starts are isotropic.
 from ...parts import register
 from .attention import AttentionTeacher
 from .base import AbstractTeacher, AbstractTwoLayerTeacher, Activation, Row, check_given
+from .biased import BiasedTeacher
 from .conv import ConvTeacher
 from .deep_linear import DeepLinearTeacher
 from .equiangular import Equiangular
@@ -41,12 +43,14 @@ for _part in (Orthonormal, SeparatedPairs, Equiangular, RandomSeparated, GivenTe
 
 for _part in (DeepLinearTeacher, ConvTeacher, AttentionTeacher):
     register(_part)
+register(BiasedTeacher)
 
 __all__ = [
     "AbstractTeacher",
     "AbstractTwoLayerTeacher",
     "Activation",
     "AttentionTeacher",
+    "BiasedTeacher",
     "ConvTeacher",
     "DeepLinearTeacher",
     "Equiangular",

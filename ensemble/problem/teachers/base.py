@@ -22,6 +22,10 @@ class AbstractTeacher(Part):
     exact: ClassVar[bool] = True
     """Whether students of its own kind have their population risk under N(0, I) in closed form."""
 
+    has_biases: ClassVar[bool] = False
+    """Whether its network has biases: a closed form of one without them is not its own, and what there is serves
+    N(0, I) alone."""
+
     @abc.abstractmethod
     def draw(self, key: PRNGKeyArray) -> Any:
         """What one member learns: a pytree of arrays."""

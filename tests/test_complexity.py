@@ -1,0 +1,73 @@
+"""Sample complexity: planted powers of d are found, others are outside the interval; no power law is said to be one."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import analysis
+import ensemble as ens
+
+SIZES, SAMPLES = np.array([8, 16, 32, 64]), np.unique(np.round(np.geomspace(8, 4096, 12)).astype(int))
+STUDY = ens.Study.model_validate(
+    {
+        "name": "complexity",
+        "seeds": 2,
+        "teacher": {"kind": "orthonormal", "activation": "relu", "neurons": 2, "inputs": 8},
+        "student": {"neurons": 2},
+        "data": {"samples": 8},
+        "protocol": {"kind": "plain", "step_size": 0.1, "steps": 1},
+        "axes": {"inputs": {"field": "teacher.inputs", "values": SIZES.tolist()}, "samples": SAMPLES.tolist()},
+    }
+)
+
+
+def planted(half: np.ndarray, seeds: int = 40, common: bool = False) -> xr.Dataset:
+    """Members that recover with the probability 1/(1 + (n_½/n)⁴), independently or with one uniform number a seed."""
+    generator = np.random.default_rng(3)
+    uniform = generator.random((1, 1, seeds) if common else (len(SIZES), len(SAMPLES), seeds))
+    chance = 1.0 / (1.0 + (half[:, None] / SAMPLES[None, :]) ** 4)
+    angle = np.where(uniform < chance[..., None], 0.01, 1.0)
+    dims = ("inputs", "samples", "seed")
+    return xr.Dataset(
+        {
+            "max_angle": (dims, angle, {"units": "rad", "long_name": "angle"}),
+            "status": (dims, np.full(angle.shape, ens.STATUS["converged"])),
+        },
+        coords={"inputs": SIZES, "samples": SAMPLES, "seed": np.arange(seeds)},
+        attrs={"study": STUDY.model_dump_json(), "study_hash": "planted"},
+    )
+
+
+@pytest.mark.parametrize("common", [False, True])
+@pytest.mark.parametrize("power", [1.0, 1.5])
+def test_a_planted_power_is_found(power, common):
+    """n_½ = 3 d^p; the interval holds p, and neither p − ½ nor p + ½."""
+    found = analysis.sample_complexity(planted(3.0 * SIZES**power, common=common), "inputs", "max_angle", 0.1)
+    low, high = float(found["exponent_low"]), float(found["exponent_high"])
+    assert low <= power <= high and power - 0.5 < low and high < power + 0.5
+    assert low <= float(found["exponent"]) <= high and bool(found["is_power_law"])
+    np.testing.assert_allclose(
+        found["fitted"], float(found["constant"]) * SIZES ** float(found["exponent"]), rtol=1e-12
+    )
+    assert np.all((found["low"] <= 3.0 * SIZES**power) & (3.0 * SIZES**power <= found["high"]))
+
+
+def test_what_is_no_power_of_d_is_refuted():
+    found = analysis.sample_complexity(planted(np.array([30.0, 900.0, 900.0, 900.0])), "inputs", "max_angle", 0.1)
+    assert not bool(found["is_power_law"]) and np.isnan(found["exponent_low"]) and np.isfinite(found["exponent"])
+
+
+def test_places_beyond_the_grid_bound_the_power_from_one_side():
+    """The largest d needs more samples than there are: how many more is not known, and p has no upper end."""
+    found = analysis.sample_complexity(planted(np.array([60.0, 1e5, 1e5, 1e5])), "inputs", "max_angle", 0.1)
+    assert float(found["exponent_high"]) == np.inf and np.isnan(found["exponent"])
+    assert 3.0 < float(found["exponent_low"]) < np.log(4096 / 30.0) / np.log(2.0)
+
+
+def test_what_has_no_exponent_is_refused():
+    ds = planted(3.0 * SIZES)
+    with pytest.raises(ValueError, match=r"along: got 'inputs' with the values \[8\]; an exponent needs two"):
+        analysis.sample_complexity(ds.isel(inputs=[0]), "inputs", "max_angle", 0.1)
+    with pytest.raises(ValueError, match=r"samples: got 'samples' with values that are not positive"):
+        moved = ds.assign_coords(samples=SAMPLES - 8)
+        analysis.sample_complexity(moved, "inputs", "max_angle", 0.1)
