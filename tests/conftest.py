@@ -24,6 +24,18 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(granted_cores() + 1, 4)
 
 
+LONGEST = ("directory", "golden", "cluster", "accelerators", "engine", "updates", "penalties", "combinations")
+"""Files of a minute or more: they begin first, so that no process is left alone with one of them at the end."""
+
+
+def pytest_collection_modifyitems(items) -> None:
+    def place(item) -> int:
+        name = item.path.stem.removeprefix("test_")
+        return LONGEST.index(name) if name in LONGEST else len(LONGEST)
+
+    items.sort(key=place)  # files stay in one piece, and tests in their order
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _few_compiled_programs():
     """One process runs hundreds of tests: their programs would use up the memory regions that Linux allows it."""

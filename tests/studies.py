@@ -22,6 +22,13 @@ PROBES = tuple(
     and not isinstance(probe, AbstractStartProbe)
 )
 
+USUAL = (
+    *("loss", "risk", "grad_norm", "mean_angle", "max_angle", "far_mass", "active", "subspace_alignment", "imbalance"),
+    *("recovery_error", "mass", "angle", "owner", "mean_square_angle"),
+)
+"""Probes of every shape, and what golden files hold. All `PROBES` take half as long again to compile, at every shape of
+a network."""
+
 
 def small(**changes) -> ens.Study:
     """2 × 3 cells of 3 seeds, 60 steps, everything recorded but certificates, which take seconds to compile."""

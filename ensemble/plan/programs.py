@@ -49,6 +49,10 @@ FRESH = 0x66726573
 _BATCH_BYTES = 2**26
 """What the samples of a batch of members may take."""
 
+_OPTIONS_DRAW = {"xla_backend_optimization_level": "1"}
+"""How programs that draw are compiled on a CPU: LLVM's higher levels unroll the rounds of the hash, which takes twice
+as long, for a program that is no faster and runs once a member."""
+
 
 class Drawing(NamedTuple):
     """What is static of how members are drawn."""
@@ -100,11 +104,11 @@ class Drawing(NamedTuple):
         return getattr(self.teacher, "inputs", None)
 
 
-def batched(of_member: Callable) -> Compiled:
-    """The compiled program that maps `of_member` over a batch of rows."""
+def batched(of_member: Callable, options: dict[str, str] | None = None) -> Compiled:
+    """The compiled program that maps `of_member` over a batch of rows; `options` of XLA for it on a CPU."""
     if devices.accelerated():
         return Compiled(jax.vmap(of_member))
-    return Compiled(lambda *arrays: jax.lax.map(lambda member: of_member(*member), arrays, batch_size=CACHED))
+    return Compiled(lambda *arrays: jax.lax.map(lambda member: of_member(*member), arrays, batch_size=CACHED), options)
 
 
 def batch_size(like: Drawn, sampled: bool, exact: bool) -> int:
@@ -139,13 +143,13 @@ def in_batches(program: Compiled, count: int, gather: Callable[[np.ndarray], Any
 @kept
 def draw_program(drawing: Drawing) -> Compiled:
     """Jitted (numbers, d, root seed, seed) → `Drawn`, batched."""
-    return batched(drawing.draw)
+    return batched(drawing.draw, _OPTIONS_DRAW)
 
 
 @kept
 def fresh_program(drawing: Drawing, number: int) -> Compiled:
     """Jitted (numbers, d, root seed, seed) → models, batched: further starts of members."""
-    return batched(functools.partial(drawing.draw_fresh, number))
+    return batched(functools.partial(drawing.draw_fresh, number), _OPTIONS_DRAW)
 
 
 @functools.cache

@@ -16,7 +16,7 @@ import xarray as xr
 
 import ensemble as ens
 from ensemble.probes import CERTIFICATE
-from tests.studies import PROBES
+from tests.studies import USUAL
 
 SHIPPED = Path(__file__).parents[2] / "studies"
 
@@ -40,7 +40,7 @@ def _study(name: str, **fields: Any) -> ens.Study:
         "seeds": 2,
         "records": 5,
         "store_weights": True,
-        "probes": PROBES,
+        "probes": USUAL,
         "teacher": _PAIR,
         "student": {"neurons": 4, "start": "balanced"},
         "protocol": {"kind": "fixed_decay", "weight_decay": 0.01, "step_size": 0.2, "steps": 60},
@@ -97,7 +97,7 @@ def _axis(field: str, settings: dict[str, Any]) -> dict[str, Any]:
 
 def _shipped(name: str, max_steps: int, **cells: list) -> ens.Study:
     study = ens.Study.from_toml(SHIPPED / f"{name}.toml").only(**cells)
-    return study.replace(seeds=2, records=5, max_steps=max_steps, store_weights=True, probes=PROBES)
+    return study.replace(seeds=2, records=5, max_steps=max_steps, store_weights=True, probes=USUAL)
 
 
 def _shipped_studies() -> dict[str, ens.Study]:
