@@ -19,7 +19,7 @@ from ensemble.engine.pools import LanePool
 from ensemble.plan import groups, workload
 from ensemble.store import Box, Collection
 from tests.helpers import assert_same_members, run_paused
-from tests.studies import descend, heavy_tailed, small
+from tests.studies import PROBES, descend, heavy_tailed, small
 
 ENGINE = {"name": "auto"}
 
@@ -96,9 +96,9 @@ def test_stop_rule_stops_at_the_same_step_as_numpy(heavy_run):
         assert float(last["grad_norm"]) <= 1e-6
 
 
-def test_a_member_alone_equals_itself_among_many(small_run, heavy_run):
-    alone = run(small(seeds=1).only(weight_decay=[0.05], separation=[1.2]))
-    assert_same_members(alone, small_run)
+def test_a_member_alone_equals_itself_among_many(heavy_run):
+    every = small(probes=PROBES)
+    assert_same_members(run(every.replace(seeds=1).only(weight_decay=[0.05], separation=[1.2])), run(every))
     for seeds in (1, 7):
         assert_same_members(run(heavy_tailed(seeds=seeds)), heavy_run)
 
@@ -135,7 +135,8 @@ def test_members_in_flight_go_on_with_the_same_bits(heavy_run, monkeypatch):
 
 def test_groups_run_side_by_side():
     """Where one group leaves cores without work the next begins, and no member's bits know of it."""
-    widths = small(axes={"width": {"field": "student.neurons", "values": [4, 5, 6]}, "separation": [0.4, 0.8]})
+    axes = {"width": {"field": "student.neurons", "values": [4, 5, 6]}, "separation": [0.4, 0.8]}
+    widths = small(axes=axes, probes=["loss", "max_angle"])
     began, finished, filled = [], [], []
 
     def works(study):
@@ -213,6 +214,7 @@ def test_steps_are_heavy_tailed_and_lanes_are_left(heavy_run):
 def test_one_compilation_a_static_shape(backend):
     study = small(
         name="traces",
+        probes=["loss"],
         student={"neurons": 5, "start": "balanced"},
         axes={
             "weight_decay": [0.0, 0.05],
@@ -238,6 +240,7 @@ def test_kernels_agree_to_rounding(activation, backend):
         pytest.skip("compares the two kernels once")
     teacher = {"kind": "separated_pairs", "activation": activation, "neurons": 4, "inputs": 7, "separation": 0.7}
     study = small(teacher=teacher, student={"neurons": 6, "extra_neurons": 1, "start": "balanced"}, max_steps=40)
+    study = study.replace(probes=["loss", "grad_norm"])
     fast = run(study)
     plain = ens.run(study, engine="xla")
     assert (fast.attrs["engine"], plain.attrs["engine"]) == ("simd", "xla")

@@ -16,7 +16,7 @@ from analysis.report import Attack, page, uses, write_page
 from analysis.report.content import content
 from analysis.statistics import paired_difference
 from tests.helpers import until
-from tests.studies import small
+from tests.studies import PROBES, small
 
 EVIL = "<script>window.pwned = 1</script><img src=x onerror='window.pwned = 2'>"
 ATTACK = Attack((0.3, 1.0))
@@ -25,7 +25,7 @@ ATTACK = Attack((0.3, 1.0))
 @pytest.fixture(scope="module")
 def ds() -> xr.Dataset:
     # Axes, question and a probe's name carry markup: they come from whoever wrote the study.
-    study = small(seeds=4, question=f"what of {EVIL}?")
+    study = small(seeds=4, probes=PROBES, question=f"what of {EVIL}?")
     axes = {name: axis.model_copy(update={"long_name": f"{name} {EVIL}"}) for name, axis in study.axes.items()}
     return ens.run(study.replace(axes=axes))
 

@@ -17,18 +17,18 @@ from analysis.commands.pictures import _say_boundary
 from analysis.phase import boundaries
 from analysis.plots import maps, save
 from analysis.two_layer.paths import Paths, neuron_paths, planes
-from tests.studies import small
+from tests.studies import PROBES, small
 
 
 @pytest.fixture(scope="module")
 def ds() -> xr.Dataset:
-    return ens.run(small(seeds=4))
+    return ens.run(small(seeds=4, probes=PROBES))
 
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "small"
-    ens.run(small(seeds=4), path)
+    ens.run(small(seeds=4, probes=PROBES), path)
     return path
 
 

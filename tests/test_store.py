@@ -12,12 +12,12 @@ import xarray as xr
 import ensemble as ens
 from ensemble.store import check
 from ensemble.study import StudyError
-from tests.studies import heavy_tailed, small
+from tests.studies import PROBES, heavy_tailed, small
 
 
 @pytest.fixture(scope="module")
 def ds() -> xr.Dataset:
-    return ens.run(small())
+    return ens.run(small(probes=PROBES))
 
 
 def test_schema_of_a_run(ds):
@@ -36,7 +36,7 @@ def test_schema_of_a_run(ds):
 
 
 def test_file_round_trip_is_exact_lazy_and_readable_by_others(ds, tmp_path):
-    on_disk = ens.run(small(), out=tmp_path / "run")
+    on_disk = ens.run(small(probes=PROBES), out=tmp_path / "run")
     assert on_disk["loss"].chunks is not None
     for name in ds.variables:
         np.testing.assert_array_equal(on_disk[name].values, ds[name].values, err_msg=str(name))

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from ..numerics import safe_divide, safe_norm
 from ..problem.lazy import AbstractLazyRisk, minus, pairing, squared, tangent_of
-from ..problem.students import AbstractStudent, DeepLinearStudent, TwoLayerStudent
+from ..problem.students import AbstractStudent, ConvStudent, DeepLinearStudent, TwoLayerStudent
 from .base import AbstractStartProbe, Measured, aid
 
 
@@ -30,8 +30,8 @@ class WeightChange(AbstractStartProbe):
         return safe_divide(safe_norm(pairing(moved, moved)), safe_norm(pairing(start, start)))
 
 
-CLOSED: Any = TwoLayerStudent | DeepLinearStudent
-"""Students whose tangent kernel is known in closed form."""
+CLOSED: Any = TwoLayerStudent | DeepLinearStudent | ConvStudent
+"""Students whose tangent kernel is known in closed form, where their risk is."""
 
 
 class AbstractKernelProbe(AbstractStartProbe):

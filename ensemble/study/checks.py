@@ -173,6 +173,8 @@ def _refusal(probe: AbstractProbe, cell: Cell) -> str | None:
         return "with data.second, whose labels are of two tasks"
     if probe.full_coordinates and cell.data is not None and cell.data.inputs.kind != "gaussian":
         return f"under {cell.data.inputs.kind} inputs: the tangent kernel is measured over N(0, I)"
+    if probe.full_coordinates and not cell.is_closed:  # of all students with this probe, convolutions alone
+        return f"for {an(cell.student.kind)} student whose tangent kernel over N(0, I) has no closed form"
     teacher: Any = cell.teacher
     if not isinstance(teacher, probe.against):
         served = probe.against.model_fields["kind"].default

@@ -43,7 +43,7 @@ def _lazy_refusal(cell: "Cell") -> str | None:
     assert cell.data is not None
     if getattr(cell.student, "is_plain", True):
         return None
-    if cell.student.exact:
+    if cell.is_closed:
         return (
             "data: got a table for a student with output_scale, recentred or linearised, whose risk is the exact one "
             "of N(0, I); leave it out, or these"

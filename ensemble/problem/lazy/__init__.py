@@ -4,6 +4,7 @@ Closed forms over x ~ N(0, I), by what a model is:
 
     two_layer     of `TwoLayer` networks of one activation
     deep_linear   of `DeepLinear` networks
+    shared        of networks that spread to a `TwoLayer` one: convolutions with mean pooling
 
 Risks (`risks.py`): of a network with an output scale, of one less its start, of one that is linearised at its start; on
 samples (`views.py`) of any model.
@@ -13,6 +14,7 @@ from .base import AbstractTangent, minus, pairing, plus
 from .deep_linear import DeepLinearTangent
 from .forms import squared, tangent_of
 from .risks import AbstractLazyRisk, LinearisedRisk, ScaledRisk
+from .shared import SharedTangent
 from .two_layer import TwoLayerTangent
 from .views import Seen, View
 
@@ -23,6 +25,7 @@ __all__ = [
     "LinearisedRisk",
     "ScaledRisk",
     "Seen",
+    "SharedTangent",
     "TwoLayerTangent",
     "View",
     "minus",

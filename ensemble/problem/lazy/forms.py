@@ -4,15 +4,17 @@ from typing import Any
 
 from jaxtyping import Array, Float
 
-from ..models import DeepLinear, SingularMap, TwoLayer
+from ..models import Conv, DeepLinear, SingularMap, TwoLayer
 from .base import AbstractTangent
 from .deep_linear import DeepLinearTangent
+from .shared import SharedTangent
 from .two_layer import TwoLayerTangent
 
 _TANGENTS: dict[type, AbstractTangent] = {
     TwoLayer: TwoLayerTangent(),
     DeepLinear: DeepLinearTangent(),
     SingularMap: DeepLinearTangent(),
+    Conv: SharedTangent(),
 }
 """By the class of a model or a teacher."""
 

@@ -10,11 +10,11 @@ from ..draws import full_space
 from ..risks import SharedRisk
 from ..starts import AbstractStart, Balanced, GivenStart
 from ..teachers import AbstractTeacher, ConvTeacher
-from .base import AbstractNumberedStudent, NoClosedForm, Stored
+from .base import AbstractComparedStudent, AbstractNumberedStudent, NoClosedForm, Stored
 from .two_layer import refuse_long_rows
 
 
-class ConvStudent(AbstractNumberedStudent):
+class ConvStudent(AbstractComparedStudent, AbstractNumberedStudent):
     """`width` filters on the teacher's patches, under its pool, with its activation; from a `start` of two layers.
 
     With mean pooling it is trained on the exact population risk, with max pooling on samples.
@@ -37,8 +37,10 @@ class ConvStudent(AbstractNumberedStudent):
     def draw(self, teacher, keys, space):
         planted = teacher.draw(keys.teacher)
         on_patch = self.start.draw(keys.start, planted.on_patch, self.width, full_space(planted.W.shape[-1]))
-        risk = SharedRisk.of(planted) if teacher.exact else NoClosedForm(planted)
-        return planted.with_filters(on_patch), risk
+        model = planted.with_filters(on_patch)
+        if teacher.exact:
+            return model, self.posed(model, SharedRisk.of(planted), planted)
+        return model, NoClosedForm(planted, self.view_of(model))
 
     def check(self, teacher):
         patch = teacher.filters.shape()[1]
