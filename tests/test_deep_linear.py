@@ -184,6 +184,20 @@ def test_the_picture_has_a_panel_a_value_and_no_exact_curve_where_none_is_known(
         analysis.mode_picture(depths, along="depth")
 
 
+def test_a_map_of_layers_shows_medians_of_the_layers_that_there_are(depths):
+    ds = depths.sel(start="aligned")
+    figure = analysis.layer_picture(ds, "layer_alignment")
+    assert not cut_or_covered(figure)
+    shallow, deep = (np.ma.filled(ax.collections[0].get_array(), np.nan) for ax in figure.axes[:2])
+    expected = ds["layer_alignment_history"].median("seed").transpose("depth", "layer_pair", "record").values
+    np.testing.assert_allclose(deep, expected[1])
+    np.testing.assert_allclose(shallow[:1], expected[0, :1])
+    assert np.all(np.isnan(shallow[1:]))  # two layers are one pair
+    assert not cut_or_covered(analysis.layer_picture(ds.sel(depth=3, seed=0), "mode_strength"))
+    with pytest.raises(ValueError, match="measure: got 'loss', which has no value for each layer, pair or mode"):
+        analysis.layer_picture(ds, "loss")
+
+
 # -- the problem -------------------------------------------------------------------------------------
 
 

@@ -172,7 +172,7 @@ OF_NETWORKS = {"duality_gap", "hessian_eigenvalues", "reference_optimum", "wilso
 OF_NETWORKS |= {"Reference", "ReferenceWarning", "predictions", "order_parameters", "order_deviation", "online_picture"}
 # Functions of other students, teachers or axes, tested in test_deep_linear.py, test_transfer.py, test_complexity.py.
 OF_OTHERS = {"learning_steps", "learning_time", "mode_curves", "mode_picture", "mode_strength"}
-OF_OTHERS |= {"transfer", "transfer_picture", "sample_complexity"}
+OF_OTHERS |= {"transfer", "transfer_picture", "sample_complexity", "layer_picture"}
 BESIDE = {"content": lambda d: content(d, "loss", 0.02), "certificate_picture": lambda d: certificate_picture(first(d))}
 
 NO_AXES = "which is no axis; the axes are (none|weight_decay|separation)$"

@@ -35,6 +35,7 @@ ANALYSIS_LAYERS = [
     {"phase", "summary"},
     {"alignment", "boundaries", "learning_curves", "modes", "online", "predictions", "times", "two_layer", "uses"},
     {"networks", "tables"},
+    {"layers"},
     {"members", "statistics", "writing"},
 ]
 ANALYSIS_DEPTH = {name: depth for depth, names in enumerate(ANALYSIS_LAYERS) for name in names}

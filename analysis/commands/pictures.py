@@ -168,6 +168,7 @@ class Kind(StrEnum):
     neurons = "neurons"
     certificate = "certificate"
     modes = "modes"
+    layers = "layers"
     features = "features"
 
 
@@ -186,7 +187,10 @@ def picture(
     height: Height = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Trajectories, angles, modes, order of cells; overlaps, neurons, certificate, features of one (--at seed=n)."""
+    """Draw trajectories, angles, modes, layers or the order of cells; overlaps, neurons, certificate, features of one.
+
+    The last four are of one member (--at seed=n).
+    """
     drawing = Drawing(out, width, height, overwrite)
     ds = opened(directory, at)
     match kind:
@@ -207,6 +211,8 @@ def picture(
             draw = partial(certificate_picture, ds)
         case Kind.modes:
             draw = partial(analysis.mode_picture, ds, along)
+        case Kind.layers:
+            draw = partial(analysis.layer_picture, ds, measure, along)
         case Kind.features:
             draw = partial(analysis.feature_picture, ds)
     drawing.save(draw)

@@ -6,6 +6,7 @@ picture has one panel), `title`, `xlabel` and `ylabel`; see `layout.Look`.
 
 from .curves import angle_picture, profile_picture, survival_picture, trajectory_picture
 from .features import feature_picture
+from .layers import layer_picture
 from .layout import Look
 from .maps import difference_picture, order_picture, phase_picture
 from .modes import mode_picture
@@ -21,6 +22,7 @@ __all__ = [
     "angle_picture",
     "difference_picture",
     "feature_picture",
+    "layer_picture",
     "mode_picture",
     "neuron_picture",
     "online_picture",

@@ -12,7 +12,8 @@ import xarray as xr
 
 from ensemble import PROBES, STATUS
 
-from ..members import PARTS, axes, cells, finished, like, probe, require_axis, require_threshold
+from ..layers import LAYERS, depths_of
+from ..members import PARTS, axes, finished, like, probe, require_axis, require_threshold
 from ..statistics import LEVEL, order_ranks
 from .numbers import packed
 
@@ -20,8 +21,6 @@ _FIRST = ("max_angle", "mean_angle", "loss")
 """What a page opens with where nobody says it: the first of these that there is."""
 _THRESHOLDS = {"max_angle": 0.02, "mean_angle": 0.02}
 """Those that are usual; other measures begin at the median of all members."""
-_LAYERS = {"layer": 0, "hidden_layer": -1, "layer_pair": -1}
-"""By how much fewer there are of them than layers of weights."""
 MOST_BYTES = 24 * 2**20
 """End values of all members that a page holds, in bytes of its text."""
 
@@ -112,12 +111,6 @@ def _map_axes(ds: xr.Dataset, x: str | None, y: str | None) -> tuple[str | None,
     return x, y
 
 
-def depths_of(ds: xr.Dataset) -> np.ndarray:
-    """How many layers the students of every cell have; 0 where they have no list of layers."""
-    found = cells(ds)
-    return np.array([getattr(cell.student, "depth", 0) for cell in found.flat]).reshape(found.shape)
-
-
 def ends_of(ds: xr.Dataset, measure: Measure, depths: np.ndarray | None = None) -> np.ndarray:
     """End values, over axes and seed, in their own precision; of a probe of neurons the largest.
 
@@ -128,7 +121,7 @@ def ends_of(ds: xr.Dataset, measure: Measure, depths: np.ndarray | None = None) 
     many = [dim for dim in ("teacher_neuron", "neuron") if dim in values.dims]
     values = values.max(many, skipna=False) if many else values
     values = values.transpose(*axes(ds), "seed").values
-    last = max((number - _LAYERS[dim] for dim, number in measure.part if dim in _LAYERS), default=-1)
+    last = max((number - LAYERS[dim] for dim, number in measure.part if dim in LAYERS), default=-1)
     if last <= 0:
         return values
     absent = last >= (depths_of(ds) if depths is None else depths)
@@ -155,7 +148,7 @@ def said_of_members(ds: xr.Dataset, known: list[Measure], first: Measure) -> dic
     counted = finished(ds).transpose(*axes(ds), "seed").values
     status = ds["status"].transpose(*axes(ds), "seed").values
     stop = ds["stop_step"].transpose(*axes(ds), "seed").values
-    layered = any(dim in _LAYERS for one in known for dim, _ in one.part)
+    layered = any(dim in LAYERS for one in known for dim, _ in one.part)
     left, said, depths = MOST_BYTES, [], depths_of(ds) if layered else None
     for measure in sorted(known, key=lambda one: one != first):
         ends = ends_of(ds, measure, depths)
