@@ -301,7 +301,9 @@ def study(table: Any, kind: str = "fixed_decay", **changes: Any) -> ens.Study:
 
 def test_probes_say_what_is_left():
     """Weights, penalty and risk of a proximal run agree with the stored weights; neurons are exactly 0."""
-    ds = ens.run(study("group_lasso", protocol={"update": "proximal", "steps": 600, "weight_decay": 0.05}))
+    protocol = {"update": "proximal", "steps": 600, "weight_decay": 0.05}
+    probes = ["loss", "risk", "penalty_value", "vanished", "sparsity", "effective_neurons"]
+    ds = ens.run(study("group_lasso", protocol=protocol, probes=probes))
     a, W = ds["a"].values, ds["W"].values
     gone = (a == 0) & np.all(W == 0, axis=-1)
     np.testing.assert_array_equal(ds["vanished"], gone.sum(-1))
@@ -320,7 +322,7 @@ def test_strengths_of_a_list_are_axes_that_compile_nothing():
 
     table = [{"kind": "l1", "strength": 0.5}, {"kind": "l2"}]
     axis = {"field": "protocol.penalty.terms.0.strength", "values": [0.0, 0.5, 2.0]}
-    asked = study(table, protocol={"steps": 30}).replace(axes={"strength": axis})
+    asked = study(table, protocol={"steps": 30}, probes=["loss", "penalty_value"]).replace(axes={"strength": axis})
     assert len(groups(asked)) == 1
     ds = ens.run(asked).isel(seed=0)
     for strength in (0.0, 0.5, 2.0):

@@ -50,7 +50,7 @@ def test_file_round_trip_is_exact_lazy_and_readable_by_others(ds, tmp_path):
             assert plain["stage"].values.tolist() == ds["stage"].values.tolist()
     # A complete dataset of the same study is returned as it is.
     before = shard.stat().st_mtime_ns
-    ens.run(small(), out=tmp_path / "run")
+    ens.run(small(probes=PROBES), out=tmp_path / "run")
     assert shard.stat().st_mtime_ns == before
 
 
