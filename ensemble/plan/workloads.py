@@ -31,6 +31,8 @@ from .programs import (
     measure_program,
 )
 
+_RECORDS = 32
+
 
 def workload(
     study: Study,
@@ -49,13 +51,19 @@ def workload(
         cell=_rows(group, members // study.seeds),
         max_steps=np.array([study.member_cap(c) for c in cells], np.int64),
         active_threshold=study.active_threshold,
-        record_steps=np.array([*study.record_steps, NEVER], np.int32),
+        record_steps=_record_steps(study),
         dtype=np.dtype(study.precision),
         draw=_drawing(study, group, members, draw_program(group.structure.drawing(study))),
         engine=engine,
         sink=sink,
         flights=flights,
     )
+
+
+def _record_steps(study: Study) -> np.ndarray:
+    """The steps of records, and `NEVER` up to a multiple of `_RECORDS`: how many there are is part of no program."""
+    steps = study.record_steps
+    return np.array([*steps, *[NEVER] * (_RECORDS - len(steps) % _RECORDS)], np.int32)
 
 
 def _rows(group: Group, cells: np.ndarray) -> np.ndarray:
