@@ -18,6 +18,7 @@ from ..probes import PROBES
 from ..problem.data import Data
 from ..spec import Spec, in_path, nearest, printable, shortened, unknown_field
 from .errors import StudyError
+from .units import DEFAULT_STUDENT, field_units
 
 Scalar = bool | int | float | str
 
@@ -113,8 +114,6 @@ _OF_RESULTS = set(
     loss_of_owners faithfulness condition_number shifted_loss shift_ratio transfer transfer_gain positive
     """.split()
 )
-DEFAULT_STUDENT = "two_layer"
-"""The kind of a student that says none."""
 RESERVED = _OF_SEL | _OF_DATASET | _OF_MEMBERS | _OF_RESULTS | set(PROBES)
 
 
@@ -143,16 +142,6 @@ def taken(name: str) -> str:
     )
 
 
-_UNITS = {
-    "separation": "rad",
-    "distance": "rad",
-    "task_angle": "rad",
-    "max_angle": "rad",
-    "steps": "step",
-    "epoch_steps": "step",
-}
-
-
 def axis_table(name: str, axis: Any, data: dict[str, Any]) -> Any:
     """An axis with its field found by name where it does not say one."""
     if isinstance(axis, dict) and (unknown := [key for key in axis if key not in Axis.model_fields]):
@@ -173,7 +162,7 @@ def axis_table(name: str, axis: Any, data: dict[str, Any]) -> Any:
             )
         table["field"] = matches[0]
     if "units" not in table and isinstance(table.get("field"), str):
-        table["units"] = _UNITS.get(table["field"].split(".")[-1], "1")
+        table["units"] = field_units(table["field"], data)
     return table
 
 
