@@ -93,6 +93,8 @@ _OF_DATASET |= {"teacher_read_out", "head", "teacher_head", "head_unit", "teache
 _OF_DATASET |= {"query_weights", "key_weights", "value_weights", "output_weights", "teacher_query_weights"}
 _OF_DATASET |= {"outer_weights", "inner_weights", "inner_biases", "outer_bias", "teacher_outer_weights"}
 _OF_DATASET |= {"teacher_inner_weights", "teacher_inner_biases", "teacher_outer_bias"}
+_OF_DATASET |= {"teacher_layer", "teacher_layer_output", "teacher_layer_input", "teacher_hidden_layer"}
+_OF_DATASET |= {"teacher_layer_weights", "teacher_layer_biases"}
 _OF_DATASET |= {"teacher_key_weights", "teacher_value_weights", "teacher_output_weights"}
 _OF_MEMBERS = {"status", "stop_step", "stage_end_step", "a", "W", "teacher_a", "teacher_W", "coordinates"}
 # Variables and dimensions of results: a result over an axis of the same name could not be made.
