@@ -32,7 +32,9 @@ def directory(tmp_path_factory):
     return path
 
 
-def drawings(ds: xr.Dataset) -> dict:
+@pytest.fixture(scope="module")
+def drawings(ds) -> dict:
+    """A figure of every kind, drawn once."""
     column = ds.sel(weight_decay=0.05)
     member = column.sel(separation=0.8, seed=1)
     networks = [
@@ -60,8 +62,8 @@ def drawings(ds: xr.Dataset) -> dict:
     }
 
 
-def test_every_picture_is_one(ds, tmp_path):
-    for name, figure in drawings(ds).items():
+def test_every_picture_is_one(drawings, tmp_path):
+    for name, figure in drawings.items():
         for ax in figure.axes:
             # A colour bar's label stands on one side alone.
             named = bool(ax.get_xlabel() or ax.get_ylabel())
@@ -74,8 +76,8 @@ def test_every_picture_is_one(ds, tmp_path):
         assert image[..., :3].std() > 0.05, name
 
 
-def test_texts_fit_into_the_picture(ds):
-    for name, figure in drawings(ds).items():
+def test_texts_fit_into_the_picture(drawings):
+    for name, figure in drawings.items():
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         width, height = canvas.get_width_height()

@@ -1,17 +1,22 @@
 """Probes: by hand on small networks, and where rounding or vanishing neurons would mislead."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import ensemble as ens
+from ensemble.plan import groups
 from ensemble.probes import CERTIFICATE, PROBES, Measured, Moment, prepared
 from ensemble.probes.geometry import angles, subspace_basis
 from ensemble.problem.activations import ACTIVATIONS
 from ensemble.problem.penalties import L2
 from ensemble.problem.students import TwoLayerStudent
 from ensemble.problem.teachers import GivenTeacher
+from tests.studies import USUAL, small
+from tests.test_combinations import ALIKE
 
 OWN = tuple(
     name
@@ -23,17 +28,21 @@ OWN = tuple(
 )
 
 
-def probe(student, teacher, decay=0.0, threshold=1e-3, certificate=False, output=True, first=True):
-    @jax.jit
-    def measured(student, teacher, decay, moves, threshold):
-        risk = ens.PopulationRisk.of(teacher)
-        names = [name for name in OWN if certificate or name not in CERTIFICATE]
-        aids = prepared([PROBES[name] for name in names], risk, student)
-        at = Measured(Moment(student, risk, aids, decay, jnp.asarray(0.1), moves, threshold), L2())
-        return {name: PROBES[name](at) for name in names}
+UNCERTIFIED = tuple(name for name in OWN if name not in CERTIFICATE)
 
+
+@functools.partial(jax.jit, static_argnums=0)
+def measured(names, student, teacher, decay, moves, threshold):
+    risk = ens.PopulationRisk.of(teacher)
+    aids = prepared([PROBES[name] for name in names], risk, student)
+    at = Measured(Moment(student, risk, aids, decay, jnp.asarray(0.1), moves, threshold), L2())
+    return {name: PROBES[name](at) for name in names}
+
+
+def probe(names, student, teacher, decay=0.0, threshold=1e-3, output=True, first=True):
+    """What the probes of some names measure: a test asks for those that it looks at."""
     moves = jax.tree.unflatten(jax.tree.structure(student), (jnp.asarray(output), jnp.asarray(first)))
-    return measured(student, teacher, jnp.asarray(decay), moves, jnp.asarray(threshold))
+    return measured(tuple(names), student, teacher, jnp.asarray(decay), moves, jnp.asarray(threshold))
 
 
 TEACHER = ens.TwoLayer([1.0, -2.0], [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], "abs")
@@ -41,7 +50,7 @@ TEACHER = ens.TwoLayer([1.0, -2.0], [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], "abs")
 
 def test_every_probe_is_measured_in_its_shape():
     student = ens.TwoLayer([1.0, 1.0, 1.0], np.eye(3), "abs")
-    values = probe(student, TEACHER, certificate=True)
+    values = probe(OWN, student, TEACHER)
     assert set(values) == set(OWN)
     sizes = {"teacher_neuron": 2, "neuron": 3}
     for name, value in values.items():
@@ -66,10 +75,12 @@ def test_angles_see_what_arccos_cannot(symmetry, rng):
 def test_neuron_on_a_teacher_line_has_angle_zero():
     direction = np.array([[0.3, -0.5, 0.81]])
     student = ens.TwoLayer([0.1], -7.3 * direction, "abs")
-    values = probe(student, ens.TwoLayer([1.0], direction, "abs"))
+    values = probe(["max_angle"], student, ens.TwoLayer([1.0], direction, "abs"))
     assert float(values["max_angle"]) < 1e-12
     # As rays the two point in opposite directions.
-    as_rays = probe(ens.TwoLayer([0.1], -7.3 * direction, "relu"), ens.TwoLayer([1.0], direction, "relu"))
+    as_rays = probe(
+        ["max_angle"], ens.TwoLayer([0.1], -7.3 * direction, "relu"), ens.TwoLayer([1.0], direction, "relu")
+    )
     assert float(as_rays["max_angle"]) == pytest.approx(np.pi, abs=1e-12)
 
 
@@ -78,7 +89,7 @@ def test_probes_by_hand():
     student = ens.TwoLayer(
         [1.0, -2.0, 1e-4], [[-1.0, 0.0, 0.0], [0.0, np.cos(0.1), np.sin(0.1)], [0.0, 0.0, 1.0]], "abs"
     )
-    values = probe(student, TEACHER, decay=0.3)
+    values = probe(USUAL, student, TEACHER, decay=0.3)
     total = 3.0001
     assert float(values["mean_angle"]) == pytest.approx((2 * 0.1 + 1e-4 * np.pi / 2) / total, rel=1e-12)
     assert float(values["max_angle"]) == pytest.approx(0.1, rel=1e-12)
@@ -98,15 +109,23 @@ def test_probes_by_hand():
 
 def test_threshold_is_a_share_of_the_largest_teacher_mass():
     student = ens.TwoLayer([1.0, 0.03], [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], "abs")
-    assert int(probe(student, TEACHER, threshold=0.014)["active"]) == 2
-    assert int(probe(student, TEACHER, threshold=0.016)["active"]) == 1
+    assert int(probe(["active"], student, TEACHER, threshold=0.014)["active"]) == 2
+    assert int(probe(["active"], student, TEACHER, threshold=0.016)["active"]) == 1
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_vanished_student(name):
+def activations_and_probes():
+    """All probes of every activation; of those that have another one's code the usual ones, and all for `long`."""
+    for name in ACTIVATIONS:
+        yield pytest.param(name, USUAL if name in ALIKE else UNCERTIFIED, id=name)
+        if name in ALIKE:
+            yield pytest.param(name, UNCERTIFIED, id=f"{name}, all", marks=pytest.mark.long)
+
+
+@pytest.mark.parametrize(("name", "names"), [*activations_and_probes()])
+def test_vanished_student(name, names):
     sigma = ACTIVATIONS[name]  # those with numbers have no network by their name alone
     teacher = ens.TwoLayer([1.0], [[1.0, 0.0]], sigma)
-    values = probe(ens.TwoLayer([0.0, 0.0], np.zeros((2, 2)), sigma), teacher)
+    values = probe(names, ens.TwoLayer([0.0, 0.0], np.zeros((2, 2)), sigma), teacher)
     widest = np.pi / 2 if ACTIVATIONS[name].symmetry == "line" else np.pi
     assert float(values["max_angle"]) == float(values["mean_angle"]) == widest
     assert int(values["active"]) == 0
@@ -120,7 +139,8 @@ def test_grad_norm_counts_the_moving_layers_only():
     slope = ens.population_gradient(student, teacher)
     norms = {}
     for output, first in ((True, False), (False, True), (True, True)):
-        norms[output, first] = float(probe(student, teacher, output=output, first=first)["grad_norm"])
+        values = probe(["grad_norm"], student, teacher, output=output, first=first)
+        norms[output, first] = float(values["grad_norm"])
     assert norms[True, False] == pytest.approx(float(jnp.linalg.norm(slope.a)), rel=1e-14)
     assert norms[False, True] == pytest.approx(float(jnp.linalg.norm(slope.W)), rel=1e-14)
     assert norms[True, True] ** 2 == pytest.approx(norms[True, False] ** 2 + norms[False, True] ** 2, rel=1e-14)
@@ -130,3 +150,17 @@ def test_subspace_basis_of_dependent_teachers():
     teacher = ens.TwoLayer([1.0, 1.0, 1.0], [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.6, 0.8, 0.0]], "abs")
     basis = subspace_basis(teacher)
     np.testing.assert_allclose(basis.T @ basis, np.diag([1.0, 1.0, 0.0]), atol=1e-15)
+
+
+def test_what_draws_members_knows_no_more_of_probes_than_what_they_prepare():
+    """Studies that measure other things of one problem draw their members by one program."""
+
+    def drawing(*probes: str):
+        study = small(probes=[*probes])
+        (group,) = groups(study)
+        return group.structure.drawing(study)
+
+    assert drawing("loss", "max_angle") == drawing("risk", "mass", "owner", "grad_norm")
+    assert drawing("loss") == drawing("total_mass") != drawing("loss", "mass")
+    assert drawing("loss", "weight_change") not in (drawing("loss"), drawing("loss", "kernel_change"))
+    assert drawing("kernel_change") == drawing("kernel_alignment")
