@@ -19,13 +19,14 @@ from ensemble.probes.representations import similarity
 from ensemble.problem.activations import ACTIVATIONS
 from ensemble.problem.models import Deep, layer_numbers
 from ensemble.problem.penalties import L2
+from ensemble.problem.starts import NearLayers
 from ensemble.problem.teachers import DeepTeacher
 from tests.helpers import assert_same_members
 
 RELU = ACTIVATIONS["relu"]
 PROBES = ["loss", "first_layer_angle", "teacher_angle", "layer_norm"]
 TWO_LAYERS = {"kind": "orthonormal", "activation": "relu", "neurons": 2, "inputs": 3}
-DEEP_TEACHER = {"kind": "deep", "inputs": 3, "depth": 3, "width": 4, "residual": "1/sqrt(depth)"}
+DEEP_TEACHER = {"kind": "deep", "inputs": 3, "depth": 3, "width": 4, "residual": "1/sqrt(depth)", "biases": 0.5}
 STAGES = [
     {"name": "first", "layers": "first", "step_size": 0.05, "steps": 10},
     {"name": "all", "step_size": 0.05, "steps": 30, "weight_decay": 0.01},
@@ -208,6 +209,15 @@ def test_a_member_alone_has_the_same_bits(trained):
             },
             "student.start: got 'near_layers' with parametrisation = 'mup'",
         ),
+        (
+            {
+                "teacher": DEEP_TEACHER,
+                "student": {"kind": "deep", "width": 4, "residual": "1/sqrt(depth)", "start": "near_layers"},
+            },
+            "student.start: got 'near_layers' for a student without biases beside a teacher that has them",
+        ),
+        ({"teacher": DEEP_TEACHER | {"biases": -0.5}}, r"teacher.biases: got -0.5"),
+        ({"teacher": DEEP_TEACHER | {"biases": True}}, r"teacher.biases: got True"),
         ({"teacher": {"kind": "deep", "inputs": 3, "width": [4]}}, r"teacher.width: got 1 of them for depth = 3"),
         (
             {"teacher": {"kind": "deep", "inputs": 3, "width": 4, "activation": "abs_centred"}},
@@ -241,7 +251,7 @@ def test_what_does_not_fit_is_refused_by_its_field(changes, message):
 @pytest.fixture(scope="module")
 def of_deep_teacher():
     """A student that starts at its teacher, and one that starts beside it."""
-    student = {"kind": "deep", "depth": 3, "width": 4, "residual": "1/sqrt(depth)", "start": "near_layers"}
+    student = {"kind": "deep", "width": 4, "bias": True, "residual": "1/sqrt(depth)", "start": "near_layers"}
     away = {"away": {"field": "student.start.distance", "values": [0.0, 0.3]}}
     probes = ["loss", "first_layer_angle", "teacher_angle", "teacher_similarity", "layer_similarity"]
     return ens.run(study(teacher=DEEP_TEACHER, student=student, probes=probes, axes=away))
@@ -264,7 +274,10 @@ def test_deep_teachers_are_stored_and_label_the_samples(of_deep_teacher):
     member = of_deep_teacher.sel(away=0.3, seed=1)
     teacher = ens.network(member, "teacher")
     assert isinstance(teacher, Deep) and teacher.residual == "1/sqrt(depth)" and teacher.activation == RELU
-    assert not np.allclose(teacher.stacked, ens.network(of_deep_teacher.sel(away=0.3, seed=0), "teacher").stacked)
+    other = ens.network(of_deep_teacher.sel(away=0.3, seed=0), "teacher")
+    assert not np.allclose(teacher.stacked, other.stacked)
+    assert not np.any(np.isclose(teacher.stacked_biases, other.stacked_biases)[:2])
+    np.testing.assert_array_equal(teacher.stacked_biases[2, 1:], 0.0)
     x, y = ens.sample(ens.Study.from_json(of_deep_teacher.attrs["study"]), 1, away=0.3)
     np.testing.assert_allclose(jax.vmap(teacher)(x), y, rtol=1e-12, atol=1e-14)
 
@@ -281,6 +294,20 @@ def test_layers_of_gain_sqrt_2_keep_the_mean_square():
     found = jax.jit(jax.vmap(squares))(jax.random.split(fixed_key(5), 200))
     np.testing.assert_allclose(jnp.mean(found, axis=0), 1.0, atol=0.25)
     assert teacher.draw(fixed_key(1))(jnp.ones(40)).shape == (2,)
+
+
+def test_biases_of_deep_teachers_and_beside_them_are_normal():
+    """Of sd 0.5, and differences from them of sd 0.2/√inputs: means within 4 s.e. of 0, mean squares of 1; they are no
+    weight's numbers."""
+    teacher = DeepTeacher.model_validate({"kind": "deep", "inputs": 2, "depth": 2, "width": 3000, "biases": 0.5})
+    planted = teacher.draw(fixed_key(7))
+    started = NearLayers(distance=0.2).biases(fixed_key(8), planted, teacher.sizes)
+    for biases, sd in ((planted.biases[0], 0.5), (started[0] - planted.biases[0], 0.2 / 2**0.5)):
+        z = np.asarray(biases) / sd
+        assert abs(z.mean()) < 4.0 / 3000**0.5 and abs((z**2).mean() - 1.0) < 4.0 * (2.0 / 3000) ** 0.5
+        columns = np.column_stack([z, planted.weights[0], planted.weights[1][0]])
+        assert np.abs(np.corrcoef(columns.T)[0, 1:]).max() < 4.0 / 3000**0.5
+    assert planted.biases[1].shape == started[1].shape == (1,)
 
 
 # -- the analysis ------------------------------------------------------------------------------------

@@ -24,13 +24,14 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat, TypeAdapter, validate_call
 
 from ..problem.penalties import L2
-from ..spec import in_path, nearest, no_number, refusal_of, shortened
+from ..spec import RADIANS, STEPS, in_path, nearest, no_number, refusal_of, shortened
 from .schedules import Halving, Schedule
 from .stages import Decay, Layers, Penalty, Protocol, Stage, Update
 from .updates import Balance, Descent, Ridge
 
-Steps = Annotated[int, Field(ge=1, le=2**62)]
+Steps = Annotated[int, Field(ge=1, le=2**62), STEPS]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
+Angle = Annotated[PositiveFloat | None, RADIANS]
 _DESCENT, _L2 = Descent(), L2()
 _OPENING = ("first_step_size", "fit", "fit_decay", "fit_steps", "fit_step_size")
 Build = TypeVar("Build", bound=Callable[..., Protocol])
@@ -69,14 +70,14 @@ def zhou_ge(
     weight_decay: NonNegativeFloat = 0.05,
     step_size: PositiveFloat = 0.2,
     epochs: Count = 8,
-    epoch_steps: Count = 2000,
+    epoch_steps: Annotated[Count, STEPS] = 2000,
     first_step_size: PositiveFloat = 30.0,
     fit: Literal["ridge", "descent"] = "ridge",
     fit_decay: NonNegativeFloat = 1e-3,
     fit_steps: Count = 1000,
     fit_step_size: PositiveFloat = 0.2,
     loss: PositiveFloat | None = None,
-    max_angle: PositiveFloat | None = None,
+    max_angle: Angle = None,
     update: Update = _DESCENT,
     penalty: Penalty = _L2,
     decay: Decay = "coupled",
@@ -100,10 +101,10 @@ def halving_decay(
     weight_decay: NonNegativeFloat = 0.05,
     step_size: PositiveFloat = 0.2,
     epochs: Count = 8,
-    epoch_steps: Count = 2000,
+    epoch_steps: Annotated[Count, STEPS] = 2000,
     grad_norm: PositiveFloat | None = None,
     loss: PositiveFloat | None = None,
-    max_angle: PositiveFloat | None = None,
+    max_angle: Angle = None,
     update: Update = _DESCENT,
     penalty: Penalty = _L2,
     decay: Decay = "coupled",
@@ -123,7 +124,7 @@ def fixed_decay(
     time: PositiveFloat | None = None,
     grad_norm: PositiveFloat | None = None,
     loss: PositiveFloat | None = None,
-    max_angle: PositiveFloat | None = None,
+    max_angle: Angle = None,
     update: Update = _DESCENT,
     penalty: Penalty = _L2,
     decay: Decay = "coupled",
@@ -145,7 +146,7 @@ def plain(
     layers: Layers = "both",
     grad_norm: PositiveFloat | None = None,
     loss: PositiveFloat | None = None,
-    max_angle: PositiveFloat | None = None,
+    max_angle: Angle = None,
     update: Update = _DESCENT,
 ) -> Protocol:
     """Plain gradient descent on `layers`, without weight decay, for `steps` or until a rule holds.
@@ -185,7 +186,7 @@ def curriculum(
     weight_decay: NonNegativeFloat = 0.05,
     step_size: PositiveFloat = 0.2,
     epochs: Count = 8,
-    epoch_steps: Count = 2000,
+    epoch_steps: Annotated[Count, STEPS] = 2000,
     update: Update = _DESCENT,
     penalty: Penalty = _L2,
     decay: Decay = "coupled",
@@ -219,7 +220,7 @@ def gradual_unfreezing(
     weight_decay: NonNegativeFloat = 0.05,
     step_size: PositiveFloat = 0.2,
     epochs: Count = 8,
-    epoch_steps: Count = 2000,
+    epoch_steps: Annotated[Count, STEPS] = 2000,
     update: Update = _DESCENT,
     penalty: Penalty = _L2,
     decay: Decay = "coupled",

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat, Pri
 
 from ..parts import UnknownPart, chosen
 from ..problem.penalties import L2, Layers, Penalty, has_prox
-from ..spec import Spec, printable
+from ..spec import RADIANS, STEPS, Spec, printable
 from .schedules import Schedule
 from .updates import AbstractProximalUpdate, AbstractSteppedUpdate, AbstractUpdate, Descent, Flow
 
@@ -69,11 +69,11 @@ class Stage(Spec):
     step_size_schedule: Schedule | None = None
     weight_decay: NonNegativeFloat = 0.0
     weight_decay_schedule: Schedule | None = None
-    steps: Annotated[int, Field(ge=0, le=2**62)] = 0
+    steps: Annotated[int, Field(ge=0, le=2**62), STEPS] = 0
     time: PositiveFloat | None = None
     grad_norm: PositiveFloat | None = None
     loss: PositiveFloat | None = None
-    max_angle: PositiveFloat | None = None
+    max_angle: Annotated[PositiveFloat | None, RADIANS] = None
     check_every: Annotated[int, Field(ge=1, lt=2**31)] = 100
 
     @property

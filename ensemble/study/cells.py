@@ -14,9 +14,10 @@ from ..problem.data import Data
 from ..problem.students import AbstractNumberedStudent, AbstractSizedStudent, AbstractStudent, TwoLayerStudent
 from ..problem.teachers import AbstractTeacher, AbstractTwoLayerTeacher
 from ..spec import Spec
-from .axes import DEFAULT_STUDENT, Scalar, as_table
+from .axes import Scalar, as_table
 from .errors import an, messages
 from .sampled import data_refusal
+from .units import DEFAULT_STUDENT
 
 Teacher = chosen(AbstractTeacher)
 Student = chosen(AbstractStudent, DEFAULT_STUDENT)

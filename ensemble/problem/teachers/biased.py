@@ -2,7 +2,6 @@
 
 from typing import Any, ClassVar, Literal
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 from pydantic import NonNegativeFloat, model_validator
@@ -10,13 +9,10 @@ from pydantic import NonNegativeFloat, model_validator
 from ...parts import chosen, is_lenient
 from ..activations import AbstractActivation
 from ..activations.biased import biased_dual
-from ..draws import normal_rows
+from ..draws import normal_biases
 from ..given import Row
 from ..models import BiasedTwoLayer
 from .base import AbstractTeacher, AbstractTwoLayerTeacher
-
-BIASES = 45_477
-"""What a key is folded with for biases: no number of a neuron."""
 
 
 class BiasedTeacher(AbstractTeacher):
@@ -70,7 +66,7 @@ def drawn_biases(said: Any, key: PRNGKeyArray, count: int) -> Float[Array, " neu
     values = jnp.asarray(said, float)
     if values.ndim:  # a tuple, or what stands for one where a program is traced
         return values
-    return values * normal_rows(jax.random.fold_in(key, BIASES), count, 1)[:, 0]
+    return values * normal_biases(key, count)
 
 
 def check_biases(said: Any, count: int) -> None:
