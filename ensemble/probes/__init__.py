@@ -35,6 +35,7 @@ from .representations import (
     FirstLayerAngle,
     FirstLayerSubspace,
     LayerSimilarity,
+    LayerSubspace,
     StartSimilarity,
     TeacherAngle,
     TeacherSimilarity,
@@ -102,6 +103,7 @@ for _part in (
     FarthestUnit,
     FeatureChange,
     LayerSimilarity,
+    LayerSubspace,
 ):
     register(_part)
 
