@@ -24,14 +24,16 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat, TypeAdapter, validate_call
 
 from ..problem.penalties import L2
-from ..spec import in_path, nearest, no_number, refusal_of, shortened
+from ..spec import RADIANS, STEPS, in_path, nearest, no_number, refusal_of, shortened
 from .schedules import Halving, Schedule
-from .stages import Decay, Layers, Penalty, Protocol, Stage, Update
-from .updates import Balance, Descent, Ridge
+from .stages import Decay, Layers, Penalty, Protocol, Stage, Update, steps_beside
+from .updates import Balance, Descent, Flow, Ridge
 
-Steps = Annotated[int, Field(ge=1, le=2**62)]
+Steps = Annotated[int, Field(ge=1, le=2**62), STEPS]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
+Angle = Annotated[PositiveFloat | None, RADIANS]
 _DESCENT, _L2 = Descent(), L2()
+_STEPS = 16_000
 _OPENING = ("first_step_size", "fit", "fit_decay", "fit_steps", "fit_step_size")
 Build = TypeVar("Build", bound=Callable[..., Protocol])
 
@@ -73,14 +75,14 @@ def zhou_ge(
     weight_decay: NonNegativeFloat = 0.05,
     step_size: PositiveFloat = 0.2,
     epochs: Count = 8,
-    epoch_steps: Count = 2000,
+    epoch_steps: Annotated[Count, STEPS] = 2000,
     first_step_size: PositiveFloat = 30.0,
     fit: Literal["ridge", "descent"] = "ridge",
     fit_decay: NonNegativeFloat = 1e-3,
     fit_steps: Count = 1000,
     fit_step_size: PositiveFloat = 0.2,
     loss: PositiveFloat | None = None,
-    max_angle: PositiveFloat | None = None,
+    max_angle: Angle = None,
     update: Update = _DESCENT,
     penalty: Penalty = _L2,
     decay: Decay = "coupled",
@@ -104,10 +106,10 @@ def halving_decay(
     weight_decay: NonNegativeFloat = 0.05,
     step_size: PositiveFloat = 0.2,
     epochs: Count = 8,
-    epoch_steps: Count = 2000,
+    epoch_steps: Annotated[Count, STEPS] = 2000,
     grad_norm: PositiveFloat | None = None,
     loss: PositiveFloat | None = None,
-    max_angle: PositiveFloat | None = None,
+    max_angle: Angle = None,
     update: Update = _DESCENT,
     penalty: Penalty = _L2,
     decay: Decay = "coupled",
@@ -123,11 +125,11 @@ def fixed_decay(
     weight_decay_schedule: Schedule | None = None,
     step_size: PositiveFloat = 0.2,
     step_size_schedule: Schedule | None = None,
-    steps: Steps = 16_000,
+    steps: Steps = _STEPS,
     time: PositiveFloat | None = None,
     grad_norm: PositiveFloat | None = None,
     loss: PositiveFloat | None = None,
-    max_angle: PositiveFloat | None = None,
+    max_angle: Angle = None,
     update: Update = _DESCENT,
     penalty: Penalty = _L2,
     decay: Decay = "coupled",
@@ -144,12 +146,12 @@ def plain(
     *,
     step_size: PositiveFloat = 0.2,
     step_size_schedule: Schedule | None = None,
-    steps: Steps = 16_000,
+    steps: Steps = _STEPS,
     time: PositiveFloat | None = None,
     layers: Layers = "both",
     grad_norm: PositiveFloat | None = None,
     loss: PositiveFloat | None = None,
-    max_angle: PositiveFloat | None = None,
+    max_angle: Angle = None,
     update: Update = _DESCENT,
 ) -> Protocol:
     """Plain gradient descent on `layers`, without weight decay, for `steps` or until a rule holds.
@@ -164,7 +166,7 @@ def fixed_first_layer(
     *,
     weight_decay: NonNegativeFloat = 0.05,
     step_size: PositiveFloat = 0.2,
-    steps: Steps = 16_000,
+    steps: Steps = _STEPS,
     first_step_size: PositiveFloat = 30.0,
     fit: Literal["ridge", "descent"] = "ridge",
     fit_decay: NonNegativeFloat = 1e-3,
@@ -189,7 +191,7 @@ def curriculum(
     weight_decay: NonNegativeFloat = 0.05,
     step_size: PositiveFloat = 0.2,
     epochs: Count = 8,
-    epoch_steps: Count = 2000,
+    epoch_steps: Annotated[Count, STEPS] = 2000,
     update: Update = _DESCENT,
     penalty: Penalty = _L2,
     decay: Decay = "coupled",
@@ -200,6 +202,8 @@ def curriculum(
        two, … teacher neurons of `order` (with `cumulative = false`: each alone).
     2. `local`: `halving_decay` on the whole teacher.
     """
+    if len(set(order)) < len(order):
+        raise ValueError(f"order: got {list(order)}; name each teacher neuron once")
     common: dict[str, Any] = {"step_size": step_size, "update": update, "penalty": penalty, "decay": decay}
     learn = tuple(
         Stage(
@@ -223,7 +227,7 @@ def gradual_unfreezing(
     weight_decay: NonNegativeFloat = 0.05,
     step_size: PositiveFloat = 0.2,
     epochs: Count = 8,
-    epoch_steps: Count = 2000,
+    epoch_steps: Annotated[Count, STEPS] = 2000,
     update: Update = _DESCENT,
     penalty: Penalty = _L2,
     decay: Decay = "coupled",
@@ -244,6 +248,9 @@ def gradual_unfreezing(
 
 
 def _local(layers: Layers = "both", *, steps: int, time: float | None = None, **fields: Any) -> Stage:
+    # A stored study has the default beside its time.
+    if time is not None and steps != _STEPS and isinstance(fields.get("update"), Flow):
+        raise ValueError(steps_beside(steps, time))
     return Stage(name="local", layers=layers, steps=steps if time is None else 0, time=time, **fields)
 
 
