@@ -23,6 +23,7 @@ from .base import (
     Moment,
     aid,
     prepared,
+    preparing,
 )
 from .certified import AbstractCertificateProbe, CertificateMax, Gap
 from .heads import ActiveHeads, HeadAngle, HeadError, HeadMass, MeanHeadAngle
@@ -131,4 +132,5 @@ __all__ = [
     "Moment",
     "aid",
     "prepared",
+    "preparing",
 ]
