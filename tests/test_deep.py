@@ -226,11 +226,11 @@ def test_stored_weights_are_networks(trained):
 def test_members_of_different_activations_are_no_batch(trained):
     """Of one name, too: a batch has one activation, with its numbers."""
     slopes = [{"kind": "leaky_relu", "slope": slope} for slope in (0.1, 0.3)]
-    axes = {"slope": {"values": [0.1, 0.3], "fields": {"student.activation": slopes}}}
-    both = trained.expand_dims(slope=[0.1, 0.3]).assign_attrs(study=study(axes=axes).text)
+    axes = {"leak": {"values": [0.1, 0.3], "fields": {"student.activation": slopes}}}
+    both = trained.expand_dims(leak=[0.1, 0.3]).assign_attrs(study=study(axes=axes).text)
     with pytest.raises(ens.StudyError, match="different kinds of layers"):
         ens.network(both)
-    assert ens.network(both.sel(slope=[0.3])).activation.slope == 0.3
+    assert ens.network(both.sel(leak=[0.3])).activation.slope == 0.3
 
 
 def test_a_member_alone_has_the_same_bits(trained):
