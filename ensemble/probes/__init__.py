@@ -36,6 +36,7 @@ from .representations import (
     FirstLayerAngle,
     FirstLayerSubspace,
     LayerSimilarity,
+    LayerSubspace,
     StartSimilarity,
     TeacherAngle,
     TeacherSimilarity,
@@ -103,6 +104,7 @@ for _part in (
     FarthestUnit,
     FeatureChange,
     LayerSimilarity,
+    LayerSubspace,
 ):
     register(_part)
 
