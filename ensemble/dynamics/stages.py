@@ -31,6 +31,11 @@ Neurons = Literal["all", "first half"] | Annotated[float, Field(gt=0, le=1)] | t
 """Student neurons: all, the first half, the first share of them (rounded up), or these."""
 
 
+def steps_beside(steps: int, time: float) -> str:
+    """What is said of steps beside a time, of which only one can be meant."""
+    return f"steps: got {steps} beside time = {time:g}, which is in place of steps; leave one of them out"
+
+
 class Stage(Spec):
     """One stage: which layers move, by which update, under which step size and weight decay, until when.
 
@@ -173,6 +178,8 @@ class Stage(Spec):
                 f"time: got {time:g} under the update {self.update.kind!r}, whose time is that of its steps; give "
                 "steps, time over step size, or take the update 'flow'"
             )
+        if self.steps:
+            raise ValueError(steps_beside(self.steps, time))
         if abs(time / self.step_size - self.length) > 1e-9 * self.length or self.step_size_schedule is not None:
             raise ValueError(
                 f"time: got {time:g}, which is no whole number of steps of the clock of {self.step_size:g} each; take "

@@ -96,7 +96,8 @@ class Cell(Spec):
             if refusal := _penalty_refusal(stage, self.student, self.teacher):
                 raise ValueError(refusal)
             if refusal := _choice_refusal(stage, self.student, self.teacher):
-                raise ValueError(refusal)
+                is_order = stage.targeted and self.protocol["kind"] == "curriculum"
+                raise ValueError(refusal.replace("protocol.target", "protocol.order") if is_order else refusal)
             for rule in stage.slow_rules:
                 if not isinstance(self.student, PROBES[rule].of):
                     raise ValueError(
