@@ -5,6 +5,7 @@ from typing import Unpack
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from .layout import COLUMN, Look, sheet
 from .style import axis_label
@@ -36,6 +37,8 @@ def complexity_picture(result: xr.Dataset, **look: Unpack[Look]) -> Figure:
         ax.set_xscale("log")
         ax.set_yscale("log")
         ax.set_xticks(position, [f"{value:g}" for value in position])
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.yaxis.set_major_formatter("{x:g}")
         ax.minorticks_off()
         page.labels(axis_label(result[along]), f"{result.attrs['y']} (log\u00a0scale)")
         page.title(f"{result['boundary'].attrs['long_name']}\n{said_of(result)}")

@@ -1,5 +1,8 @@
 """When members leave a plateau of a measure for good: escape times, as censored data that `survival` takes."""
 
+import functools
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
@@ -58,7 +61,7 @@ def escape_times(
         # Records after the stop repeat the last value: no plateau goes on there.
         steps = np.minimum(xr.DataArray(ds["step"].values.astype(float), dims="record"), stop)
         own, begin, end = xr.apply_ufunc(
-            lambda *arrays: _plateaus(*arrays, np.log1p(tolerance), fraction),
+            functools.partial(_plateaus, within=float(np.log1p(tolerance)), fraction=fraction),
             values,
             steps,
             least,
@@ -136,7 +139,7 @@ def _at(values: np.ndarray, index: np.ndarray) -> np.ndarray:
     return np.take_along_axis(values, index[..., None], -1)[..., 0]
 
 
-def _check(plateau: object, tolerance: float, fraction: float, floor: float | None) -> None:
+def _check(plateau: Any, tolerance: float, fraction: float, floor: float | None) -> None:
     if not (np.isfinite(tolerance) and tolerance > 0):
         raise ValueError(f"tolerance: got {tolerance}; give a number above 0, such as 0.1 for a plateau within 10%")
     most = 1.0 / (1.0 + tolerance)
@@ -150,5 +153,5 @@ def _check(plateau: object, tolerance: float, fraction: float, floor: float | No
     if plateau is not None:
         if floor is not None:
             raise ValueError(f"floor: got {floor} with a plateau; a given height needs none: leave one out")
-        if not np.all(np.asarray(plateau) > 0) or np.any(np.isinf(plateau)):  # pyright: ignore[reportArgumentType]
+        if not np.all(np.asarray(plateau) > 0) or np.any(np.isinf(plateau)):
             raise ValueError(f"plateau: got {np.ravel(plateau).tolist()[:3]}; give positive numbers")
