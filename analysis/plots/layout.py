@@ -76,9 +76,10 @@ class Sheet:
             return
         while True:
             made = self.figure.legend(handles, labels, loc="outside lower center", ncols=columns, **more)
-            made.get_title().set_parse_math(False)
-            room = 0.94 * self.figure.bbox.width
-            made.set_title(_wrapped(made.get_title(), title, room, False, _renderer(self.figure)) or None)
+            if title:
+                made.get_title().set_parse_math(False)
+                room = 0.94 * self.figure.bbox.width
+                made.set_title(_wrapped(made.get_title(), title, room, False, _renderer(self.figure)))
             if columns == 1 or made.get_window_extent(_renderer(self.figure)).width <= 0.98 * self.figure.bbox.width:
                 break
             made.remove()
