@@ -40,11 +40,15 @@ Build = TypeVar("Build", bound=Callable[..., Protocol])
 
 def _named(build: Build) -> Build:
     """Validates the arguments of a protocol's function, and has the protocol remember them by name."""
-    checked = validate_call(config=ConfigDict(allow_inf_nan=False))(build)
+
+    @functools.cache
+    def checked() -> Callable[..., Protocol]:
+        # Made when it is first called: to make those of all protocols takes as long as to import pydantic.
+        return validate_call(config=ConfigDict(allow_inf_nan=False))(build)
 
     @functools.wraps(build)
     def named(**arguments: Any) -> Protocol:
-        return checked(**arguments).called(build.__name__, arguments)
+        return checked()(**arguments).called(build.__name__, arguments)
 
     return cast(Build, named)
 
@@ -265,7 +269,10 @@ PROTOCOLS: dict[str, Callable[..., Protocol]] = {
     f.__name__: f
     for f in (zhou_ge, halving_decay, fixed_decay, plain, fixed_first_layer, curriculum, gradual_unfreezing, stages)
 }
-_PARTS = {"update": TypeAdapter(Update), "penalty": TypeAdapter(Penalty)}
+_PARTS: dict[str, TypeAdapter] = {
+    name: TypeAdapter(kind, config=ConfigDict(defer_build=True))
+    for name, kind in (("update", Update), ("penalty", Penalty))
+}
 
 
 def resolve(table: dict[str, Any]) -> tuple[Protocol, dict[str, Any]]:

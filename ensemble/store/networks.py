@@ -138,7 +138,7 @@ def _deep(ds: xr.Dataset, which: str, cells: list[Cell]) -> TwoLayer | Deep:
     _require_stored(ds, "layer_weights", "layer_biases")
     sizes = _one((cell.student.sizes_of(cell.teacher) for cell in cells), "sizes of layers")
     student = cells[0].student
-    pairs = ((cell.student, cell.student.sigma(cell.teacher).name) for cell in cells)
+    pairs = ((cell.student, _said(cell.student.sigma(cell.teacher))) for cell in cells)
     kinds = ((s.residual, s.norm, s.bias, s.parametrisation, sigma) for s, sigma in pairs)
     _one(kinds, "kinds of layers")
     weights, biases = _layers(ds, "", sizes)

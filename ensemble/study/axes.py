@@ -100,6 +100,7 @@ _OF_MEMBERS = {"status", "stop_step", "stage_end_step", "a", "W", "teacher_a", "
 # Variables and dimensions of results: a result over an axis of the same name could not be made.
 _OF_RESULTS = set(
     """
+    height plateau_begin plateau_end on_plateau
     share low high half_width seeds value difference only_first only_second pairs p_value unpaired_half_width boundary
     band_width slope crossing crossings crossing_place fit fit_p_value by after below observed time censored
     status_share survival median median_after never mean mean_after events statistic degrees count spread is_global

@@ -2,7 +2,7 @@
 
 XLA's own program walks through the accelerator's memory several times a step; here a member stays in the registers and
 caches of one multiprocessor (`fused_member.py`). Arrays are padded to powers of two, as Triton wants them: a padded
-neuron is zero, has no pull and no gradient.
+neuron is zero, has no pull and no gradient. Each function that needs Pallas imports it: no CPU's study does.
 """
 
 import functools
@@ -10,8 +10,6 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from jax.experimental import pallas as pl
-from jax.experimental.pallas import triton
 
 from ...dynamics.updates import Descent
 from ...numerics import safe_divide
@@ -96,12 +94,15 @@ def advance_members(
     `interpret` runs the kernel's operations one by one on any platform, which is slow and meant for tests. `num_warps`
     groups of 32 threads take a member: `warps` where nothing is asked for.
     """
+    from jax.experimental import pallas as pl
+    from jax.experimental.pallas import triton
+
     moving, teacher = lanes.moving, lanes.fixed.risk.teacher
     (count, m, d), slots = moving.model.W.shape, program.slots
     M, T, D = padded(m, teacher.W.shape[1], d)
     inputs, outputs = _given(lanes, record_steps, budget, M, T, D), _found(count, M, D, slots, jnp.dtype(program.dtype))
 
-    def of_member(x) -> pl.BlockSpec:
+    def of_member(x) -> Any:
         return pl.BlockSpec((1, *x.shape[1:]), lambda lane: (lane, *[0] * (len(x.shape) - 1)))
 
     shared = [pl.BlockSpec(x.shape, lambda lane: (0,)) for x in inputs[:2]]
@@ -130,6 +131,8 @@ def advance_members(
 
 def padded(neurons: int, teacher_neurons: int, inputs: int) -> tuple[int, int, int]:
     """Powers of two, and no side under what the units for products take, unless a student is too small for them."""
+    from jax.experimental import pallas as pl
+
     sizes = [pl.next_power_of_2(size) for size in (neurons, teacher_neurons, inputs)]
     M, T, D = [max(SIDE, size) for size in sizes] if max(sizes[0], sizes[2]) >= SIDE else sizes
     return M, T, D
@@ -142,6 +145,8 @@ def warps(neurons: int, inputs: int) -> int:
 
 
 def _given(lanes: Lanes, record_steps: jax.Array, budget: jax.Array, M: int, T: int, D: int) -> Inputs:
+    from jax.experimental import pallas as pl
+
     moving, stage, teacher = lanes.moving, lanes.stage, lanes.fixed.risk.teacher
     norms = row_norms(teacher.W)
     unit = isinstance(teacher.activation, AbstractHomogeneous)

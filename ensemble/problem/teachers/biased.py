@@ -7,15 +7,14 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pydantic import NonNegativeFloat, model_validator
 
 from ...parts import chosen, is_lenient
-from ..activations import AbstractActivation
 from ..activations.biased import biased_dual
 from ..draws import normal_biases
 from ..given import Row
 from ..models import BiasedTwoLayer
-from .base import AbstractTeacher, AbstractTwoLayerTeacher
+from .base import AbstractComposedTeacher, AbstractTwoLayerTeacher
 
 
-class BiasedTeacher(AbstractTeacher):
+class BiasedTeacher(AbstractComposedTeacher):
     """f*(x) = Σ_j a*_j σ(w*_jᵀx + b*_j) + c*, with a* and W* of the two-layer teacher `network`.
 
     **Arguments:** `biases`: b*, the values themselves, one a neuron, or the standard deviation of independent normal
@@ -34,14 +33,8 @@ class BiasedTeacher(AbstractTeacher):
         return biased_dual(self.sigma) is not None
 
     @property
-    def activation(self) -> Any:
-        """That of its network."""
-        return self.network.activation
-
-    @property
-    def sigma(self) -> AbstractActivation:
-        """σ."""
-        return self.network.sigma
+    def two_layer(self):
+        return self.network
 
     @property
     def inputs(self) -> int:
