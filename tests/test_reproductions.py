@@ -4,9 +4,12 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
+import xarray as xr
 
 from benchmarks.reproductions.base import Measured, between, exactly, limit, verdict
+from benchmarks.reproductions.claims.flow import distances
 from benchmarks.reproductions.claims.stability import Balancing
 from benchmarks.reproductions.measuring import KEPT, hashes, keep, kept, measured, rows_of, state
 from benchmarks.reproductions.page import PAGE, page, with_interval
@@ -78,6 +81,21 @@ def test_limits_of_what_halves():
     """f(h) = 3 + 2h + 5h²: the extrapolated value is nearer than its interval says."""
     found = limit(*(3 + 2 * h + 5 * h * h for h in (0.04, 0.02, 0.01)))
     assert found.low <= 3.0 <= found.high and found.high - found.low < 0.02
+
+
+def test_distance_of_descent_from_flow():
+    """At times that all step sizes have: of loss e^(−t) and descent's e^(−t) + cη² t e^(−t), the largest is cη²/e."""
+    etas, c = (0.5, 0.25), np.array([1.0, 3.0])
+    step = np.arange(0, 41)
+    losses = np.full((2, 2, 2, 41), np.nan)  # update, step_size, seed, record; nothing is recorded after t = 10
+    for i, eta in enumerate(etas):
+        t = np.where(step * eta <= 10.0, step * eta, np.nan)
+        losses[0, i] = np.exp(-t)
+        losses[1, i] = np.exp(-t) * (1.0 + c[:, None] * eta**2 * t)
+    coords = {"update": ["flow", "descent"], "step_size": list(etas), "step": ("record", step)}
+    ds = xr.Dataset({"loss_history": (("update", "step_size", "seed", "record"), losses)}, coords)
+    for eta, far in zip(etas, distances(ds, etas), strict=True):
+        np.testing.assert_allclose(far, c * eta**2 / math.e, rtol=1e-12)
 
 
 def test_numbers_have_the_digits_of_their_interval():

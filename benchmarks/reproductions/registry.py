@@ -2,6 +2,7 @@
 
 from .base import AbstractClaim
 from .claims.deep_linear import DescentOfModes, ModeCurves, RichToLazy
+from .claims.flow import DescentOfFlow
 from .claims.information_exponent import InformationExponent
 from .claims.lazy import LazySlopes
 from .claims.least_squares import LeastSquares
@@ -30,6 +31,7 @@ CLAIMS: tuple[AbstractClaim, ...] = (
     LazySlopes(),
     Staged(),
     FixedDecay(),
+    DescentOfFlow(),
     InformationExponent(),
     Scaling(),
     OnlineEquations(),
