@@ -25,6 +25,10 @@ class Arithmetic(Protocol):
         """xy + z."""
         ...
 
+    def one_minus_square(self, x: jax.Array) -> jax.Array:
+        """1 − x², to rounding of itself where |x| is near 1."""
+        ...
+
     def polynomial(self, coefficients: Sequence[float], z: jax.Array) -> jax.Array:
         """Σ_i c_i z^i."""
         ...
@@ -44,6 +48,9 @@ class Plain:
     def fma(self, x, y, z):
         return x * y + z
 
+    def one_minus_square(self, x):
+        return (1.0 - x) * (1.0 + x)
+
     def polynomial(self, coefficients, z):
         value = jnp.full_like(z, coefficients[-1])
         for c in reversed(coefficients[:-1]):
@@ -62,6 +69,9 @@ class Card:
 
     def fma(self, x, y, z):
         return _call("fma.rn.{t} $0, $1, $2, $3;", *jnp.broadcast_arrays(x, y, z))
+
+    def one_minus_square(self, x):
+        return self.fma(-x, x, jnp.ones_like(x))  # rounded once
 
     def polynomial(self, coefficients, z):
         last, *others = [_literal(c, z.dtype) for c in reversed(coefficients)]

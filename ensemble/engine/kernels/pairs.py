@@ -48,4 +48,4 @@ def _arcsin_and_sine(arithmetic: Arithmetic, rho: jax.Array) -> tuple[jax.Array,
     series = arithmetic.polynomial(COEFFICIENTS_64 if rho.dtype == jnp.float64 else COEFFICIENTS_32, z)
     angle = fma(s * z, series, s)
     angle = jnp.where(outer, fma(filled(-2.0), angle, filled(math.pi / 2)), angle)
-    return arithmetic.with_sign(angle, rho), root(jnp.abs(fma(-rho, rho, filled(1.0))))
+    return arithmetic.with_sign(angle, rho), root(jnp.abs(arithmetic.one_minus_square(rho)))
