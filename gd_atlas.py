@@ -10,6 +10,7 @@ def main() -> None:
     """The entry point; its help, and its answer to a name that is no command, know both sides."""
     try:
         from ensemble.__main__ import app as simulator
+        from ensemble.memory import collect_seldom
     except ImportError as error:
         if not str(error).startswith("gd-atlas: "):
             raise
@@ -19,4 +20,5 @@ def main() -> None:
         app = simulator
     else:
         from analysis.__main__ import app
+    collect_seldom()
     app(prog_name="gd-atlas")

@@ -14,6 +14,7 @@ from .online.order_parameters import order_deviation, order_parameters
 from .phase import difference, marginal, order_parameter, phase
 from .plots import (
     angle_picture,
+    complexity_picture,
     difference_picture,
     feature_picture,
     layer_picture,
@@ -37,6 +38,7 @@ from .statistics import quantiles, share, wilson
 from .summary import summary
 from .tables import table
 from .times.convergence import stopping_time, time_below, time_quantiles
+from .times.plateaus import escape_times
 from .times.rates import rates
 from .times.records import record_times
 from .times.survival import log_rank, survival
@@ -61,10 +63,12 @@ __all__ = [
     "boundary",
     "by_stage",
     "certificates",
+    "complexity_picture",
     "difference",
     "difference_picture",
     "double_descent",
     "duality_gap",
+    "escape_times",
     "families",
     "feature_picture",
     "features",

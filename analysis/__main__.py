@@ -6,6 +6,7 @@ These are the commands of the simulator, which `python -m ensemble` has alone, a
 import typer
 
 from ensemble.__main__ import app as simulator
+from ensemble.__main__ import collect_seldom
 
 from .commands import app as analyses
 
@@ -14,4 +15,5 @@ app.registered_commands = [*simulator.registered_commands, *analyses.registered_
 
 
 if __name__ == "__main__":
+    collect_seldom()
     app()

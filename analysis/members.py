@@ -12,7 +12,7 @@ from ensemble import PROBES, STATUS, Study, TwoLayer
 from ensemble.study import Cell
 
 _INNER = ("record", "stage", "neuron", "teacher_neuron", "input")
-PARTS = ("mode", "layer", "layer_pair", "hidden_layer", "layer_mode")
+PARTS = ("mode", "layer", "layer_pair", "hidden_layer", "teacher_hidden_layer", "layer_mode")
 """Dimensions of probes of a network's parts: `at` chooses one of them by its number, from 0."""
 _WHOLE = {"status": STATUS["not_run"], "stop_step": -1, "stage_end_step": -1}
 """Whole numbers of a member, and what they are where there is none."""

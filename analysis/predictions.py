@@ -1,4 +1,4 @@
-"""What theory says of a study's cells: the lines that pictures draw over what was measured (theory.md §4, §7).
+"""What theory says of a study's cells: the lines that pictures draw over what was measured (theory.md §4, §7, §8).
 
     total mass and risk at the minimum      l2, path_norm: m = t − λ/κ₁, R = λt − λ²/2κ₁ a teacher neuron of mass t
     λ at which the mass ends                l2, path_norm: κ₁t; group_lasso: (2/3)^{3/2}κ₁t^{3/2}, or less

@@ -8,9 +8,11 @@
 Importing the package turns float64 on in JAX, and keeps compiled programs on disk between processes (docs/running.md).
 """
 
+from .memory import pause_collector as _pause_collector
 from .memory import require_room as _require_room
 
 _require_room()  # before anything is imported that needs it
+_go_on_collecting = _pause_collector()
 
 from .engine.devices import configure as _configure  # noqa: E402
 
@@ -60,6 +62,7 @@ from .store.provenance import version as _version  # noqa: E402
 from .study import Axis, Study, StudyError, StudyWarning  # noqa: E402
 
 __version__ = _version("gd-atlas")
+_go_on_collecting()
 
 __all__ = [
     "ACTIVATIONS",

@@ -16,6 +16,7 @@ from . import Study, StudyError, collect, lengthen, run
 from .console import At, Command, Csv, Json, console, interrupted, load, say, texts_at
 from .engine import ENGINES
 from .launch import SECONDS_BETWEEN_KEEPS, reproduce, status, timing
+from .memory import collect_seldom
 from .plan import groups
 from .problem.students import TwoLayerStudent
 from .progress import ProgressShow
@@ -254,4 +255,5 @@ def _pairs(cell: Cell) -> int:
 
 
 if __name__ == "__main__":
+    collect_seldom()
     app()

@@ -119,14 +119,24 @@ def chosen(base: type[P], default: str | None = None) -> Any:
     return Annotated[held, BeforeValidator(functools.partial(_parsed, base, default))]
 
 
-def choices(part: type[Part], name: str) -> list[str]:
-    """The kinds that a field of a part may name; none where the field holds no part."""
+def held(part: type[Part], name: str) -> type[Part] | None:
+    """What the part that a field of a part holds must be; None where the field holds no part."""
     for found in part.model_fields[name].metadata if name in part.model_fields else ():
         parse = getattr(found, "func", None)
         if isinstance(parse, functools.partial) and parse.func is _parsed:
-            base = parse.args[0]
-            return [kind for kind, known in REGISTRY.get(base.role, {}).items() if issubclass(known, base)]
-    return []
+            return parse.args[0]
+    return None
+
+
+def kinds(base: type[Part]) -> dict[str, type[Part]]:
+    """The registered parts that are of a base, by their kinds."""
+    return {kind: known for kind, known in REGISTRY.get(base.role, {}).items() if issubclass(known, base)}
+
+
+def choices(part: type[Part], name: str) -> list[str]:
+    """The kinds that a field of a part may name; none where the field holds no part."""
+    base = held(part, name)
+    return [] if base is None else list(kinds(base))
 
 
 _lenient: ContextVar[bool] = ContextVar("lenient", default=False)
@@ -158,8 +168,7 @@ class UnknownPart(Part):
 def _parsed(base: type[Part], default: str | None, value: Any) -> Any:
     if isinstance(value, Part):
         return value
-    role = base.role
-    known = {name: part for name, part in REGISTRY.get(role, {}).items() if issubclass(part, base)}
+    role, known = base.role, kinds(base)
     table = {"kind": value} if isinstance(value, str) else value
     if not isinstance(table, Mapping):
         article = "an" if role[0] in "aeiou" else "a"

@@ -10,7 +10,8 @@ import types
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Self, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 
@@ -71,6 +72,20 @@ class Spec(BaseModel):
 
     def __eq__(self, other: object) -> bool:
         return super().__eq__(other)
+
+
+# -- units ---------------------------------------------------------------------------------------------
+
+RADIANS = Field(json_schema_extra={"units": "rad"})
+"""Of a field's type that is an angle: `Annotated[float, RADIANS]`."""
+STEPS = Field(json_schema_extra={"units": "step"})
+"""Of one that counts steps."""
+
+
+def units_of(field: FieldInfo) -> str:
+    """What a field says of its units; "1" where it says nothing."""
+    extra = field.json_schema_extra
+    return str(extra.get("units", "1")) if isinstance(extra, Mapping) else "1"
 
 
 def _is_number(value: Any) -> bool:

@@ -1,5 +1,6 @@
 """Strict settings: rank and dtype promotion are errors, and so are the project's own warnings."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -24,7 +25,10 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(granted_cores() + 1, 4)
 
 
-LONGEST = ("directory", "golden", "cluster", "accelerators", "engine", "updates", "penalties", "combinations")
+LONGEST = (
+    *("golden", "engine", "accelerators", "directory", "updates", "penalties", "certificate", "cluster"),
+    *("pictures", "biases", "activations", "inputs", "combinations", "own_parts"),
+)
 """Files of a minute or more: they begin first, so that no process is left alone with one of them at the end."""
 
 
@@ -36,11 +40,28 @@ def pytest_collection_modifyitems(items) -> None:
     items.sort(key=place)  # files stay in one piece, and tests in their order
 
 
+_MOST_REGIONS = 32_000
+"""Of the 65 530 that Linux allows."""
+_MOST_BYTES = 2.5e9
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _few_compiled_programs():
-    """One process runs hundreds of tests: their programs would use up the memory regions that Linux allows it."""
+    """One process runs hundreds of tests: all their programs would use up the memory regions that Linux allows it.
+
+    Until half of them are taken, or what a process is to take, a file uses the programs of the files before it.
+    """
     yield
-    jax.clear_caches()
+    if _crowded():
+        jax.clear_caches()
+
+
+def _crowded() -> bool:
+    own = Path("/proc/self")
+    if not own.exists():
+        return True
+    resident = int((own / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return resident > _MOST_BYTES or (own / "maps").read_bytes().count(b"\n") > _MOST_REGIONS
 
 
 @pytest.fixture

@@ -83,6 +83,7 @@ def heavy_tailed(**changes) -> ens.Study:
         "seeds": 24,
         "records": 6,
         "store_weights": True,
+        "probes": ["loss", "risk", "grad_norm", "max_angle"],
         "teacher": {"kind": "orthonormal", "activation": "relu", "neurons": 4, "inputs": 4},
         "student": {"neurons": 4, "start": "xavier"},
         "protocol": {"kind": "plain", "layers": "first", "step_size": 0.2, "steps": 3000, "grad_norm": 1e-6},

@@ -233,6 +233,10 @@ def test_without_a_closed_form_it_needs_samples():
         ({"student": {"biases": [0.1]}}, "student.biases: got 1 values for 4 neurons"),
         ({"teacher": {"network": {"activation": "abs_centred"}}}, "teacher.network.activation: got 'abs_centred'"),
         ({"student": {"start": {"kind": "near_teacher", "distance": 0.1}}}, "student.start: got 'near_teacher'"),
+        (
+            {"student": {"start": {"kind": "given", "a": [1.0] * 4, "W": [[1.0]] * 4}}},
+            "W: got rows of 1 inputs, but those of teacher.network have 3",
+        ),
         ({"data": {"inputs": "sphere"}}, "under sphere inputs has no closed form with biases: there is one for gau"),
         ({"student": {"kind": "two_layer", "neurons": 4}}, "teacher.kind: got 'biased', which a two_layer student"),
         ({"probes": ["gap"]}, "probes: got 'gap' for a biased student"),

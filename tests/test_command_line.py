@@ -119,6 +119,8 @@ def test_old_words_still_work_and_say_the_new_ones(directory, old, new):
         (["summary", "DIR", "--below", "nan"], "--below: got nan"),
         (["survival", "DIR", "--measure", "mean_angel", "--below", "1"], "did you mean 'mean_angle'?"),
         (["survival", "DIR", "--measure", "loss", "--below", "0"], "--below: got 0.0"),
+        (["escape", "DIR", "--fraction", "1"], "--fraction: got 1.0; a plateau within 10% is left below 0.91"),
+        (["escape", "DIR", "--plateau", "0"], "--plateau: got [0.0]; give positive numbers"),
         (["phase", "DIR", "--x", "weight_decay", "--y", "seperation", *LOSS, "--out", "OUT.png"], ("--y: got "
          "'seperation', which is no axis; the axes are weight_decay, separation; did you mean 'separation'?")),
         (["picture", "neurons", "DIR", "--out", "OUT.png"], ("--at: the axis 'weight_decay' is open; choose one of its "

@@ -25,8 +25,7 @@ def call(*arguments: str | Path) -> subprocess.CompletedProcess:
 @pytest.fixture(scope="module")
 def run_directory(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "minima"
-    said = call("ensemble", "run", "studies/spurious_minima.toml", "--out", out, *SMALL)
-    assert said.returncode == 0, said.stdout + said.stderr
+    said = called("ensemble", "run", "studies/spurious_minima.toml", "--out", out, *SMALL)
     assert "6 members: 6 converged (stop rule met)" in said.stdout
     assert f"dataset: {out}" in said.stdout
     assert "[100%]" in said.stdout and "member-steps/s" in said.stdout, "no plain progress lines"

@@ -1,11 +1,15 @@
 """Sample complexity: planted powers of d are found, others are outside the interval; no power law is said to be one."""
 
+import json
+
 import numpy as np
 import pytest
 import xarray as xr
 
 import analysis
 import ensemble as ens
+from analysis.commands import tables
+from tests.helpers import called
 
 SIZES, SAMPLES = np.array([8, 16, 32, 64]), np.unique(np.round(np.geomspace(8, 4096, 12)).astype(int))
 STUDY = ens.Study.model_validate(
@@ -34,7 +38,7 @@ def planted(half: np.ndarray, seeds: int = 40, common: bool = False) -> xr.Datas
             "status": (dims, np.full(angle.shape, ens.STATUS["converged"])),
         },
         coords={"inputs": SIZES, "samples": SAMPLES, "seed": np.arange(seeds)},
-        attrs={"study": STUDY.model_dump_json(), "study_hash": "planted"},
+        attrs={"study": STUDY.model_dump_json(), "study_hash": "planted", "title": "planted", "complete": 1},
     )
 
 
@@ -68,6 +72,29 @@ def test_what_has_no_exponent_is_refused():
     ds = planted(3.0 * SIZES)
     with pytest.raises(ValueError, match=r"along: got 'inputs' with the values \[8\]; an exponent needs two"):
         analysis.sample_complexity(ds.isel(inputs=[0]), "inputs", "max_angle", 0.1)
+    with pytest.raises(ValueError, match=r"samples: got 'n', which is no axis; the axes are inputs, samples"):
+        analysis.sample_complexity(ds, "inputs", "max_angle", 0.1, samples="n")
+    with pytest.raises(ValueError, match=r"along: got 'samples', which is the axis of samples"):
+        analysis.sample_complexity(ds, "samples", "max_angle", 0.1)
     with pytest.raises(ValueError, match=r"samples: got 'samples' with values that are not positive"):
         moved = ds.assign_coords(samples=SAMPLES - 8)
         analysis.sample_complexity(moved, "inputs", "max_angle", 0.1)
+
+
+def test_the_command_says_the_power_and_draws_it(monkeypatch, tmp_path):
+    ds = planted(3.0 * SIZES)
+    monkeypatch.setattr(tables, "opened", lambda *_: ds)
+    words = ("analysis", "complexity", "run", "--along", "inputs", "--below", "0.1")
+    said = called(*words, "--out", tmp_path / "n.png").stdout
+    found = analysis.sample_complexity(ds, "inputs", "max_angle", 0.1)
+    p, low, high = (float(found[name]) for name in ("exponent", "exponent_low", "exponent_high"))
+    assert f"power of inputs: p = {p:.2f} [{low:.2f}, {high:.2f}], 95% interval" in said
+    assert (tmp_path / "n.png").exists() and f"{float(found['boundary'][0]):.4g}" in said
+    facts = json.loads(called(*words, "--json").stdout)
+    assert facts["exponent"] == p and facts["rows"][0]["boundary_low"] == float(found["low"][0])
+    # Sets beyond the grid are drawn to its end, and a law that is refuted is said to be none.
+    for half, expected in ((np.array([60.0, 1e5, 1e5, 1e5]), "∞], 95%"), (np.array([30, 900, 900, 900.0]), "no power")):
+        monkeypatch.setattr(tables, "opened", lambda *_, half=half: planted(half))
+        assert expected in called(*words, "--out", tmp_path / "n.png").stdout
+    done = called(*words[:-4], "--along", "inputz", check=False)
+    assert done.returncode == 2 and "--along: got 'inputz', which is no axis" in done.stderr

@@ -200,7 +200,7 @@ def test_filters_are_found_up_to_what_decay_takes():
         ({"teacher": {"kind": "orthonormal"}}, "teacher.kind: got 'orthonormal', which a conv student cannot learn"),
         (
             {"student": {"start": {"kind": "given", "a": [1.0] * 4, "W": [[1.0]] * 4}}},
-            "W: got filters of 1 inputs",
+            "W: got rows of 1 inputs, but those of teacher.filters have",
         ),
         ({"student": {"start": "symmetric", "width": 3}}, "neurons: got a width of 3"),
         ({"protocol": {"kind": "zhou_ge"}}, "got a ridge stage for a student that is no two_layer"),

@@ -174,6 +174,30 @@ def test_choices_that_are_none_are_refused(stage, message):
         study(stage)
 
 
+@pytest.mark.parametrize(
+    ("protocol", "message"),
+    [
+        (
+            {"kind": "curriculum", "order": [0, 2]},
+            r"^protocol.order: got 2 in the stage 'learn_1', which is no teacher",
+        ),
+        ({"kind": "curriculum", "order": [0, 0]}, r"^protocol.order: got \[0, 0\]; name each teacher neuron once$"),
+        # A refused stage alone is named, and not that no stage is left.
+        (
+            {"kind": "stages", "stages": [{"name": "s", "steps": 3, "target": [1, 1]}]},
+            r'^protocol.stages.0.target: got \[1, 1\]; name at least one, each once, or "all"$',
+        ),
+        (
+            {"kind": "stages", "stages": [{"name": "s", "steps": 3, "update": "flow", "time": 2.0}]},
+            r"^protocol.stages.0.steps: got 3 beside time = 2, which is in place of steps; leave one of them out$",
+        ),
+    ],
+)
+def test_what_is_refused_is_named_as_it_was_written(protocol, message):
+    with pytest.raises(ens.StudyError, match=message):
+        small(protocol=protocol)
+
+
 def test_models_without_neurons_have_no_choice():
     from tests.test_registry import study as registry
 

@@ -12,20 +12,22 @@ import ensemble as ens
 import ensemble.engine.kernels.base as kernels
 import ensemble.engine.kernels.xla as xla
 from analysis.members import select
+from analysis.report.measures import measures
 from ensemble.engine.pools import LanePool
 from ensemble.numerics.keys import fixed_key
 from ensemble.probes import Measured, Moment, prepared
-from ensemble.probes.representations import similarity
+from ensemble.probes.representations import inputs, similarity
 from ensemble.problem.activations import ACTIVATIONS
 from ensemble.problem.models import Deep, layer_numbers
 from ensemble.problem.penalties import L2
+from ensemble.problem.starts import NearLayers
 from ensemble.problem.teachers import DeepTeacher
 from tests.helpers import assert_same_members
 
 RELU = ACTIVATIONS["relu"]
 PROBES = ["loss", "first_layer_angle", "teacher_angle", "layer_norm"]
 TWO_LAYERS = {"kind": "orthonormal", "activation": "relu", "neurons": 2, "inputs": 3}
-DEEP_TEACHER = {"kind": "deep", "inputs": 3, "depth": 3, "width": 4, "residual": "1/sqrt(depth)"}
+DEEP_TEACHER = {"kind": "deep", "inputs": 3, "width": 4, "outputs": 2, "residual": "1/sqrt(depth)", "biases": 0.5}
 STAGES = [
     {"name": "first", "layers": "first", "step_size": 0.05, "steps": 10},
     {"name": "all", "step_size": 0.05, "steps": 30, "weight_decay": 0.01},
@@ -92,9 +94,9 @@ def test_arrays_of_all_layers_are_filled_up_with_zeros(weights):
 # -- probes ------------------------------------------------------------------------------------------
 
 
-def measured(network: Deep, teacher: ens.TwoLayer, *names: str) -> dict[str, np.ndarray]:
+def measured(network: Deep, teacher: ens.TwoLayer, *names: str, start: Deep | None = None) -> dict[str, np.ndarray]:
     risk = ens.PopulationRisk.of(teacher)
-    aids = prepared([ens.PROBES[name] for name in names], risk, network)
+    aids = prepared([ens.PROBES[name] for name in names], risk, network if start is None else start)
     moves = jax.tree.map(lambda _: jnp.asarray(True), network)
     at = Measured(Moment(network, risk, aids, jnp.zeros(()), jnp.ones(()), moves, jnp.asarray(1e-3)), L2())
     return {name: np.asarray(ens.PROBES[name](at)) for name in names}
@@ -136,6 +138,46 @@ def test_layers_of_the_teacher_and_of_the_start_are_similar_to_themselves(weight
         np.testing.assert_allclose(sizes[layer, : len(s)], s, rtol=1e-12)
         assert not np.any(sizes[layer, len(s) :])
         assert found["layer_effective_rank"][layer] == pytest.approx((s**2).sum() ** 2 / (s**4).sum(), rel=1e-12)
+
+
+def test_representations_are_compared_by_their_gram_matrices(weights, rng):
+    """CKA as the cosine of centred Gram matrices of the 256 inputs, of networks run in numpy."""
+    moved = [W + 0.3 * rng.normal(size=W.shape) for W in weights]
+    teacher, x = ens.TwoLayer(weights[3][0], weights[0], "relu"), np.asarray(inputs(3))
+    names = ("teacher_similarity", "layer_similarity", "start_similarity", "feature_change")
+    found = measured(Deep(moved, RELU), teacher, *names, start=Deep(weights, RELU))
+
+    def hidden(layers):
+        h, all_of_them = x, []
+        for W in layers[:-1]:
+            h = np.maximum(h @ W.T, 0.0)
+            all_of_them.append(h)
+        return all_of_them
+
+    def cosine(one, other):
+        grams = [centred @ centred.T for centred in (one - one.mean(0), other - other.mean(0))]
+        return np.sum(grams[0] * grams[1]) / np.linalg.norm(grams[0]) / np.linalg.norm(grams[1])
+
+    now, before = hidden(moved), hidden(weights)
+    to_teacher = [cosine(h, before[0]) for h in now]  # its hidden layer is that of the first weights
+    np.testing.assert_allclose(found["teacher_similarity"], to_teacher, rtol=1e-10)
+    np.testing.assert_allclose(found["layer_similarity"][:, 0], to_teacher, rtol=1e-10)
+    np.testing.assert_allclose(found["start_similarity"], list(map(cosine, now, before)), rtol=1e-10)
+    change = [np.linalg.norm(h - g) / np.linalg.norm(g) for h, g in zip(now, before, strict=True)]
+    np.testing.assert_allclose(found["feature_change"], change, rtol=1e-10)
+
+
+def test_what_every_layer_keeps_of_the_teacher_subspace(weights):
+    """E‖∂h_l/∂x P‖²/E‖∂h_l/∂x‖² by differences, in a residual network with biases."""
+    teacher, x, step = ens.TwoLayer([1.0, 1.0], [[1.0, 0.0, 0.0], [1.0, 2.0, 0.0]], "relu"), inputs(3), 1e-6
+    network = Deep(weights, RELU, [np.full(len(W), 0.2) for W in weights], "1/sqrt(depth)", norm=True)
+    (found,) = measured(network, teacher, "layer_subspace").values()
+    run = jax.jit(jax.vmap(network.hidden))
+    moves = [step * e[None, :] for e in np.eye(3)]
+    pairs = [zip(run(x + move), run(x - move), strict=True) for move in moves]
+    squares = np.array([[np.sum(np.square((up - down) / (2 * step))) for up, down in along] for along in pairs])
+    np.testing.assert_allclose(found, squares[:2].sum(axis=0) / squares.sum(axis=0), rtol=1e-4)
+    assert np.all((found > 0.1) & (found < 0.99))
 
 
 # -- members -----------------------------------------------------------------------------------------
@@ -181,6 +223,16 @@ def test_stored_weights_are_networks(trained):
     np.testing.assert_array_equal(teacher.W, np.eye(2, 3))
 
 
+def test_members_of_different_activations_are_no_batch(trained):
+    """Of one name, too: a batch has one activation, with its numbers."""
+    slopes = [{"kind": "leaky_relu", "slope": slope} for slope in (0.1, 0.3)]
+    axes = {"leak": {"values": [0.1, 0.3], "fields": {"student.activation": slopes}}}
+    both = trained.expand_dims(leak=[0.1, 0.3]).assign_attrs(study=study(axes=axes).text)
+    with pytest.raises(ens.StudyError, match="different kinds of layers"):
+        ens.network(both)
+    assert ens.network(both.sel(leak=[0.3])).activation.slope == 0.3
+
+
 def test_a_member_alone_has_the_same_bits(trained):
     assert_same_members(ens.run(study(seeds=1)), trained)
 
@@ -208,6 +260,15 @@ def test_a_member_alone_has_the_same_bits(trained):
             },
             "student.start: got 'near_layers' with parametrisation = 'mup'",
         ),
+        (
+            {
+                "teacher": DEEP_TEACHER,
+                "student": {"kind": "deep", "width": 4, "residual": "1/sqrt(depth)", "start": "near_layers"},
+            },
+            "student.start: got 'near_layers' for a student without biases beside a teacher that has them",
+        ),
+        ({"teacher": DEEP_TEACHER | {"biases": -0.5}}, r"teacher.biases: got -0.5"),
+        ({"teacher": DEEP_TEACHER | {"biases": True}}, r"teacher.biases: got True"),
         ({"teacher": {"kind": "deep", "inputs": 3, "width": [4]}}, r"teacher.width: got 1 of them for depth = 3"),
         (
             {"teacher": {"kind": "deep", "inputs": 3, "width": 4, "activation": "abs_centred"}},
@@ -241,9 +302,9 @@ def test_what_does_not_fit_is_refused_by_its_field(changes, message):
 @pytest.fixture(scope="module")
 def of_deep_teacher():
     """A student that starts at its teacher, and one that starts beside it."""
-    student = {"kind": "deep", "depth": 3, "width": 4, "residual": "1/sqrt(depth)", "start": "near_layers"}
+    student = {"kind": "deep", "width": 4, "bias": True, "residual": "1/sqrt(depth)", "start": "near_layers"}
     away = {"away": {"field": "student.start.distance", "values": [0.0, 0.3]}}
-    probes = ["loss", "first_layer_angle", "teacher_angle", "teacher_similarity", "layer_similarity"]
+    probes = ["loss", "train_loss", "first_layer_angle", "teacher_angle", "teacher_similarity", "layer_similarity"]
     return ens.run(study(teacher=DEEP_TEACHER, student=student, probes=probes, axes=away))
 
 
@@ -264,9 +325,15 @@ def test_deep_teachers_are_stored_and_label_the_samples(of_deep_teacher):
     member = of_deep_teacher.sel(away=0.3, seed=1)
     teacher = ens.network(member, "teacher")
     assert isinstance(teacher, Deep) and teacher.residual == "1/sqrt(depth)" and teacher.activation == RELU
-    assert not np.allclose(teacher.stacked, ens.network(of_deep_teacher.sel(away=0.3, seed=0), "teacher").stacked)
+    other = ens.network(of_deep_teacher.sel(away=0.3, seed=0), "teacher")
+    assert not np.allclose(teacher.stacked, other.stacked)
+    assert not np.any(np.isclose(teacher.stacked_biases, other.stacked_biases)[:2])
+    np.testing.assert_array_equal(teacher.stacked_biases[2, 2:], 0.0)
     x, y = ens.sample(ens.Study.from_json(of_deep_teacher.attrs["study"]), 1, away=0.3)
     np.testing.assert_allclose(jax.vmap(teacher)(x), y, rtol=1e-12, atol=1e-14)
+    error = jax.vmap(ens.network(member))(x) - y
+    assert y.shape == (40, 2)
+    assert float(member["train_loss"]) == pytest.approx(0.5 * float(np.mean(np.sum(error**2, axis=1))), rel=1e-10)
 
 
 def test_layers_of_gain_sqrt_2_keep_the_mean_square():
@@ -283,6 +350,20 @@ def test_layers_of_gain_sqrt_2_keep_the_mean_square():
     assert teacher.draw(fixed_key(1))(jnp.ones(40)).shape == (2,)
 
 
+def test_biases_of_deep_teachers_and_beside_them_are_normal():
+    """Of sd 0.5, and differences from them of sd 0.2/√inputs: means within 4 s.e. of 0, mean squares of 1; they are no
+    weight's numbers."""
+    teacher = DeepTeacher.model_validate({"kind": "deep", "inputs": 2, "depth": 2, "width": 3000, "biases": 0.5})
+    planted = teacher.draw(fixed_key(7))
+    started = NearLayers(distance=0.2).biases(fixed_key(8), planted, teacher.sizes)
+    for biases, sd in ((planted.biases[0], 0.5), (started[0] - planted.biases[0], 0.2 / 2**0.5)):
+        z = np.asarray(biases) / sd
+        assert abs(z.mean()) < 4.0 / 3000**0.5 and abs((z**2).mean() - 1.0) < 4.0 * (2.0 / 3000) ** 0.5
+        columns = np.column_stack([z, planted.weights[0], planted.weights[1][0]])
+        assert np.abs(np.corrcoef(columns.T)[0, 1:]).max() < 4.0 / 3000**0.5
+    assert planted.biases[1].shape == started[1].shape == (1,)
+
+
 # -- the analysis ------------------------------------------------------------------------------------
 
 
@@ -296,6 +377,17 @@ def test_a_layer_is_chosen_by_its_number(trained):
     assert analysis.below(first, "layer_norm", 1e9).all()
     with pytest.raises(ValueError, match="at: got layer = 3; there are 3, from 0 to 2"):
         select(trained, {"layer": 3})
+
+
+def test_a_pair_of_layers_is_chosen_by_both_numbers(of_deep_teacher):
+    beside = of_deep_teacher.sel(away=0.3)
+    assert sum(one.name == "layer_similarity" for one in measures(beside)) == 4
+    with pytest.raises(ValueError, match=r"of 'hidden_layer' and 'teacher_hidden_layer'; choose one of the latter"):
+        analysis.layer_picture(beside, "layer_similarity")
+    of_second = select(beside, {"teacher_hidden_layer": 1})
+    assert analysis.layer_picture(of_second, "layer_similarity").axes
+    both = select(of_second, {"hidden_layer": "0"})
+    assert np.all(analysis.below(both, "layer_similarity", 1.1))
 
 
 def test_neighbours_refill_and_budget_change_nothing(trained, monkeypatch):

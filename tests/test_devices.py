@@ -4,12 +4,21 @@ import gc
 import os
 import subprocess
 import sys
+import warnings
 import weakref
+from pathlib import Path
 
+import jax
 import jax.numpy as jnp
+import numpy as np
+import pytest
 import xarray as xr
+from jax._src.lru_cache import LRUCache
+from jax.experimental.compilation_cache import compilation_cache
 
-from ensemble.engine import Compiled, kept, places
+from ensemble.engine import Compiled, devices, kept, places
+from ensemble.plan.programs import measure_program
+from ensemble.problem.penalties import L2
 from tests.helpers import assert_same_members
 
 
@@ -29,6 +38,66 @@ def test_a_process_keeps_a_bounded_number_of_programs():
     gc.collect()
     assert alive[0]() is None and all(ref() is not None for ref in alive[1:])
     assert float(program(0)(places()[0], jnp.ones(()))) == 1.0
+
+
+def test_programs_of_accelerators_and_of_cpus_are_kept_apart(monkeypatch):
+    """A CPU's program that is taken for an accelerator's adds in another order: a member's last digits would depend on
+    which of the two this process made first."""
+    measure = measure_program(L2(), ("loss",))
+    monkeypatch.setattr(devices, "accelerated", lambda: True)
+    assert measure_program(L2(), ("loss",)) is not measure
+    monkeypatch.undo()
+    assert measure_program(L2(), ("loss",)) is measure
+
+
+def test_a_program_is_on_disk_whole_or_not_at_all(tmp_path, monkeypatch):
+    """JAX itself writes in place, and never again where a file is."""
+    cache = LRUCache(str(tmp_path), max_size=-1)
+    write = Path.write_bytes
+
+    def full_disk(path, data):
+        write(path, data[:3])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        cache.put("one", b"program")
+    monkeypatch.undo()
+    assert cache.get("one") is None and not list(tmp_path.iterdir())
+    (tmp_path / "one-cache").write_bytes(b"pro")  # as a process that was killed left it
+    cache.put("one", b"program")
+    assert cache.get("one") == b"program" and [path.name for path in tmp_path.iterdir()] == ["one-cache"]
+
+
+@pytest.fixture
+def programs_kept_in(tmp_path, monkeypatch):
+    """JAX keeps all programs there, however soon they are compiled."""
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: getattr(jax.config, name) for name in names}
+    for name, value in zip(names, (str(tmp_path), 0.0), strict=True):
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+    yield tmp_path
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+
+
+def test_programs_that_cannot_be_read_are_compiled_and_stored_again(programs_kept_in):
+    def compiled() -> np.ndarray:
+        return np.asarray(jax.jit(lambda x: jnp.sin(x) + 1.25)(jnp.arange(3.0)))
+
+    first, files = compiled(), [*programs_kept_in.glob("*-cache")]
+    whole = {file: file.stat().st_size for file in files}
+    assert files
+    for file in files:
+        os.truncate(file, whole[file] // 2)
+    with pytest.warns(UserWarning, match="Error reading persistent compilation cache"):
+        np.testing.assert_array_equal(compiled(), first)
+    assert all(file.stat().st_size > whole[file] // 2 for file in files if "lambda" in file.name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(compiled(), first)
 
 
 def test_the_number_of_cores_changes_nothing(tmp_path):

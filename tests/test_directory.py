@@ -2,6 +2,8 @@
 
 import json
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,6 +34,29 @@ def few_members_a_shard(monkeypatch):
 @pytest.fixture(scope="module")
 def whole() -> xr.Dataset:
     return ens.run(small())
+
+
+@pytest.fixture(scope="module")
+def stored_once(tmp_path_factory) -> Path:
+    """A run directory of `small()`, of six shards, which no test changes."""
+    path = tmp_path_factory.mktemp("stored") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(directory_module, "_MOST_MEMBERS", 4)
+        ens.run(small(), out=path)
+    return path
+
+
+@pytest.fixture
+def stored(stored_once, tmp_path) -> Path:
+    """A copy of it, which a test may change."""
+    return Path(shutil.copytree(stored_once, tmp_path / "stored"))
+
+
+@pytest.fixture(scope="module")
+def heavy() -> tuple[ens.Study, xr.Dataset]:
+    """Members that end at very different times, and what they end at."""
+    study = heavy_tailed(axes={"step_size": [0.05, 0.2]})
+    return study, ens.run(study)
 
 
 # -- boxes -------------------------------------------------------------------------------------------
@@ -79,30 +104,30 @@ def test_shards_are_read_as_one_dataset(whole, tmp_path, monkeypatch, small_byte
         assert shard.attrs["engine"] == "simd"
 
 
-def test_values_that_a_reader_changes_are_its_own(tmp_path):
+def test_values_that_a_reader_changes_are_its_own(stored):
     """What is read once and kept must not be what is handed out."""
-    ds = ens.run(small(), out=tmp_path)
+    ds = ens.open_dataset(stored)
     before = ds["loss"].values.copy()
     loaded = ds["loss"].compute()
     loaded.values[:] = -1.0
     np.testing.assert_array_equal(ds["loss"].values, before)
 
 
-def test_extending_computes_only_what_is_new(tmp_path):
-    ens.run(small(), out=tmp_path)
-    before = {p: p.stat().st_mtime_ns for p in shards(tmp_path)}
+def test_extending_computes_only_what_is_new(stored):
+    before = {p: p.stat().st_mtime_ns for p in shards(stored)}
     more = small(seeds=5, axes={"weight_decay": [0.0, 0.01, 0.05], "separation": [0.4, 0.8, 1.0, 1.2]})
     said = []
-    ds = ens.run(more, out=tmp_path, say=said.append)
+    ds = ens.run(more, out=stored, say=said.append)
     assert any("extends a run of 18 members to 60" in line for line in said)
-    assert {p: p.stat().st_mtime_ns for p in shards(tmp_path) if p in before} == before
-    assert sum(int(ens.open_dataset(p)["status"].size) for p in shards(tmp_path)) == 60
+    assert {p: p.stat().st_mtime_ns for p in shards(stored) if p in before} == before
+    assert sum(int(ens.open_dataset(p)["status"].size) for p in shards(stored)) == 60
     assert_identical(ds, ens.run(more))
 
 
 def test_extending_by_wider_students_pads_the_older_shards(tmp_path):
-    narrow = small(axes={"width": {"field": "student.neurons", "values": [4]}})
-    wide = small(axes={"width": {"field": "student.neurons", "values": [3, 4, 6]}})
+    probes = ["loss", "mass"]  # one of members, one of neurons
+    narrow = small(probes=probes, axes={"width": {"field": "student.neurons", "values": [4]}})
+    wide = small(probes=probes, axes={"width": {"field": "student.neurons", "values": [3, 4, 6]}})
     ens.run(narrow, out=tmp_path)
     assert_identical(ens.run(wide, out=tmp_path), ens.run(wide))
 
@@ -114,13 +139,12 @@ def test_an_extension_that_moves_the_records_is_refused(tmp_path):
         ens.run(small(axes={"epoch_steps": [10, 20]}), out=tmp_path)
 
 
-def test_collect_makes_one_file(whole, tmp_path):
-    ens.run(small(), out=tmp_path / "run")
-    ens.collect(tmp_path / "run", tmp_path / "one.nc")
+def test_collect_makes_one_file(whole, stored, tmp_path):
+    ens.collect(stored, tmp_path / "one.nc")
     with ens.open_dataset(tmp_path / "one.nc") as one:
         assert_identical(one, whole)
     with pytest.raises(StoreError, match="is no directory; make it first"):
-        ens.collect(tmp_path / "run", tmp_path / "none" / "one.nc")
+        ens.collect(stored, tmp_path / "none" / "one.nc")
 
 
 def test_files_of_the_schema_before_shards_open(whole, tmp_path):
@@ -133,25 +157,23 @@ def test_files_of_the_schema_before_shards_open(whole, tmp_path):
         ens.run(small(), out=tmp_path)
 
 
-def test_a_newer_layout_is_refused(tmp_path):
-    ens.run(small(), out=tmp_path)
-    manifest = json.loads((tmp_path / "manifest.json").read_text())
-    (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"layout_version": 99}))
-    for act in (lambda: ens.open_dataset(tmp_path), lambda: ens.run(small(), out=tmp_path)):
+def test_a_newer_layout_is_refused(stored):
+    manifest = json.loads((stored / "manifest.json").read_text())
+    (stored / "manifest.json").write_text(json.dumps(manifest | {"layout_version": 99}))
+    for act in (lambda: ens.open_dataset(stored), lambda: ens.run(small(), out=stored)):
         with pytest.raises(StoreError, match=r"got layout_version 99.*update gd-atlas"):
             act()
     for name in ("manifest.json", "manifest.copy.json"):  # one of the two is enough: tests/test_manifest.py
-        (tmp_path / name).write_text("{")
+        (stored / name).write_text("{")
     with pytest.raises(StoreError, match=r"manifest.json: cannot be read.*bring back a copy"):
-        ens.open_dataset(tmp_path)
+        ens.open_dataset(stored)
 
 
-def test_every_member_can_be_made_again_from_a_file(tmp_path):
-    ens.run(small(), out=tmp_path)
+def test_every_member_can_be_made_again_from_a_file(stored, tmp_path):
     labels = {"weight_decay": "0.05", "separation": "0.8", "seed": "2"}
-    found = reproduce(tmp_path, labels)
+    found = reproduce(stored, labels)
     assert found.different == {} and found.variables > 30 and found.engine == "simd"
-    (shard,) = [p for p in shards(tmp_path) if p.name.startswith("000003")]
+    (shard,) = [p for p in shards(stored) if p.name.startswith("000003")]
     assert reproduce(shard, {"seed": "1"}).different == {}
     with xr.open_dataset(shard) as ds:
         ds = ds.load()
@@ -161,9 +183,9 @@ def test_every_member_can_be_made_again_from_a_file(tmp_path):
     with pytest.raises(
         StudyError, match="at: got no separation; a member has a value of each of weight_decay, separation, seed"
     ):
-        reproduce(tmp_path, {"weight_decay": "0.05", "seed": "1"})
+        reproduce(stored, {"weight_decay": "0.05", "seed": "1"})
     with pytest.raises(StudyError, match="got seed = '7'; its values are"):
-        reproduce(tmp_path, labels | {"seed": "7"})
+        reproduce(stored, labels | {"seed": "7"})
 
 
 # -- damage ------------------------------------------------------------------------------------------
@@ -188,50 +210,47 @@ def removed(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [truncated, flipped, emptied, removed])
-def test_damaged_shards_are_never_read_and_are_computed_again(damage, whole, tmp_path):
-    ens.run(small(), out=tmp_path)
-    victim = shards(tmp_path)[2]
+def test_damaged_shards_are_never_read_and_are_computed_again(damage, whole, stored):
+    victim = shards(stored)[2]
     damage(victim)
     if damage is not removed:
-        assert victim in status(tmp_path).found.bad
-        with ens.open_dataset(tmp_path) as ds:
+        assert victim in status(stored).found.bad
+        with ens.open_dataset(stored) as ds:
             with pytest.raises(StoreError, match=r"000002.*is damaged.*run the study again"):
                 ds["loss"].load()
     else:
-        with ens.open_dataset(tmp_path) as ds:
+        with ens.open_dataset(stored) as ds:
             assert ds.attrs["complete"] == 0
             assert int((ds["status"] == 0).sum()) == 3
     said = []
-    assert_identical(ens.run(small(), out=tmp_path, say=said.append), whole)
+    assert_identical(ens.run(small(), out=stored, say=said.append), whole)
     if damage is not removed:
         assert any("checksum is wrong; set aside as" in line for line in said)
-        assert (tmp_path / "shards" / f"{victim.name}.damaged").exists()
+        assert (stored / "shards" / f"{victim.name}.damaged").exists()
     assert any("5 of 6 shards verified (15 members)" in line for line in said)
 
 
-def test_foreign_shards_are_found(whole, tmp_path):
-    ens.run(small(), out=tmp_path / "mine")
+def test_foreign_shards_are_found(whole, stored, tmp_path):
     ens.run(small(root_seed=7), out=tmp_path / "other")
     stranger = shards(tmp_path / "other")[1]
-    shards(tmp_path / "mine")[1].unlink()
-    os.rename(stranger, tmp_path / "mine" / "shards" / stranger.name)
-    twin = shards(tmp_path / "mine")[0]
+    shards(stored)[1].unlink()
+    os.rename(stranger, stored / "shards" / stranger.name)
+    twin = shards(stored)[0]
     os.link(twin, twin.with_name(twin.name.replace("000000", "000004")))
-    shards(tmp_path / "mine")[-2].unlink()  # the right number 4 sorts after the twin or before it
-    (tmp_path / "mine" / "shards" / "notes.txt").write_text("mine")
+    shards(stored)[-2].unlink()  # the right number 4 sorts after the twin or before it
+    (stored / "shards" / "notes.txt").write_text("mine")
     said = []
-    assert_identical(ens.run(small(), out=tmp_path / "mine", say=said.append), whole)
+    assert_identical(ens.run(small(), out=stored, say=said.append), whole)
     assert any("it belongs to another study" in line for line in said)
-    assert (tmp_path / "mine" / "shards" / "notes.txt").read_text() == "mine"
+    assert (stored / "shards" / "notes.txt").read_text() == "mine"
 
 
-def test_a_shard_under_another_number_is_found(whole, tmp_path):
-    ens.run(small(), out=tmp_path)
-    first, second, *_ = shards(tmp_path)
+def test_a_shard_under_another_number_is_found(whole, stored):
+    first, second, *_ = shards(stored)
     second.unlink()
     os.link(first, first.with_name(first.name.replace("000000", "000001")))
     said = []
-    assert_identical(ens.run(small(), out=tmp_path, say=said.append), whole)
+    assert_identical(ens.run(small(), out=stored, say=said.append), whole)
     assert any("it is number 0 under another name" in line for line in said)
 
 
@@ -250,9 +269,8 @@ class Interrupt:
             os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_an_interrupted_run_goes_on_with_the_same_bits(tmp_path):
-    study = heavy_tailed(axes={"step_size": [0.05, 0.2]})
-    expected = ens.run(study)
+def test_an_interrupted_run_goes_on_with_the_same_bits(heavy, tmp_path):
+    study, expected = heavy
     pauses = 0
     while True:
         said = []
@@ -273,10 +291,9 @@ def test_an_interrupted_run_goes_on_with_the_same_bits(tmp_path):
     assert status(tmp_path).state == "complete"
 
 
-def test_what_was_kept_while_running_is_enough(tmp_path, monkeypatch):
+def test_what_was_kept_while_running_is_enough(heavy, tmp_path, monkeypatch):
     """A run that dies without a word: only what was kept on the way is there."""
-    study = heavy_tailed(axes={"step_size": [0.05, 0.2]})
-    expected = ens.run(study)
+    study, expected = heavy
     kept = 0
     keep = RunDirectory.write_partial
 
@@ -303,12 +320,9 @@ def start():
     """Starts `python -m ensemble run` as a process of its own; what still runs at the end of a test is killed."""
     begun = []
 
-    def start_one(study_file: Path, out: Path, *more: str, limit_kib: int | None = None) -> subprocess.Popen:
+    def start_one(study_file: Path, out: Path, *more: str) -> subprocess.Popen:
         command = [sys.executable, "-m", "ensemble", "run", str(study_file), "--out", str(out), *more]
         environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-        if limit_kib is not None:  # no file of the process may grow beyond this, those of XLA's cache included
-            environment["GD_ATLAS_CACHE"] = "off"
-            command = ["bash", "-c", f'ulimit -f {limit_kib}; exec "$@"', "bash", *command]
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
         )
@@ -323,14 +337,12 @@ def start():
 
 def test_sigterm_stops_cleanly_and_status_watches(tmp_path, start):
     """The second run is refused meanwhile; another process's `status` sees the first."""
-    study = long_study()
+    study = long_study(seeds=18_000).replace(axes={"step_size": [0.05, 0.06]})
     file = written(study, tmp_path / "long.toml")
     out = tmp_path / "out"
     process = start(file, out)
     wait_for(lambda: (out / "progress.json").exists() and status(out).counts[:, 1:].sum() > 0)
-    second = subprocess.run(
-        [sys.executable, "-m", "ensemble", "run", str(file), "--out", str(out)], capture_output=True, text=True
-    )
+    second = called("ensemble", "run", file, "--out", out, check=False)
     assert second.returncode == 2
     assert f"another run is at work here (host {os.uname().nodename}, process {process.pid}, since" in second.stderr
     now = status(out)
@@ -348,21 +360,25 @@ def test_sigterm_stops_cleanly_and_status_watches(tmp_path, start):
     assert status(out).state.startswith("stopped")
 
 
-def test_a_full_disk_ends_with_a_message_and_loses_nothing(tmp_path, start):
+def test_a_full_disk_ends_with_a_message_and_loses_nothing(tmp_path, monkeypatch):
     """Files may not grow beyond a few KiB, so that no shard can be written; then they may."""
+    monkeypatch.setattr(directory_module, "_MOST_MEMBERS", 40)
     study = heavy_tailed(seeds=40, store_weights=True)
-    file = written(study, tmp_path / "study.toml")
-    out = tmp_path / "out"
-    process = start(file, out, limit_kib=60)
-    said, _ = process.communicate(timeout=120)
-    assert process.returncode == 2, said
+    expected = ens.run(study)  # what XLA's cache keeps is written before there is a limit
+    file, out = written(study, tmp_path / "study.toml"), tmp_path / "out"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60 * 1024, limits[1]))
+    try:
+        done = called("ensemble", "run", file, "--out", out, check=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    said = done.stdout + done.stderr
+    assert done.returncode == 2, said
     assert "cannot be written" in said and "make space and run the same command again" in said
     assert "Traceback" not in said
-    process = start(file, out)
-    said, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, said
+    called("ensemble", "run", file, "--out", out)
     with ens.open_dataset(out) as ds:
-        assert_identical(ds, ens.run(study))
+        assert_identical(ds, expected)
 
 
 def test_a_disk_that_fills_later_keeps_what_is_stored(tmp_path, whole, monkeypatch):
@@ -412,10 +428,9 @@ def test_a_directory_that_vanishes_is_a_clear_error(tmp_path, monkeypatch):
 
 
 @pytest.mark.long
-def test_a_clock_that_goes_backwards_is_no_harm(tmp_path, monkeypatch):
+def test_a_clock_that_goes_backwards_is_no_harm(heavy, tmp_path, monkeypatch):
     """Files of the future, and a wall clock that jumps back a day while the run goes on."""
-    study = heavy_tailed(axes={"step_size": [0.05, 0.2]})
-    expected = ens.run(study)
+    study, expected = heavy
     real = time.time
     with pytest.raises(KeyboardInterrupt):
         ens.run(study, out=tmp_path, on_progress=Interrupt(8))
@@ -425,10 +440,9 @@ def test_a_clock_that_goes_backwards_is_no_harm(tmp_path, monkeypatch):
     assert_identical(ens.run(study, out=tmp_path, keep_every=0.5), expected)
 
 
-def test_a_lock_left_by_a_dead_process_is_taken_over(tmp_path, whole):
-    ens.run(small(), out=tmp_path)
-    (tmp_path / "lock").write_text(json.dumps({"host": "elsewhere", "pid": 1, "since": "2020-01-01T00:00:00+00:00"}))
-    assert_identical(ens.run(small(), out=tmp_path), whole)
+def test_a_lock_left_by_a_dead_process_is_taken_over(stored, whole):
+    (stored / "lock").write_text(json.dumps({"host": "elsewhere", "pid": 1, "since": "2020-01-01T00:00:00+00:00"}))
+    assert_identical(ens.run(small(), out=stored), whole)
 
 
 @pytest.mark.long
@@ -473,21 +487,18 @@ def test_results_that_are_open_are_bounded(tmp_path, monkeypatch):
             most = max(most, len(self.open))
 
     monkeypatch.setattr(local, "Collection", Watched)
-    study = heavy_tailed(seeds=400, records=0)
+    study = heavy_tailed(seeds=400, records=0, store_weights=False)
     ens.run(study, out=tmp_path)
     assert len(shards(tmp_path)) == 100 and most <= 60
 
 
-def test_a_shard_that_is_stored_twice_is_kept_once(whole, tmp_path):
+def test_a_shard_that_is_stored_twice_is_kept_once(whole, stored):
     """As when a worker is lost after it wrote a shard and before it said so."""
-    ens.run(small(), out=tmp_path / "one")
-    ens.run(small(name="small"), out=tmp_path / "two")
-    first = shards(tmp_path / "one")[2]
-    twin = next(p for p in shards(tmp_path / "two") if p.name.startswith("000002"))
-    with xr.open_dataset(twin) as ds:
+    first = shards(stored)[2]
+    with xr.open_dataset(first) as ds:
         again = ds.load().assign_attrs(created="later")
-    stored = write_checked(tmp_path / "one" / "shards", "000002", lambda path: write_netcdf(again, path))
-    assert stored.name != first.name
-    assert_identical(ens.open_dataset(tmp_path / "one"), whole)
-    assert_identical(ens.run(small(), out=tmp_path / "one"), whole)
-    assert len(shards(tmp_path / "one")) == 6
+    second = write_checked(stored / "shards", "000002", lambda path: write_netcdf(again, path))
+    assert second.name != first.name
+    assert_identical(ens.open_dataset(stored), whole)
+    assert_identical(ens.run(small(), out=stored), whole)
+    assert len(shards(stored)) == 6

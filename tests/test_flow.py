@@ -147,6 +147,7 @@ def test_tolerances_are_numbers_and_solvers_are_programs():
         ({"kind": "flow", "solver": "euler"}, {}, r"protocol.update.solver: got 'euler'; input should be 'tsit5'"),
         ({"kind": "flow", "rtol": 0.0}, {}, r"protocol.update.rtol: got 0.0; input should be greater than 0"),
         ("flow", {"time": -1.0}, r"protocol.time: got -1.0"),
+        ("flow", {"time": 3.0, "steps": 7}, r"protocol.steps: got 7 beside time = 3, which is in place of steps"),
         ("flow", {"time": 3.0, "penalty": "l1"}, r"penalty: got 'l1' under the update 'flow', whose solution slides"),
     ],
 )

@@ -123,6 +123,41 @@ def test_risks_are_mean_squares_and_their_gradients_exact(kind, recentred, rng):
         np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11)
 
 
+def test_kernel_probes_are_those_of_quadrature(rng):
+    """Networks of `square` in two dimensions are polynomials, which 8 Gauss–Hermite points a dimension integrate
+    exactly: kernels and functions are written out over the grid."""
+    teacher, start, moved = (ens.TwoLayer(rng.normal(size=m), rng.normal(size=(m, 2)), "square") for m in (2, 3, 3))
+    model = jax.tree.map(lambda w, d: w + 0.2 * d, start, moved)
+    points, weights = np.polynomial.hermite_e.hermegauss(8)
+    x, p = np.stack(np.meshgrid(points, points), -1).reshape(-1, 2), np.outer(weights, weights).ravel() / 2.0 / np.pi
+
+    def tangents(network):
+        z = x @ np.asarray(network.W).T
+        inner = 2.0 * np.asarray(network.a) * z
+        return np.concatenate([z**2, (inner[:, :, None] * x[:, None, :]).reshape(len(x), -1)], axis=1)
+
+    def mean(kernel, other):
+        return p @ (kernel * other) @ p
+
+    now, before = (tangents(network) @ tangents(network).T for network in (model, start))
+    f, f0, labels = (np.asarray(network(jnp.asarray(x))) for network in (model, start, teacher))
+    flat = [np.concatenate([np.asarray(n.a), np.ravel(n.W)]) for n in (model, start)]
+    alpha = 1.7
+    expected = {
+        "kernel_change": np.sqrt(mean(now - before, now - before) / mean(before, before)),
+        "kernel_alignment": mean(now, np.outer(labels, labels)) / np.sqrt(mean(now, now)) / (p @ labels**2),
+        "weight_change": np.linalg.norm(flat[0] - flat[1]) / np.linalg.norm(flat[1]),
+        "linearisation_error": alpha
+        * np.sqrt(p @ (f - f0 - tangents(start) @ (flat[0] - flat[1])) ** 2 / (p @ labels**2)),
+    }
+    risk = ScaledRisk.of(teacher, jnp.asarray(alpha), start, True)
+    aids = prepared([ens.PROBES[name] for name in expected], risk, start)
+    moves = jax.tree.map(lambda _: jnp.asarray(True), model)
+    at = Measured(Moment(model, risk, aids, jnp.zeros(()), jnp.ones(()), moves, jnp.asarray(1e-3)), L2())
+    for name, value in expected.items():
+        assert float(ens.PROBES[name](at)) == pytest.approx(value, rel=1e-6), name
+
+
 # -- members -----------------------------------------------------------------------------------------
 
 

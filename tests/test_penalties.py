@@ -344,6 +344,7 @@ def test_a_halving_schedule_works_for_every_penalty():
         axes={"penalty": ["l2", "path_norm", "group_lasso", "l1", "bottleneck"]},
         protocol={"kind": "halving_decay", "weight_decay": 0.04, "step_size": 0.05, "epochs": 3, "epoch_steps": 4},
         records=[0, 4, 8],
+        probes=["loss", "risk", "penalty_value", "applied_decay"],
     )
     ds = ens.run(asked).isel(seed=0)
     np.testing.assert_allclose(ds["applied_decay_history"], np.tile([0.04, 0.02, 0.01], (5, 1)), rtol=1e-15)

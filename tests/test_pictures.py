@@ -102,6 +102,7 @@ def cut_or_covered(figure) -> list[str]:
         for t, b in boxes.items()
         if min(b.x0, b.y0) < -2 or b.x1 > whole.x1 + 2 or b.y1 > whole.y1 + 2
     ]
+    found += ["a legend leaves the page" for b in legends if min(b.x0, b.y0) < -2 or b.x1 > whole.x1 + 2]
     drawn = [(text.get_text(), text.get_window_extent(renderer)) for text in texts if text.get_text()]
     for i, (text, box) in enumerate(drawn):
         found += [f"{text} meets {other}" for other, its in drawn[i + 1 :] if met(box, its)]
@@ -133,6 +134,8 @@ def test_nothing_is_cut_or_covered_under_long_names(long_named, width):
         "separation",
         data_vars="all",
     )
+    # Three maps and one bar: on a page the last of them has no neighbour.
+    widths = xr.concat([long_named] * 3, "width", data_vars="all").assign_coords(width=[4, 8, 16])
     figures = {
         "phase": analysis.phase_picture(
             analysis.phase(long_named, *axes, "loss", 0.02),
@@ -149,6 +152,7 @@ def test_nothing_is_cut_or_covered_under_long_names(long_named, width):
             analysis.robust_loss(column, (0.1, 0.3), points=16, steps=3), width=width
         ),
         "features": analysis.feature_picture(column.isel(separation=1), width=width),
+        "multiples": analysis.phase_picture(analysis.phase(widths, *axes, "loss", 0.02, over="width"), width=width),
     }
     assert {name: found for name, figure in figures.items() if (found := cut_or_covered(figure))} == {}
     assert {figure.get_size_inches()[0] for figure in figures.values()} == {{"column": 3.4, "page": 6.8}[width]}

@@ -122,6 +122,7 @@ CALLS = {
         *(axes(d) or ("no_axis",))[:2],
     ),
     "double_descent": lambda d: analysis.double_descent(d, number_axis(d)),
+    "escape_times": lambda d: analysis.escape_times(d),
     "families": lambda d: analysis.families(d, eigenvalues=False),
     "feature_picture": lambda d: analysis.feature_picture(first(d)),
     "features": lambda d: analysis.features(d),
@@ -172,7 +173,7 @@ OF_NETWORKS = {"duality_gap", "hessian_eigenvalues", "reference_optimum", "wilso
 OF_NETWORKS |= {"Reference", "ReferenceWarning", "predictions", "order_parameters", "order_deviation", "online_picture"}
 # Functions of other students, teachers or axes, tested in test_deep_linear.py, test_transfer.py, test_complexity.py.
 OF_OTHERS = {"learning_steps", "learning_time", "mode_curves", "mode_picture", "mode_strength"}
-OF_OTHERS |= {"transfer", "transfer_picture", "sample_complexity", "layer_picture"}
+OF_OTHERS |= {"transfer", "transfer_picture", "sample_complexity", "complexity_picture", "layer_picture"}
 BESIDE = {"content": lambda d: content(d, "loss", 0.02), "certificate_picture": lambda d: certificate_picture(first(d))}
 
 NO_AXES = "which is no axis; the axes are (none|weight_decay|separation)$"

@@ -8,6 +8,7 @@ import pytest
 
 import ensemble as ens
 from ensemble.study import StudyError
+from ensemble.study.units import field_units
 from tests.studies import small
 
 STUDIES = sorted(Path("studies").glob("*.toml"))
@@ -66,6 +67,26 @@ def test_from_toml(tmp_path):
     assert study.axes["separation"].units == "rad"
     assert [p.cell.teacher.separation for p in study.points] == [0.2, 0.5]
     assert study.points[0].cell.stages.steps == 16_000
+
+
+@pytest.mark.parametrize(
+    ("path", "table", "units"),
+    [
+        ("student.start.distance", {"neurons": 2, "start": "near_teacher"}, "rad"),
+        ("student.start.distance", {"kind": "deep_linear", "start": {"kind": "near_factors"}}, "1"),
+        ("student.start.distance", {"kind": "deep", "start": "near_layers"}, "1"),
+        ("student.start.scale", {"kind": "deep_linear"}, "1"),
+        ("teacher.filters.separation", {"kind": "conv", "filters": "separated_pairs"}, "rad"),
+        ("teacher.separation", {"kind": "orthonormal"}, "rad"),  # an axis changes its kind
+        ("protocol.epoch_steps", {"kind": "halving_decay"}, "step"),
+        ("protocol.max_angle", {"kind": "plain"}, "rad"),
+        ("protocol.stages.0.steps", {"kind": "stages"}, "step"),
+        ("protocol.stages.0.step_size", {"kind": "stages"}, "1"),
+        ("seeds", {}, "1"),
+    ],
+)
+def test_an_axis_has_the_units_that_the_part_of_its_field_says(path, table, units):
+    assert field_units(path, {path.partition(".")[0]: table}) == units
 
 
 def test_one_axis_sets_several_fields():

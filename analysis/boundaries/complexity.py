@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from scipy.optimize import linprog
 
+from ..members import require_axis
 from ..statistics import LEVEL
 from .boundary import boundary
 
@@ -41,18 +42,21 @@ def sample_complexity(
       for fewer than two;
     - `constant` C of that fit; `is_power_law`, whether a power law passes through every set: false refutes it.
 
-    **Raises:** `ValueError` as `boundary`, and where values of `along` are texts, not positive, or fewer than two.
+    **Raises:** `ValueError` as `boundary`, for an axis that is not there, and where values of `along` are texts, not
+    positive, or fewer than two.
     """
-    if along in ds.coords:
-        sizes = np.atleast_1d(ds[along].values)
-        if sizes.dtype.kind not in "fiu" or len(sizes) < 2 or sizes.min() <= 0:
-            raise ValueError(
-                f"along: got {along!r} with the values {sizes.tolist()}; an exponent needs two positive numbers or more"
-            )
-    if samples in ds.coords and not (ds[samples].dtype.kind in "fiu" and ds[samples].min() > 0):
+    require_axis(ds, "along", along)
+    require_axis(ds, "samples", samples)
+    if along == samples:
+        raise ValueError(f"along: got {along!r}, which is the axis of samples; give that of the dimension")
+    sizes = ds[along].values
+    if sizes.dtype.kind not in "fiu" or len(sizes) < 2 or sizes.min() <= 0:
+        raise ValueError(
+            f"along: got {along!r} with the values {sizes.tolist()}; an exponent needs two positive numbers or more"
+        )
+    if not (ds[samples].dtype.kind in "fiu" and ds[samples].min() > 0):
         raise ValueError(f"samples: got {samples!r} with values that are not positive numbers; give an axis of n")
-    count = max(ds.sizes.get(along, 1), 1)
-    found = boundary(ds, along, samples, measure, below, at, level=1.0 - (1.0 - level) / count)
+    found = boundary(ds, along, samples, measure, below, at, level=1.0 - (1.0 - level) / len(sizes))
     position = np.log(found[along].values.astype(float))
     with np.errstate(divide="ignore", invalid="ignore"):
         low, place, high = (np.log(found[name].values.astype(float)) for name in ("low", "boundary", "high"))
@@ -74,7 +78,7 @@ def sample_complexity(
     units = found["boundary"].attrs["units"]
     fitted = np.exp(constant + exponent * position)
     made["fitted"] = (along, fitted, {"units": units, "long_name": "fitted power law C d^p"})
-    made.attrs["level"] = level
+    made.attrs |= {"level": level, "samples_range": [float(v) for v in (ds[samples].min(), ds[samples].max())]}
     return made
 
 

@@ -2,7 +2,8 @@
 
 A column (one x) whose confidence set is wide gets members in proportion to its width squared, and every column some as
 long as it has few. A new member lies at a place that the data do not contradict, drawn with the p-values of P(y) = ½,
-so that members gather where the boundary may be; its y is rounded to a lattice that halves the study's own grid as
+so that members gather where the boundary may be; a share of them at places that tell the slope, and at an end of the
+grid that the set reaches beyond. Its y is rounded to a lattice that halves the study's own grid as
 often as it takes to be finer than half the set. A column never uses a seed twice: what seeds have in common would say
 less.
 """
@@ -19,8 +20,12 @@ from .boundary import Scale, fit_columns
 
 FIRST_CELLS, FIRST_SEEDS = 3, 2
 """Every column begins with so many cells, evenly spaced over y, of so many seeds."""
-_FOCUS = 1.0
-"""Power of the p-values with which places are drawn."""
+OUTER, _OUTER_AT = 0.2, 1.5
+"""Share of a column's members at the two places where the log-odds of a logistic curve are ±1.5 (a D-optimal design):
+they tell its slope, without which no place is rejected that has all members on one side."""
+OPEN = 0.3
+"""Share of the others at an end of the grid beyond which the set reaches: a local curve through one half there has all
+members on one side, and is contradicted by those at the end alone."""
 _FINEST = 6
 """Times that the study's grid may be halved."""
 
@@ -90,12 +95,22 @@ def additions(
 def known_columns(heights: np.ndarray, inside: np.ndarray, counted: np.ndarray, lattice: np.ndarray) -> Columns:
     """What is known of every column: booleans (column, y, seed) over increasing positions."""
     fit = fit_columns(heights, inside, counted, grid=lattice)
-    ends = np.clip([fit["low"], fit["high"]], lattice[0], lattice[-1])
+    ends = np.array([fit["low"], fit["high"]])
+    widths = np.diff(np.clip(ends, lattice[0], lattice[-1]), axis=0)[0]
+    at = fit["candidates"]
     # A candidate that the data contradict more gets fewer members; the share of a step's members is its p-value's.
-    chance = fit["p_values"] ** _FOCUS * np.gradient(fit["candidates"])
-    empty = chance.sum(axis=1) <= 0
-    chance[empty] = 1.0
-    return Columns(np.diff(ends, axis=0)[0], fit["candidates"], chance / chance.sum(axis=1, keepdims=True))
+    chance = fit["p_values"] * np.gradient(at)
+    chance[chance.sum(axis=1) <= 0] = 1.0
+    chance /= chance.sum(axis=1, keepdims=True)
+    beyond = OPEN * (np.isinf(ends) & (ends[0] < ends[1]))
+    steep = np.maximum(np.abs(np.nan_to_num(fit["slope"])), 1e-300)
+    outer = chance @ at + np.array([[-1.0], [1.0]]) * _OUTER_AT / steep
+    chance *= ((1.0 - OUTER) * (1.0 - beyond.sum(axis=0)))[:, None]
+    chance[:, [0, -1]] += (1.0 - OUTER) * beyond.T
+    for places in outer:
+        nearest = np.abs(at[None, :] - places[:, None]).argmin(axis=1)
+        chance[np.arange(len(chance)), nearest] += 0.5 * OUTER
+    return Columns(widths, at, chance)
 
 
 def allotted(

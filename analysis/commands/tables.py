@@ -1,4 +1,4 @@
-"""Commands that end in a table: summary, minima, families, survival, certificate, scaling, rates."""
+"""Commands that end in a table: summary, minima, families, certificate, scaling, rates, sample complexity."""
 
 import json
 from functools import partial
@@ -12,8 +12,9 @@ import xarray as xr
 import analysis
 from ensemble.console import At, Csv, Json, Overwrite
 
-from ..console import Column, Form, console, facts_of, say, say_log_rank, say_status, tell
+from ..console import Column, Form, console, facts_of, say, say_status, tell
 from ..members import finished
+from ..plots.complexity import said_of
 from ..times.laws import LAWS
 from ..two_layer.certificate import CERTIFIED, certified
 from ..two_layer.minima import ABSOLUTE, RELATIVE, listed
@@ -128,60 +129,6 @@ def _families_of(result: xr.Dataset) -> pd.DataFrame:
 
 
 @app.command(cls=Analysis)
-def survival(
-    directory: Directory,
-    measure: Annotated[str | None, typer.Option(help="probe; without it, times are those of the stop rule")] = None,
-    below: Annotated[float | None, typer.Option(help="tolerance in the probe's units")] = None,
-    at: At = None,
-    along: Annotated[str | None, typer.Option(help="axis to compare cells along, by the log-rank test")] = None,
-    out: Out = None,
-    width: Width = None,
-    height: Height = None,
-    overwrite: Overwrite = False,
-    as_json: Json = False,
-    as_csv: Csv = False,
-) -> None:
-    """Times until MEASURE is below, or until the stop rule, as censored data: medians, means, the share without one."""
-    form = Form.of(as_json, as_csv)
-    picture = Drawing(out, width, height, overwrite)
-    ds = opened(directory, at)
-    result = analysis.survival(ds, measure, below=below).load()
-    picture.save(partial(analysis.survival_picture, result, along))
-    tests = None if along is None else analysis.log_rank(ds, along, measure, below=below).load()
-    reached = result.attrs["reached"]
-    frame = analysis.table(result.drop_dims("step"))
-    columns = [
-        Column("seeds", "seeds"),
-        Column(reached, "events"),
-        Column("censored", "censored"),
-        Column("median", "median", "{:.0f}", True),
-        Column("but after", "median_after", "{:.0f}"),
-        Column("restricted mean", "mean", "{:.0f}", True),
-        Column(f"never {reached}", "never", "{:.2f}", True),
-    ]
-    facts = facts_of(ds, **{name: result.attrs[name] for name in ("event", "reached", "horizon", "level")})
-    if tests is not None:
-        facts["log_rank"] = analysis.table(tests).reset_index().to_dict("records")
-    if not tell(frame, columns, form, facts, console):
-        return
-    say_status(ds)
-    say(f"{reached}: {result.attrs['event']}; steps; restricted to {result.attrs['horizon']:.0f}; 95% intervals")
-    if not int(result["events"].sum()):
-        say(_never_reached(ds, measure, below))
-    if tests is not None:
-        say_log_rank(tests)
-    picture.say()
-
-
-def _never_reached(ds: xr.Dataset, measure: str | None, below: float | None) -> str:
-    """What there is where no member arrives."""
-    if measure is None or below is None:
-        return "no member was ended by a stop rule: the protocol has none, or none was met; try --measure and --below"
-    least = float(ds[measure].where(finished(ds)).min())
-    return f"no member reaches {measure} ≤ {below:g}: the smallest at the end is {least:.4g}; take a tolerance above it"
-
-
-@app.command(cls=Analysis)
 def certificate(directory: Directory, at: At = None, as_json: Json = False, as_csv: Csv = False) -> None:
     """Duality gaps: how many members are certified global minima over all widths; needs weights or the probe `gap`."""
     form = Form.of(as_json, as_csv)
@@ -256,3 +203,40 @@ def rates(
     if tell(analysis.table(result), columns, form, facts_of(ds, **result.attrs), console):
         say_status(ds)
         say(f"law: of ln {measure}; rate (1/step) and exponent: of all members fitted, whatever their law")
+
+
+@app.command(cls=Analysis)
+def complexity(
+    directory: Directory,
+    along: Annotated[str, typer.Option(help="axis of the dimension, or of another size, of which a power is sought")],
+    measure: Measure = "max_angle",
+    below: Below = 0.1,
+    samples: Annotated[str, typer.Option(help="axis of the number of samples")] = "samples",
+    at: At = None,
+    out: Out = None,
+    width: Width = None,
+    height: Height = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """Samples at which half of the seeds have MEASURE below VALUE, along an axis, and the power law of it."""
+    form = Form.of(as_json, as_csv)
+    picture = Drawing(out, width, height, overwrite)
+    ds = opened(directory, at)
+    result = analysis.sample_complexity(ds, along, measure, below, samples=samples)
+    picture.save(partial(analysis.complexity_picture, result))
+    law = [name for name, values in result.data_vars.items() if not values.dims]
+    columns = [
+        Column("seeds", "seeds"),
+        Column(f"{samples} of half recovery", "boundary", "{:.4g}", True),
+        Column("power law", "fitted", "{:.4g}"),
+    ]
+    found = result[["seeds", "boundary", "low", "high", "fitted"]]
+    found = found.rename(low="boundary_low", high="boundary_high")
+    facts = facts_of(ds, measure=measure, below=below, level=result.attrs["level"], **picture.fact)
+    facts |= {str(name): result[name].item() for name in law}
+    if tell(analysis.table(found), columns, form, facts, console):
+        say_status(ds)
+        say(f"{said_of(result)}; brackets hold at once for every {along}; half recovery: {measure} < {below:g}")
+        picture.say()

@@ -4,6 +4,7 @@ Every picture takes `width` ("column", "page" or inches), `height` (inches), `ax
 picture has one panel), `title`, `xlabel` and `ylabel`; see `layout.Look`.
 """
 
+from .complexity import complexity_picture
 from .curves import angle_picture, profile_picture, survival_picture, trajectory_picture
 from .features import feature_picture
 from .layers import layer_picture
@@ -20,6 +21,7 @@ __all__ = [
     "STYLE",
     "Look",
     "angle_picture",
+    "complexity_picture",
     "difference_picture",
     "feature_picture",
     "layer_picture",

@@ -34,7 +34,8 @@ def layer_picture(ds: xr.Dataset, measure: str, along: str | None = None, **look
     parts = [dim for dim in medians.dims if dim in PARTS]
     if len(parts) != 1:
         has = f"those of {' and '.join(map(repr, parts))}" if parts else "no value for each layer, pair or mode"
-        raise ValueError(f"measure: got {measure!r}, which has {has}; take a probe of one of {', '.join(PARTS)}")
+        way = f"choose one of the latter, `isel({parts[-1]}=0)`" if parts else f"take one of {', '.join(PARTS)}"
+        raise ValueError(f"measure: got {measure!r}, which has {has}; {way}")
     part = str(parts[0])
     count = 1 if along is None else ds.sizes[along]
     panels = _panels(ds, medians, part, along)
@@ -54,7 +55,8 @@ def layer_picture(ds: xr.Dataset, measure: str, along: str | None = None, **look
             if along is not None and count > 1:
                 ax.set_title(said_at({along: ds[along].values[i].item()}))
             ax.tick_params(labelbottom=True)
-            if i == len(panels) - 1 or (i + 1) % columns == 0:
+            # One scale serves all panels: a bar beside a row that is not full would push the full ones apart.
+            if (i + 1) % columns == 0 or (count < columns and i == count - 1):
                 page.colour_bar(mesh, ax, units_label(measure, ds[measure].attrs["units"]))
         page.labels("descent steps (log\u00a0scale)", part.replace("_", " "))
         page.title(f"{ds[measure].attrs['long_name']}\nmedian of {int(finished(ds).sum('seed').max())} seeds")

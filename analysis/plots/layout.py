@@ -76,12 +76,15 @@ class Sheet:
             return
         while True:
             made = self.figure.legend(handles, labels, loc="outside lower center", ncols=columns, **more)
+            made.get_title().set_parse_math(False)
+            room = 0.94 * self.figure.bbox.width
+            made.set_title(_wrapped(made.get_title(), title, room, False, _renderer(self.figure)) or None)
             if columns == 1 or made.get_window_extent(_renderer(self.figure)).width <= 0.98 * self.figure.bbox.width:
                 break
             made.remove()
             columns -= 1
         if "height" not in self.look:
-            rows = -(-len(handles) // columns) + bool(title)
+            rows = -(-len(handles) // columns) + bool(title) * (1 + made.get_title().get_text().count("\n"))
             width, height = self.figure.get_size_inches()
             self.figure.set_size_inches(width, height + LINE * rows)
 
@@ -154,6 +157,12 @@ class Sheet:
                 left = max(left, 0.5 * (other.x1 + box.x0))
             if other.x0 >= box.x1 - 1.0:
                 right = min(right, 0.5 * (other.x0 + box.x1))
+        for bar in (one.get_window_extent() for one in self.bars if one is not ax):
+            # One bar of several panels stands beside what is above and below each of them, too.
+            if bar.x0 >= box.x1 and (bar.y0 < box.y0 - 1.0 or bar.y1 > box.y1 + 1.0):
+                right = min(right, bar.x0)
+        for text in (one for one in self.figure.texts if one.get_rotation() == 90.0 and self.own):
+            left = max(left, text.get_window_extent(_renderer(self.figure)).x1)
         middle = 0.5 * (box.x0 + box.x1)
         return 0.96 * 2.0 * max(min(middle - left, right - middle), 0.5 * box.width)
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from ensemble.problem.students import DeepLinearStudent, TwoLayerStudent
 from ensemble.problem.teachers import TwoTasks
 
 from ..members import axes, cells
@@ -43,10 +44,13 @@ def said_of_uses(ds: xr.Dataset, attack: Attack | None, without: str = "") -> di
 
     **Arguments:** the dataset in standard form; `without`: why there are none, because they take time.
     """
-    curves: dict[str, Any] = {"pruning": _curves(ds, without, MOST_PRUNED, _pruning)}
-    if attack is None:
-        curves["robustness"] = {"none": ""}
-    else:
+    kinds = {type(cell.student) for cell in cells(ds).flat}
+    curves: dict[str, Any] = {"pruning": {"none": "of two-layer students alone"}, "robustness": {"none": ""}}
+    if kinds <= {TwoLayerStudent}:
+        curves["pruning"] = _curves(ds, without, MOST_PRUNED, _pruning)
+    if not kinds <= {TwoLayerStudent, DeepLinearStudent}:
+        curves["robustness"] = {"none": "of two-layer and deep linear students alone"}
+    elif attack is not None:
         curves["robustness"] = _curves(ds, without, MOST_ATTACKED, lambda part: _robustness(part, attack))
     most = max((found.get("seeds", 0) for found in curves.values()), default=0)
     ranks = order_ranks(np.arange(1, most + 1)[:, None], np.array(QUANTILES), LEVEL)

@@ -10,7 +10,7 @@ import xarray as xr
 
 from ensemble import STATUS
 
-from ..members import finished, history, largest, standard
+from ..members import finished, history, largest, standard, with_units
 from ..statistics import quantiles
 
 
@@ -28,7 +28,24 @@ def time_below(ds: xr.Dataset, measure: str, below: float) -> xr.Dataset:
         raise ValueError(f"below: got {below}; a tolerance must be positive")
     ds = standard(ds)
     values = largest(history(ds, measure))
-    inside = values <= below
+    result = arrivals(ds, values <= below)
+    threshold = f"{measure} ≤ {below:g} {values.attrs.get('units', '')}".strip()
+    result["by"].attrs = {
+        "units": "step",
+        "long_name": f"first record from which on {threshold}; ∞: not reached",
+    }
+    result["after"].attrs = {"units": "step", "long_name": f"last record at which not yet {threshold}"}
+    result["below"].attrs = {"units": "1", "long_name": f"whether {threshold} was reached for good"}
+    result["observed"].attrs = {"units": "step", "long_name": "steps up to which the member was followed"}
+    result.attrs = {
+        "event": f"{measure} ≤ {with_units(below, values.attrs.get('units', '1'))} for good",
+        "reached": "below",
+    }
+    return result
+
+
+def arrivals(ds: xr.Dataset, inside: xr.DataArray) -> xr.Dataset:
+    """What `time_below` returns, where `inside` says at which records a member is inside."""
     # Counted from the end: how many last records are all inside.
     stays = inside.isel(record=slice(None, None, -1)).astype(int).cumprod("record").sum("record")
     count = ds.sizes["record"]
@@ -47,16 +64,7 @@ def time_below(ds: xr.Dataset, measure: str, below: float) -> xr.Dataset:
             "observed": stop,
         }
     )
-    result = result.drop_vars("step", errors="ignore")
-    threshold = f"{measure} ≤ {below:g} {values.attrs.get('units', '')}".strip()
-    result["by"].attrs = {
-        "units": "step",
-        "long_name": f"first record from which on {threshold}; ∞: not reached",
-    }
-    result["after"].attrs = {"units": "step", "long_name": f"last record at which not yet {threshold}"}
-    result["below"].attrs = {"units": "1", "long_name": f"whether {threshold} was reached for good"}
-    result["observed"].attrs = {"units": "step", "long_name": "steps up to which the member was followed"}
-    return result
+    return result.drop_vars("step", errors="ignore")
 
 
 def stopping_time(ds: xr.Dataset) -> xr.DataArray:

@@ -1,6 +1,7 @@
 """Arrival times as censored data: survival curves, medians, restricted means, log-rank tests.
 
-A member arrives where it is below a tolerance for good or, without one, where its stop rule is met (converged).
+A member arrives where it is below a tolerance for good or, without one, where its stop rule is met (converged), or
+where times of another kind say so (`escape_times`).
 "Survival" S(t) is the share of members that have not arrived by step t. A member
 
 - arrived at a step that is known to lie in (after, by], two neighbouring records;
@@ -19,7 +20,7 @@ from scipy.stats import chi2
 
 from ensemble import STATUS
 
-from ..members import finished, require_axis, standard, with_units
+from ..members import finished, require_axis, standard
 from ..statistics import LEVEL
 from .convergence import stopping_time, time_below
 from .kaplan_meier import Curve
@@ -38,27 +39,51 @@ class Times(NamedTuple):
     """What a member that arrived is called: `below`, or `converged` where that is its stop rule."""
 
 
-def times_of(ds: xr.Dataset, measure: str | None, below: float | None) -> Times:
-    """The arrival times of all finished members: of a measure and a tolerance, or of the stop rule.
+def times_of(ds: xr.Dataset, measure: str | None, below: float | None, times: xr.Dataset | None = None) -> Times:
+    """The arrival times of all finished members: of a measure and a tolerance, of the stop rule, or as `times` says.
 
-    **Raises:** `ValueError` for a measure without a history, a tolerance that is not positive, or one of both alone.
+    **Raises:** `ValueError` for a measure without a history, a tolerance that is not positive, one of both alone or
+    beside `times`, and for times of other members.
     """
+    if times is not None and (measure is not None or below is not None):
+        raise ValueError(f"times: got times with measure = {measure!r} and below = {below}; give one or the other")
     if (measure is None) != (below is None):
         raise ValueError(f"below: got measure = {measure!r} with below = {below}; give both, or none for the stop rule")
     ds = standard(ds)
     counted = finished(ds)
     stop = ds["stop_step"].astype(float)
-    if measure is None or below is None:
+    if times is not None:
+        found = _checked(ds, times)
+        by, after, reached = found["by"], found["after"], found["below"]
+        what, word = found.attrs["event"], found.attrs["reached"]
+        counted = counted & by.notnull()
+    elif measure is None or below is None:
         by = stopping_time(ds)
         reached, after = ds["status"] == STATUS["converged"], by - 1.0
         what, word = "the stop rule is met", "converged"
     else:
         found = time_below(ds, measure, below)
         by, after, reached = found["by"], found["after"], found["below"]
-        what, word = f"{measure} ≤ {with_units(below, ds[measure].attrs['units'])} for good", "below"
+        what, word = found.attrs["event"], found.attrs["reached"]
     censored = ~reached & (ds["status"] == STATUS["max_steps"])
     after = xr.where(reached, after, xr.where(censored, stop, np.inf))
     return Times(after, xr.where(censored, stop, by), ~censored, counted, what, word)
+
+
+def _checked(ds: xr.Dataset, times: xr.Dataset) -> xr.Dataset:
+    """**Raises:** `ValueError` for what is no result of `time_below` or `escape_times` of the same members."""
+    if not {"by", "after", "below"} <= set(times.data_vars) or not {"event", "reached"} <= set(times.attrs):
+        raise ValueError("times: got a dataset without arrival times; give a result of time_below or escape_times")
+    times = times if "seed" in times["by"].dims else times.expand_dims("seed")
+    same = dict(times["by"].sizes) == dict(ds["status"].sizes) and all(
+        np.array_equal(times[dim].values, ds[dim].values) for dim in ds["status"].dims
+    )
+    if not same:
+        raise ValueError(
+            f"times: got those of {dict(times['by'].sizes)} members for {dict(ds['status'].sizes)}; select the same "
+            "members of both"
+        )
+    return times.transpose(*ds["status"].dims, ...)
 
 
 def survival(
@@ -66,6 +91,7 @@ def survival(
     measure: str | None = None,
     *,
     below: float | None = None,
+    times: xr.Dataset | None = None,
     steps: np.ndarray | None = None,
     level: float = LEVEL,
 ) -> xr.Dataset:
@@ -73,8 +99,9 @@ def survival(
 
         S(t) = Π_{t_i ≤ t} (1 − d_i/n_i)          d_i members arrive at t_i, n_i had not before
 
-    **Arguments:** `measure` ≤ `below` for good is the arrival; without both it is that the stop rule was met. `steps`:
-    those at which curves are given (the records; without a history 200 log-spaced ones). `level` of all intervals.
+    **Arguments:** `measure` ≤ `below` for good is the arrival; without both it is that the stop rule was met. `times`:
+    those of another arrival, as `escape_times` gives them of the same members. `steps`: those at which curves are given
+    (the records; without a history 200 log-spaced ones). `level` of all intervals.
 
     **Returns:** a dataset over the axes:
 
@@ -88,18 +115,19 @@ def survival(
     - `mean`, `_low`, `_high`, `mean_after`: the restricted mean ∫₀^τ S dt, τ = attribute `horizon`, the shortest
       protocol's end, with Wilson's interval of the time that events save, at the size that Greenwood's variance gives;
     - `seeds`, `events`, `censored`: members counted, arrived, and censored; attribute `reached`: what an arrival is
-      called, `below` or `converged`.
+      called, `below`, `converged` or `escaped`.
 
     **Raises:** `ValueError` for a measure that is not there or has no history, and a tolerance that is not positive.
     """
     ds = standard(ds)
-    times = times_of(ds, measure, below)
+    has_records = measure is not None or times is not None
+    arrival = times_of(ds, measure, below, times)
     horizon = _horizon(ds)
-    grid = _grid(ds, times, measure, horizon) if steps is None else np.asarray(steps, float)
+    grid = _grid(ds, arrival, has_records, horizon) if steps is None else np.asarray(steps, float)
 
     found = xr.apply_ufunc(
         lambda *arrays: _read_off(*arrays, grid=grid, horizon=horizon, level=level),
-        *times[:4],
+        *arrival[:4],
         input_core_dims=[["seed"]] * 4,
         output_core_dims=[["step"]] * 3 + [[]] * (len(_READ_OFF) - 3),
         dask="parallelized",
@@ -107,14 +135,14 @@ def survival(
         dask_gufunc_kwargs={"output_sizes": {"step": len(grid)}, "allow_rechunk": True},
     )
     result = xr.Dataset(dict(zip(_READ_OFF, found, strict=True)))
-    arrives = times.counted & times.event & np.isfinite(times.by)
-    result["seeds"] = times.counted.sum("seed")
+    arrives = arrival.counted & arrival.event & np.isfinite(arrival.by)
+    result["seeds"] = arrival.counted.sum("seed")
     result["events"] = arrives.sum("seed")
-    result["censored"] = (times.counted & ~times.event).sum("seed")
+    result["censored"] = (arrival.counted & ~arrival.event).sum("seed")
     result = result.assign_coords(step=("step", grid, {"units": "step", "long_name": "descent steps"}))
     for name in result.data_vars:
         result[name].attrs = _said(str(name))
-    result.attrs = {"event": times.what, "reached": times.reached, "horizon": horizon, "level": level}
+    result.attrs = {"event": arrival.what, "reached": arrival.reached, "horizon": horizon, "level": level}
     result.attrs |= {name: ds.attrs[name] for name in ("study", "study_hash")}
     return result
 
@@ -158,12 +186,19 @@ def _said(name: str) -> dict[str, str]:
     return {"units": units, "long_name": long_name}
 
 
-def log_rank(ds: xr.Dataset, along: str, measure: str | None = None, *, below: float | None = None) -> xr.Dataset:
+def log_rank(
+    ds: xr.Dataset,
+    along: str,
+    measure: str | None = None,
+    *,
+    below: float | None = None,
+    times: xr.Dataset | None = None,
+) -> xr.Dataset:
     """The log-rank test that the cells along an axis share one survival curve.
 
         Z_g = Σ_i (d_gi − d_i n_gi/n_i),    χ² = Zᵀ V⁻ Z  with the hypergeometric covariance V of the Z_g
 
-    **Arguments:** `along`: the axis whose cells are compared; `measure` and `below` as in `survival`.
+    **Arguments:** `along`: the axis whose cells are compared; `measure`, `below` and `times` as in `survival`.
 
     **Returns:** over the other axes `statistic`, `degrees` (cells − 1; those without a member do not count) and
     `p_value`. The test takes members as independent: cells that share their seeds are alike where seeds matter, which
@@ -174,12 +209,12 @@ def log_rank(ds: xr.Dataset, along: str, measure: str | None = None, *, below: f
     require_axis(ds, "along", along)
     if ds.sizes[along] < 2:
         raise ValueError(f"along: got {along!r}, which has one value; a test needs two cells to compare")
-    times = times_of(ds, measure, below)
+    arrival = times_of(ds, measure, below, times)
     statistic, degrees, p_value = xr.apply_ufunc(
         np.vectorize(_log_rank, signature="(g,n),(g,n),(g,n)->(),(),()"),
-        times.by,
-        times.event,
-        times.counted,
+        arrival.by,
+        arrival.event,
+        arrival.counted,
         input_core_dims=[[along, "seed"]] * 3,
         output_core_dims=[[], [], []],
         dask="parallelized",
@@ -190,7 +225,7 @@ def log_rank(ds: xr.Dataset, along: str, measure: str | None = None, *, below: f
     says = {"statistic": "log-rank χ²", "degrees": "degrees of freedom", "p_value": "p-value; NaN: nothing to compare"}
     for name, long_name in says.items():
         result[name].attrs = {"units": "1", "long_name": long_name}
-    result.attrs = {"event": times.what, "along": along}
+    result.attrs = {"event": arrival.what, "along": along}
     return result
 
 
@@ -203,8 +238,8 @@ def _horizon(ds: xr.Dataset) -> float:
     return ran if np.isfinite(ran) else (most if np.isfinite(most) else 0.0)
 
 
-def _grid(ds: xr.Dataset, times: Times, measure: str | None, horizon: float) -> np.ndarray:
-    if measure is not None:
+def _grid(ds: xr.Dataset, times: Times, has_records: bool, horizon: float) -> np.ndarray:
+    if has_records:
         return ds["step"].values.astype(float)
     by = times.by.where(np.isfinite(times.by) & times.event & times.counted)
     first, last = float(by.min()), float(by.max())

@@ -24,25 +24,31 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat, TypeAdapter, validate_call
 
 from ..problem.penalties import L2
-from ..spec import in_path, nearest, no_number, refusal_of, shortened
+from ..spec import RADIANS, STEPS, in_path, nearest, no_number, refusal_of, shortened
 from .schedules import Halving, Schedule
-from .stages import Decay, Layers, Penalty, Protocol, Stage, Update
-from .updates import Balance, Descent, Ridge
+from .stages import Decay, Layers, Penalty, Protocol, Stage, Update, steps_beside
+from .updates import Balance, Descent, Flow, Ridge
 
-Steps = Annotated[int, Field(ge=1, le=2**62)]
+Steps = Annotated[int, Field(ge=1, le=2**62), STEPS]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
+Angle = Annotated[PositiveFloat | None, RADIANS]
 _DESCENT, _L2 = Descent(), L2()
+_STEPS = 16_000
 _OPENING = ("first_step_size", "fit", "fit_decay", "fit_steps", "fit_step_size")
 Build = TypeVar("Build", bound=Callable[..., Protocol])
 
 
 def _named(build: Build) -> Build:
     """Validates the arguments of a protocol's function, and has the protocol remember them by name."""
-    checked = validate_call(config=ConfigDict(allow_inf_nan=False))(build)
+
+    @functools.cache
+    def checked() -> Callable[..., Protocol]:
+        # Made when it is first called: to make those of all protocols takes as long as to import pydantic.
+        return validate_call(config=ConfigDict(allow_inf_nan=False))(build)
 
     @functools.wraps(build)
     def named(**arguments: Any) -> Protocol:
-        return checked(**arguments).called(build.__name__, arguments)
+        return checked()(**arguments).called(build.__name__, arguments)
 
     return cast(Build, named)
 
@@ -69,14 +75,14 @@ def zhou_ge(
     weight_decay: NonNegativeFloat = 0.05,
     step_size: PositiveFloat = 0.2,
     epochs: Count = 8,
-    epoch_steps: Count = 2000,
+    epoch_steps: Annotated[Count, STEPS] = 2000,
     first_step_size: PositiveFloat = 30.0,
     fit: Literal["ridge", "descent"] = "ridge",
     fit_decay: NonNegativeFloat = 1e-3,
     fit_steps: Count = 1000,
     fit_step_size: PositiveFloat = 0.2,
     loss: PositiveFloat | None = None,
-    max_angle: PositiveFloat | None = None,
+    max_angle: Angle = None,
     update: Update = _DESCENT,
     penalty: Penalty = _L2,
     decay: Decay = "coupled",
@@ -100,10 +106,10 @@ def halving_decay(
     weight_decay: NonNegativeFloat = 0.05,
     step_size: PositiveFloat = 0.2,
     epochs: Count = 8,
-    epoch_steps: Count = 2000,
+    epoch_steps: Annotated[Count, STEPS] = 2000,
     grad_norm: PositiveFloat | None = None,
     loss: PositiveFloat | None = None,
-    max_angle: PositiveFloat | None = None,
+    max_angle: Angle = None,
     update: Update = _DESCENT,
     penalty: Penalty = _L2,
     decay: Decay = "coupled",
@@ -119,11 +125,11 @@ def fixed_decay(
     weight_decay_schedule: Schedule | None = None,
     step_size: PositiveFloat = 0.2,
     step_size_schedule: Schedule | None = None,
-    steps: Steps = 16_000,
+    steps: Steps = _STEPS,
     time: PositiveFloat | None = None,
     grad_norm: PositiveFloat | None = None,
     loss: PositiveFloat | None = None,
-    max_angle: PositiveFloat | None = None,
+    max_angle: Angle = None,
     update: Update = _DESCENT,
     penalty: Penalty = _L2,
     decay: Decay = "coupled",
@@ -140,12 +146,12 @@ def plain(
     *,
     step_size: PositiveFloat = 0.2,
     step_size_schedule: Schedule | None = None,
-    steps: Steps = 16_000,
+    steps: Steps = _STEPS,
     time: PositiveFloat | None = None,
     layers: Layers = "both",
     grad_norm: PositiveFloat | None = None,
     loss: PositiveFloat | None = None,
-    max_angle: PositiveFloat | None = None,
+    max_angle: Angle = None,
     update: Update = _DESCENT,
 ) -> Protocol:
     """Plain gradient descent on `layers`, without weight decay, for `steps` or until a rule holds.
@@ -160,7 +166,7 @@ def fixed_first_layer(
     *,
     weight_decay: NonNegativeFloat = 0.05,
     step_size: PositiveFloat = 0.2,
-    steps: Steps = 16_000,
+    steps: Steps = _STEPS,
     first_step_size: PositiveFloat = 30.0,
     fit: Literal["ridge", "descent"] = "ridge",
     fit_decay: NonNegativeFloat = 1e-3,
@@ -185,7 +191,7 @@ def curriculum(
     weight_decay: NonNegativeFloat = 0.05,
     step_size: PositiveFloat = 0.2,
     epochs: Count = 8,
-    epoch_steps: Count = 2000,
+    epoch_steps: Annotated[Count, STEPS] = 2000,
     update: Update = _DESCENT,
     penalty: Penalty = _L2,
     decay: Decay = "coupled",
@@ -196,6 +202,8 @@ def curriculum(
        two, … teacher neurons of `order` (with `cumulative = false`: each alone).
     2. `local`: `halving_decay` on the whole teacher.
     """
+    if len(set(order)) < len(order):
+        raise ValueError(f"order: got {list(order)}; name each teacher neuron once")
     common: dict[str, Any] = {"step_size": step_size, "update": update, "penalty": penalty, "decay": decay}
     learn = tuple(
         Stage(
@@ -219,7 +227,7 @@ def gradual_unfreezing(
     weight_decay: NonNegativeFloat = 0.05,
     step_size: PositiveFloat = 0.2,
     epochs: Count = 8,
-    epoch_steps: Count = 2000,
+    epoch_steps: Annotated[Count, STEPS] = 2000,
     update: Update = _DESCENT,
     penalty: Penalty = _L2,
     decay: Decay = "coupled",
@@ -240,6 +248,9 @@ def gradual_unfreezing(
 
 
 def _local(layers: Layers = "both", *, steps: int, time: float | None = None, **fields: Any) -> Stage:
+    # A stored study has the default beside its time.
+    if time is not None and steps != _STEPS and isinstance(fields.get("update"), Flow):
+        raise ValueError(steps_beside(steps, time))
     return Stage(name="local", layers=layers, steps=steps if time is None else 0, time=time, **fields)
 
 
@@ -258,7 +269,10 @@ PROTOCOLS: dict[str, Callable[..., Protocol]] = {
     f.__name__: f
     for f in (zhou_ge, halving_decay, fixed_decay, plain, fixed_first_layer, curriculum, gradual_unfreezing, stages)
 }
-_PARTS = {"update": TypeAdapter(Update), "penalty": TypeAdapter(Penalty)}
+_PARTS: dict[str, TypeAdapter] = {
+    name: TypeAdapter(kind, config=ConfigDict(defer_build=True))
+    for name, kind in (("update", Update), ("penalty", Penalty))
+}
 
 
 def resolve(table: dict[str, Any]) -> tuple[Protocol, dict[str, Any]]:

@@ -9,17 +9,17 @@ stage. The value stays a traced number (an axis over it compiles nothing new).
 
 import abc
 import math
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax.typing import DTypeLike
 from pydantic import Field, model_validator
 
 from ..parts import Part, chosen, register
 
-OPTAX_SCHEDULES = tuple(name for name in dir(optax.schedules) if name.endswith(("_schedule", "exponential_decay")))
+if TYPE_CHECKING:  # imported where a schedule of optax is asked for: other studies start sooner without
+    import optax
 
 
 class AbstractSchedule(Part):
@@ -55,13 +55,15 @@ class Optax(AbstractSchedule):
         # optax mixes counts with its own floats; a float count gives the same values.
         return jnp.asarray(self._schedule()(step.astype(float)))
 
-    def _schedule(self) -> optax.Schedule:
+    def _schedule(self) -> "optax.Schedule":
+        import optax
+
         return getattr(optax.schedules, self.name)(**{k: _with_int_keys(v) for k, v in self.arguments.items()})
 
     @model_validator(mode="after")
     def _check(self):
-        if self.name not in OPTAX_SCHEDULES:
-            raise ValueError(f"name: got {self.name!r}; optax.schedules has {', '.join(OPTAX_SCHEDULES)}")
+        if self.name not in (known := _optax_schedules()):
+            raise ValueError(f"name: got {self.name!r}; optax.schedules has {', '.join(known)}")
         try:
             first = float(self(jnp.asarray(0)))
         except (TypeError, ValueError) as error:
@@ -69,6 +71,13 @@ class Optax(AbstractSchedule):
         if not math.isfinite(first) or first < 0:
             raise ValueError(f"arguments: optax.schedules.{self.name} starts at {first}; it must be ≥ 0")
         return self
+
+
+def _optax_schedules() -> tuple[str, ...]:
+    """The names that `Optax` takes."""
+    import optax
+
+    return tuple(name for name in dir(optax.schedules) if name.endswith(("_schedule", "exponential_decay")))
 
 
 def _with_int_keys(value: Any) -> Any:

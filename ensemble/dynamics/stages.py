@@ -18,7 +18,7 @@ from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat, Pri
 
 from ..parts import UnknownPart, chosen
 from ..problem.penalties import L2, Layers, Penalty, has_prox
-from ..spec import Spec, printable
+from ..spec import RADIANS, STEPS, Spec, printable
 from .schedules import Schedule
 from .updates import AbstractProximalUpdate, AbstractSteppedUpdate, AbstractUpdate, Descent, Flow
 
@@ -29,6 +29,11 @@ Target = Literal["all"] | tuple[Annotated[int, Field(ge=0)], ...]
 """Teacher neurons."""
 Neurons = Literal["all", "first half"] | Annotated[float, Field(gt=0, le=1)] | tuple[Annotated[int, Field(ge=0)], ...]
 """Student neurons: all, the first half, the first share of them (rounded up), or these."""
+
+
+def steps_beside(steps: int, time: float) -> str:
+    """What is said of steps beside a time, of which only one can be meant."""
+    return f"steps: got {steps} beside time = {time:g}, which is in place of steps; leave one of them out"
 
 
 class Stage(Spec):
@@ -69,11 +74,11 @@ class Stage(Spec):
     step_size_schedule: Schedule | None = None
     weight_decay: NonNegativeFloat = 0.0
     weight_decay_schedule: Schedule | None = None
-    steps: Annotated[int, Field(ge=0, le=2**62)] = 0
+    steps: Annotated[int, Field(ge=0, le=2**62), STEPS] = 0
     time: PositiveFloat | None = None
     grad_norm: PositiveFloat | None = None
     loss: PositiveFloat | None = None
-    max_angle: PositiveFloat | None = None
+    max_angle: Annotated[PositiveFloat | None, RADIANS] = None
     check_every: Annotated[int, Field(ge=1, lt=2**31)] = 100
 
     @property
@@ -173,6 +178,8 @@ class Stage(Spec):
                 f"time: got {time:g} under the update {self.update.kind!r}, whose time is that of its steps; give "
                 "steps, time over step size, or take the update 'flow'"
             )
+        if self.steps:
+            raise ValueError(steps_beside(self.steps, time))
         if abs(time / self.step_size - self.length) > 1e-9 * self.length or self.step_size_schedule is not None:
             raise ValueError(
                 f"time: got {time:g}, which is no whole number of steps of the clock of {self.step_size:g} each; take "

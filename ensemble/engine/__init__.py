@@ -6,7 +6,7 @@ from .kernels import ENGINES, choose, kernel_name
 from .lanes import ACTIVE, DIVERGED, NEVER, RULE_MET, Fixed, Lanes, StageRow, row_like
 from .program import TRACES, Pool, Program, moving_like, samples_a_step, tile_size
 from .run import Watch, run_workloads
-from .workload import Drawn, Ended, Flights, Sink, StagePlan, Work, Workload
+from .workload import Drawn, Ended, Flights, Measure, Sink, StagePlan, Work, Workload
 
 __all__ = [
     "ACTIVE",
@@ -23,6 +23,7 @@ __all__ = [
     "Fixed",
     "Flights",
     "Lanes",
+    "Measure",
     "Pool",
     "Program",
     "Sink",

@@ -7,15 +7,17 @@ differently for one device than for two, and rounds differently.) On accelerator
 
 import functools
 import hashlib
+import importlib
 import itertools
 import math
 import os
 import platform
 import threading
+import uuid
 from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import jax
 
@@ -23,6 +25,7 @@ Device = Any
 """A `jax.Device`, which type checkers take for a variable."""
 Part = TypeVar("Part")
 Result = TypeVar("Result")
+Key = ParamSpec("Key")
 
 _WORTH_KEEPING = 0.05
 """Seconds of compilation from which a program is kept on disk."""
@@ -36,13 +39,6 @@ OPTIONS_GPU = {
     "xla_gpu_enable_command_buffer": "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION,WHILE,CONDITIONAL",
 }
 """How programs are compiled for NVIDIA's cards."""
-
-kept = functools.lru_cache(maxsize=64)
-"""Of functions that make a `Compiled`: a process keeps the last so many of each.
-
-XLA maps up to some thirty regions of memory a program, and Linux allows a process 65 530: one that went through a
-thousand structures would crash. A program that is asked for again comes from disk.
-"""
 
 
 class EngineError(ValueError):
@@ -77,6 +73,7 @@ def configure() -> None:
     # A matrix product is never silently rounded to TF32 or bf16 on an accelerator.
     if getattr(jax.config, "jax_default_matmul_precision", None) is None:
         jax.config.update("jax_default_matmul_precision", "highest")
+    _keep_whole_files()
     _keep_compiled_programs()
 
 
@@ -96,6 +93,32 @@ def _keep_compiled_programs() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", _WORTH_KEEPING)
 
 
+def _keep_whole_files() -> None:
+    """A compiled program appears on disk whole or not at all, and one that cannot be read is replaced.
+
+    JAX writes in place and replaces nothing: what a killed process or a full disk left would be refused with a warning,
+    and compiled again, by every process after it. JAX has no public name for this: another one writes as it does.
+    """
+    cache = getattr(importlib.import_module("jax._src"), "lru_cache", None)
+    in_place = getattr(getattr(cache, "LRUCache", None), "put", None)
+    if cache is None or in_place is None or hasattr(in_place, "__wrapped__"):
+        return
+
+    @functools.wraps(in_place)
+    def put(self: Any, key: str, value: bytes) -> None:
+        if self.eviction_enabled:  # the user's own limit: JAX locks such a cache
+            return in_place(self, key, value)
+        own = f".{key}-{uuid.uuid4().hex}"
+        aside = self.path / f"{own}-cache"
+        try:
+            in_place(self, own, value)
+            aside.replace(self.path / f"{key}-cache")
+        finally:
+            aside.unlink(missing_ok=True)
+
+    cache.LRUCache.put = put
+
+
 def _processor_features() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -107,6 +130,26 @@ def _processor_features() -> str:
 def accelerated() -> bool:
     """Whether programs run on accelerators."""
     return jax.default_backend() != "cpu"
+
+
+def kept(make: Callable[Key, Result]) -> Callable[Key, Result]:
+    """Of functions that make a `Compiled`: a process keeps the last 64 of each, those for accelerators and those for
+    CPUs apart.
+
+    XLA maps up to some thirty regions of memory a program, and Linux allows a process 65 530: one that went through a
+    thousand structures would crash. A program that is asked for again comes from disk.
+    """
+
+    @functools.lru_cache(maxsize=64)
+    def found(_accelerated: bool, *arguments: Key.args, **more: Key.kwargs) -> Result:
+        return make(*arguments, **more)
+
+    @functools.wraps(make)
+    def program(*arguments: Key.args, **more: Key.kwargs) -> Result:
+        return found(accelerated(), *arguments, **more)
+
+    program.cache_info = found.cache_info  # pyright: ignore[reportAttributeAccessIssue]
+    return program
 
 
 def memory() -> int:

@@ -11,6 +11,7 @@ from ..dynamics.schedules import Optax
 from ..dynamics.stages import SLOW_RULES, Stage
 from ..dynamics.updates import AbstractSteppedUpdate, AbstractUpdate
 from ..engine import Drawn, Pool, Program, samples_a_step, tile_size
+from ..probes import PROBES, preparing
 from ..problem.data import Data
 from ..problem.draws import Space
 from ..problem.models import TwoLayer
@@ -79,7 +80,7 @@ class Structure(NamedTuple):
     def drawing(self, study: Study) -> Drawing:
         """What a program that draws members has to know."""
         parts = self.teacher, self.student, self.space, self.data, self.is_exact
-        return Drawing(*parts, study.precision, study.stored_probes)
+        return Drawing(*parts, study.precision, preparing(PROBES, study.stored_probes))
 
 
 class Group(NamedTuple):

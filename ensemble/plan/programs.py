@@ -66,7 +66,7 @@ class Drawing(NamedTuple):
     """Whether the population loss has a closed form."""
     dtype: str
     probes: tuple[str, ...]
-    """What prepares aids of the risk."""
+    """What prepares aids of the risk: one probe for all that need the same, and none for those that need nothing."""
 
     def draw(self, numbers: dict[str, Any], inputs: Any, root_seed: Any, seed: Any) -> Drawn:
         """One member; drawn in float64 and then rounded, so that both precisions share their draws."""

@@ -14,9 +14,9 @@ from numpy.typing import DTypeLike
 from ..dynamics.schedules import Halving, Optax, Schedule
 from ..dynamics.stages import Stage
 from ..dynamics.updates import AbstractInstantUpdate, AbstractSteppedUpdate
-from ..engine import NEVER, Compiled, Drawn, Flights, Sink, StagePlan, StageRow, Workload
+from ..engine import NEVER, Compiled, Drawn, Flights, Measure, Sink, StagePlan, StageRow, Workload
 from ..problem.models import chosen_layers, layer_numbers
-from ..problem.penalties import needs_anchor
+from ..problem.penalties import AbstractPenalty, needs_anchor
 from ..study import MOST_SEEDS, Study, StudyError
 from .groups import Group, Structure, group_of
 from .programs import (
@@ -30,6 +30,8 @@ from .programs import (
     is_number,
     measure_program,
 )
+
+_RECORDS = 32
 
 
 def workload(
@@ -49,13 +51,19 @@ def workload(
         cell=_rows(group, members // study.seeds),
         max_steps=np.array([study.member_cap(c) for c in cells], np.int64),
         active_threshold=study.active_threshold,
-        record_steps=np.array([*study.record_steps, NEVER], np.int32),
+        record_steps=_record_steps(study),
         dtype=np.dtype(study.precision),
         draw=_drawing(study, group, members, draw_program(group.structure.drawing(study))),
         engine=engine,
         sink=sink,
         flights=flights,
     )
+
+
+def _record_steps(study: Study) -> np.ndarray:
+    """The steps of records, and `NEVER` up to a multiple of `_RECORDS`: how many there are is part of no program."""
+    steps = study.record_steps
+    return np.array([*steps, *[NEVER] * (_RECORDS - len(steps) % _RECORDS)], np.int32)
 
 
 def _rows(group: Group, cells: np.ndarray) -> np.ndarray:
@@ -105,10 +113,7 @@ def _stage_plan(study: Study, group: Group, members: np.ndarray, number: int) ->
         enter = functools.partial(_enter, update) if has_state else None
     elif isinstance(update, AbstractInstantUpdate):
         apply = functools.partial(_apply, apply_program(update), size)
-    at_end, at_records = (
-        functools.partial(in_batches, measure_program(shape.penalty, names), size=size)
-        for names in (study.stored_probes, study.recorded_probes)
-    )
+    at_end, at_records = _measures(study, shape.penalty, size)
     return StagePlan(
         pool=pool,
         rows=_stage_rows(stages, like, schedules, study.precision, group.structure),
@@ -124,6 +129,25 @@ def _stage_plan(study: Study, group: Group, members: np.ndarray, number: int) ->
         measure=at_end,
         measure_record=at_records,
     )
+
+
+def _measures(study: Study, penalty: AbstractPenalty, size: int) -> tuple[Measure, Measure]:
+    """What measures members at stage ends, and at records.
+
+    What is measured at both is measured by one program, and what ends have beside it by another: nothing is compiled
+    twice.
+    """
+    recorded = study.recorded_probes
+    others = tuple(name for name in study.stored_probes if name not in recorded)
+    at_records, beside = (
+        functools.partial(in_batches, measure_program(penalty, names), size=size) for names in (recorded, others)
+    )
+
+    def at_end(count: int, gather: Callable[[np.ndarray], Any]) -> dict[str, np.ndarray]:
+        measured = (at_records(count, gather) if recorded else {}) | (beside(count, gather) if others else {})
+        return {name: measured[name] for name in study.stored_probes}
+
+    return at_end, at_records
 
 
 def _fresh(study: Study, group: Group, members: np.ndarray, number: int) -> Callable[[Any, np.ndarray], Any] | None:

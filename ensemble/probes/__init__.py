@@ -23,6 +23,7 @@ from .base import (
     Moment,
     aid,
     prepared,
+    preparing,
 )
 from .certified import AbstractCertificateProbe, CertificateMax, Gap
 from .heads import ActiveHeads, HeadAngle, HeadError, HeadMass, MeanHeadAngle
@@ -35,6 +36,7 @@ from .representations import (
     FirstLayerAngle,
     FirstLayerSubspace,
     LayerSimilarity,
+    LayerSubspace,
     StartSimilarity,
     TeacherAngle,
     TeacherSimilarity,
@@ -102,6 +104,7 @@ for _part in (
     FarthestUnit,
     FeatureChange,
     LayerSimilarity,
+    LayerSubspace,
 ):
     register(_part)
 
@@ -129,4 +132,5 @@ __all__ = [
     "Moment",
     "aid",
     "prepared",
+    "preparing",
 ]

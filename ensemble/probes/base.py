@@ -114,6 +114,21 @@ def prepared(probes: Iterable[AbstractProbe], risk: AbstractRisk, model: Any) ->
     return {name: aid for name, aid in found.items() if aid != ()}
 
 
+def preparing(known: dict[str, AbstractProbe], names: Iterable[str]) -> tuple[str, ...]:
+    """Of the known probes the first to prepare each of what some of `names` need: probes that need the same have the
+    same ones."""
+
+    def prepares(probe: AbstractProbe) -> bool:
+        return isinstance(probe, AbstractStartProbe) or not isinstance(probe, AbstractPlainProbe)
+
+    wanted = {aid_name(known[name]) for name in names if prepares(known[name])}
+    first: dict[str, str] = {}
+    for name, probe in known.items():
+        if prepares(probe) and aid_name(probe) in wanted:
+            first.setdefault(aid_name(probe), name)
+    return tuple(first.values())
+
+
 def aid(probe: AbstractProbe, at: Measured) -> Any:
     """What a probe prepared for the member of a moment."""
     return at.moment.aids[aid_name(probe)]

@@ -74,20 +74,38 @@ class TeacherAngle(AbstractFirstLayerProbe):
         return jnp.min(jnp.where(counts[:, None], at.view(first_angles), 0.5 * jnp.pi), axis=0)
 
 
-class FirstLayerSubspace(AbstractProbe):
-    """‖W_1 P_S*‖_F²/‖W_1‖_F², P_S* the projector on the teacher's subspace."""
+class AbstractSubspaceProbe(AbstractProbe):
+    """A probe of the teacher's subspace S*, which is that of its first layer."""
 
-    name: ClassVar[str] = "first_layer_subspace"
-    long_name: ClassVar[str] = "share of the first layer's squared weights inside the teacher subspace"
-    default: ClassVar[bool] = True
     of: ClassVar[type[AbstractStudent]] = DeepStudent
 
     def prepare(self, risk):
         return teacher_frame(first_neurons(risk.teacher))
 
+
+class FirstLayerSubspace(AbstractSubspaceProbe):
+    """‖W_1 P_S*‖_F²/‖W_1‖_F², P_S* the projector on the teacher's subspace."""
+
+    name: ClassVar[str] = "first_layer_subspace"
+    long_name: ClassVar[str] = "share of the first layer's squared weights inside the teacher subspace"
+    default: ClassVar[bool] = True
+
     def __call__(self, at):
         W = at.moment.model.weights[0]
         return safe_divide(jnp.sum((W @ aid(self, at).basis.T) ** 2), jnp.sum(W**2))
+
+
+class LayerSubspace(AbstractSubspaceProbe):
+    """E‖∂h_l/∂x P_S*‖_F²/E‖∂h_l/∂x‖_F² of every hidden layer, over the fixed inputs: what it keeps of the subspace."""
+
+    name: ClassVar[str] = "layer_subspace"
+    dims: ClassVar[tuple[str, ...]] = ("hidden_layer",)
+    long_name: ClassVar[str] = "share of the squared slopes of every hidden layer inside the teacher subspace"
+
+    def __call__(self, at):
+        model, basis = at.moment.model, aid(self, at).basis
+        slopes = jax.vmap(jax.jacfwd(model.hidden))(inputs(model.weights[0].shape[1]))
+        return jnp.stack([safe_divide(jnp.sum((J @ basis.T) ** 2), jnp.sum(J**2)) for J in slopes])
 
 
 # -- representations ---------------------------------------------------------------------------------

@@ -68,6 +68,15 @@ def normal_entries(key: PRNGKeyArray, rows: int, columns: int) -> Float[Array, "
     return jax.vmap(lambda i: jax.vmap(lambda j: entry(i, j))(jnp.arange(columns)))(jnp.arange(rows))
 
 
+_BIASES = 45_477
+"""What a key is folded with for biases: no number of a neuron."""
+
+
+def normal_biases(key: PRNGKeyArray, rows: int) -> Float[Array, " rows"]:
+    """Independent N(0, 1) numbers, of the same key as weights and independent of them."""
+    return normal_rows(jax.random.fold_in(key, _BIASES), rows, 1)[:, 0]
+
+
 def uniform_directions(key: PRNGKeyArray, rows: int, space: Space) -> Float[Array, "rows columns"]:
     """Independent uniform unit vectors of the input space, in the coordinates of `space`."""
     draws = isotropic_rows(key, rows, space)

@@ -17,6 +17,8 @@ import h5py
 import numpy as np
 import xarray as xr
 from h5py import h5d, h5l, h5o  # pyright: ignore[reportAttributeAccessIssue]  # compiled, without stubs
+from xarray.backends import NetCDF4DataStore
+from xarray.backends.netCDF4_ import NETCDF4_PYTHON_LOCK
 
 from .schema import StoreError
 
@@ -33,7 +35,15 @@ def write_netcdf(ds: xr.Dataset, path: Path, compress: bool = False) -> None:
     encoding: dict[Any, dict[str, Any]] = {n: {"dtype": "S1"} for n, v in ds.variables.items() if v.dtype.kind == "U"}
     if compress:
         encoding |= {name: {"zlib": True, "complevel": 1} for name, v in ds.data_vars.items() if v.ndim}
-    ds.to_netcdf(path, engine="netcdf4", encoding=encoding)
+    if any(v.chunks for v in ds.variables.values()):
+        ds.to_netcdf(path, engine="netcdf4", encoding=encoding)
+        return
+    # The same without asking Dask who computes: xarray imports `distributed` to ask, of values in memory, too.
+    store = NetCDF4DataStore.open(path, mode="w", lock=NETCDF4_PYTHON_LOCK)
+    try:
+        ds.dump_to_store(store, encoding=encoding)
+    finally:
+        store.close()
 
 
 def replace_file(target: Path, write: Callable[[Path], None], sync: bool = True) -> None:

@@ -104,14 +104,25 @@ def _deep_linear(ds: xr.Dataset, which: str, cells: list[Cell]) -> DeepLinear:
 
 def _deep_teacher(ds: xr.Dataset, cells: list[Cell]) -> Deep:
     """Deep teachers, without the zeros that fill them up to those of other cells."""
-    _require_stored(ds, "teacher_layer_weights")
+    _require_stored(ds, "teacher_layer_weights", "teacher_layer_biases")
     teachers = [cell.teacher for cell in cells]
     sizes = _one((teacher.sizes for teacher in teachers), "sizes of teachers")
-    _one(((t.residual, t.norm, _said(t.activation)) for t in teachers), "kinds of teachers")
-    dims = "teacher_layer", "teacher_layer_output", "teacher_layer_input"
-    values = ds["teacher_layer_weights"].transpose(..., *dims).values
-    weights = [values[..., layer, :rows, :columns] for layer, (columns, rows) in enumerate(pairwise(sizes))]
-    return Deep(weights, teachers[0].sigma, None, teachers[0].residual, teachers[0].norm)
+    biased = teachers[0].biases is not None
+    _one(((t.residual, t.norm, _said(t.activation), t.biases is None) for t in teachers), "kinds of teachers")
+    arrays = _layers(ds, "teacher_", sizes)
+    return Deep(arrays[0], teachers[0].sigma, arrays[1] if biased else None, teachers[0].residual, teachers[0].norm)
+
+
+def _layers(ds: xr.Dataset, before: str, sizes: tuple[int, ...]) -> tuple[list[Any], list[Any]]:
+    """Weights and biases of every layer of deep networks of these sizes."""
+    layer, output, source = (f"{before}{dim}" for dim in ("layer", "layer_output", "layer_input"))
+    weights = ds[f"{before}layer_weights"].transpose(..., layer, output, source).values
+    biases = ds[f"{before}layer_biases"].transpose(..., layer, output).values
+    pairs = list(enumerate(pairwise(sizes)))
+    return (
+        [weights[..., place, :rows, :columns] for place, (columns, rows) in pairs],
+        [biases[..., place, :rows] for place, (_, rows) in pairs],
+    )
 
 
 def _deep(ds: xr.Dataset, which: str, cells: list[Cell]) -> TwoLayer | Deep:
@@ -127,16 +138,14 @@ def _deep(ds: xr.Dataset, which: str, cells: list[Cell]) -> TwoLayer | Deep:
     _require_stored(ds, "layer_weights", "layer_biases")
     sizes = _one((cell.student.sizes_of(cell.teacher) for cell in cells), "sizes of layers")
     student = cells[0].student
-    pairs = ((cell.student, cell.student.sigma(cell.teacher).name) for cell in cells)
+    pairs = ((cell.student, _said(cell.student.sigma(cell.teacher))) for cell in cells)
     kinds = ((s.residual, s.norm, s.bias, s.parametrisation, sigma) for s, sigma in pairs)
     _one(kinds, "kinds of layers")
-    values = ds["layer_weights"].transpose(..., "layer", "layer_output", "layer_input").values
-    biases = ds["layer_biases"].transpose(..., "layer", "layer_output").values
-    pairs = list(enumerate(pairwise(sizes)))
+    weights, biases = _layers(ds, "", sizes)
     return Deep(
-        [values[..., layer, :rows, :columns] for layer, (columns, rows) in pairs],
+        weights,
         student.sigma(cells[0].teacher),
-        [biases[..., layer, :rows] for layer, (_, rows) in pairs] if student.bias else None,
+        biases if student.bias else None,
         student.residual,
         student.norm,
         student.multipliers_of(cells[0].teacher),

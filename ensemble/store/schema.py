@@ -150,9 +150,14 @@ def sizes(study: Study) -> dict[str, int]:
 
 def status_line(ds: xr.Dataset) -> str:
     """How many members there are of each status, in words."""
-    counts = {name: int((ds["status"] == code).sum()) for name, code in STATUS.items()}
+    status = ds["status"]
+    if status.chunks is not None:
+        from dask.local import get_sync  # told who computes, Dask does not import `distributed` to look for a cluster
+
+        status = status.compute(scheduler=get_sync)
+    counts = {name: int((status == code).sum()) for name, code in STATUS.items()}
     ended = ", ".join(f"{count:,} {_SAYS[name]}" for name, count in counts.items() if count)
-    return f"{ds['status'].size:,} members: {ended}"
+    return f"{status.size:,} members: {ended}"
 
 
 def add_counts(counts: np.ndarray, cells: np.ndarray, status: np.ndarray) -> None:

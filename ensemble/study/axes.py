@@ -18,6 +18,7 @@ from ..probes import PROBES
 from ..problem.data import Data
 from ..spec import Spec, in_path, nearest, printable, shortened, unknown_field
 from .errors import StudyError
+from .units import DEFAULT_STUDENT, field_units
 
 Scalar = bool | int | float | str
 
@@ -92,11 +93,14 @@ _OF_DATASET |= {"teacher_read_out", "head", "teacher_head", "head_unit", "teache
 _OF_DATASET |= {"query_weights", "key_weights", "value_weights", "output_weights", "teacher_query_weights"}
 _OF_DATASET |= {"outer_weights", "inner_weights", "inner_biases", "outer_bias", "teacher_outer_weights"}
 _OF_DATASET |= {"teacher_inner_weights", "teacher_inner_biases", "teacher_outer_bias"}
+_OF_DATASET |= {"teacher_layer", "teacher_layer_output", "teacher_layer_input", "teacher_hidden_layer"}
+_OF_DATASET |= {"teacher_layer_weights", "teacher_layer_biases"}
 _OF_DATASET |= {"teacher_key_weights", "teacher_value_weights", "teacher_output_weights"}
 _OF_MEMBERS = {"status", "stop_step", "stage_end_step", "a", "W", "teacher_a", "teacher_W", "coordinates"}
 # Variables and dimensions of results: a result over an axis of the same name could not be made.
 _OF_RESULTS = set(
     """
+    height plateau_begin plateau_end on_plateau
     share low high half_width seeds value difference only_first only_second pairs p_value unpaired_half_width boundary
     band_width slope crossing crossings crossing_place fit fit_p_value by after below observed time censored
     status_share survival median median_after never mean mean_after events statistic degrees count spread is_global
@@ -113,8 +117,6 @@ _OF_RESULTS = set(
     loss_of_owners faithfulness condition_number shifted_loss shift_ratio transfer transfer_gain positive
     """.split()
 )
-DEFAULT_STUDENT = "two_layer"
-"""The kind of a student that says none."""
 RESERVED = _OF_SEL | _OF_DATASET | _OF_MEMBERS | _OF_RESULTS | set(PROBES)
 
 
@@ -143,16 +145,6 @@ def taken(name: str) -> str:
     )
 
 
-_UNITS = {
-    "separation": "rad",
-    "distance": "rad",
-    "task_angle": "rad",
-    "max_angle": "rad",
-    "steps": "step",
-    "epoch_steps": "step",
-}
-
-
 def axis_table(name: str, axis: Any, data: dict[str, Any]) -> Any:
     """An axis with its field found by name where it does not say one."""
     if isinstance(axis, dict) and (unknown := [key for key in axis if key not in Axis.model_fields]):
@@ -173,7 +165,7 @@ def axis_table(name: str, axis: Any, data: dict[str, Any]) -> Any:
             )
         table["field"] = matches[0]
     if "units" not in table and isinstance(table.get("field"), str):
-        table["units"] = _UNITS.get(table["field"].split(".")[-1], "1")
+        table["units"] = field_units(table["field"], data)
     return table
 
 

@@ -14,9 +14,10 @@ from ..problem.data import Data
 from ..problem.students import AbstractNumberedStudent, AbstractSizedStudent, AbstractStudent, TwoLayerStudent
 from ..problem.teachers import AbstractTeacher, AbstractTwoLayerTeacher
 from ..spec import Spec
-from .axes import DEFAULT_STUDENT, Scalar, as_table
+from .axes import Scalar, as_table
 from .errors import an, messages
 from .sampled import data_refusal
+from .units import DEFAULT_STUDENT
 
 Teacher = chosen(AbstractTeacher)
 Student = chosen(AbstractStudent, DEFAULT_STUDENT)
@@ -95,7 +96,8 @@ class Cell(Spec):
             if refusal := _penalty_refusal(stage, self.student, self.teacher):
                 raise ValueError(refusal)
             if refusal := _choice_refusal(stage, self.student, self.teacher):
-                raise ValueError(refusal)
+                is_order = stage.targeted and self.protocol["kind"] == "curriculum"
+                raise ValueError(refusal.replace("protocol.target", "protocol.order") if is_order else refusal)
             for rule in stage.slow_rules:
                 if not isinstance(self.student, PROBES[rule].of):
                     raise ValueError(

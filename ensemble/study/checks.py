@@ -16,9 +16,10 @@ from ..probes import PROBES, AbstractCertificateProbe, AbstractProbe
 from ..problem.activations import activation
 from ..problem.students import AbstractSizedStudent, AbstractStudent
 from ..problem.teachers import AbstractTwoLayerTeacher
-from .axes import DEFAULT_STUDENT, taken
+from .axes import taken
 from .cells import Cell
 from .errors import StudyError, StudyWarning, an, suggestion
+from .units import DEFAULT_STUDENT
 
 MOST_DRAWN = 64
 """Teachers that are drawn to know whether a step size is too large for one of them."""

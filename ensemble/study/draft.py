@@ -17,10 +17,10 @@ from ..dynamics.protocols import PROTOCOLS
 from ..parts import REGISTRY, choices
 from ..problem.activations import ACTIVATIONS
 from ..spec import Spec
-from .axes import DEFAULT_STUDENT
 from .errors import StudyError
 from .files import parsed, set_value
 from .study import Study
+from .units import DEFAULT_STUDENT
 
 _USUAL: dict[str, dict[str, Any]] = {
     "teacher": {

@@ -30,7 +30,12 @@ def messages(error: ValidationError) -> list[str]:
     """One line an error: the field's path, the value received, what would be right."""
     lines: list[str] = []
     ways: dict[tuple[str, str], list[str]] = {}
+    places = [item["loc"] for item in error.errors()]
     for item in error.errors():
+        # A list whose items are refused is too short as well, which says nothing of what to mend.
+        size = len(item["loc"])
+        if item["type"] == "too_short" and any(len(p) > size and p[:size] == item["loc"] for p in places):
+            continue
         where = _path(item["loc"])
         if item["type"] == "value_error":
             own = str(item["ctx"]["error"]).split("\n") if "ctx" in item else [item["msg"]]

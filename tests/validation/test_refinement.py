@@ -1,7 +1,10 @@
 """Sets of boundaries whose members were placed by what those before them found, as `refine` does."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from analysis.boundaries.boundary import fit_columns
 from analysis.boundaries.refinement import allotted, drawn, known_columns
@@ -9,13 +12,14 @@ from analysis.boundaries.refinement import allotted, drawn, known_columns
 GRID = np.linspace(0.0, 1.0, 8)
 
 
-def refined(places: np.ndarray, slope: float, budget: int, key: int) -> dict[str, np.ndarray]:
-    """Columns of logistic shares: six members in each, then ten batches."""
+def refined(curves: Sequence[Callable], budget: int, key: int) -> dict[str, np.ndarray]:
+    """Columns of such shares over y: six members in each, then ten batches."""
+    places = range(len(curves))
     outcomes, generator = np.random.default_rng(key), np.random.default_rng(key + 1)
     members: list[list[tuple[float, bool]]] = [[] for _ in places]
 
     def run(column: int, heights: np.ndarray) -> None:
-        chance = 1 / (1 + np.exp(-slope * (heights - places[column])))
+        chance = curves[column](heights)
         members[column] += zip(heights.round(9).tolist(), outcomes.random(len(heights)) < chance, strict=True)
 
     def counts() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -40,13 +44,35 @@ def refined(places: np.ndarray, slope: float, budget: int, key: int) -> dict[str
     return fit_columns(*counts(), grid=GRID)
 
 
-@pytest.mark.parametrize("slope", [5.0, 12.0, 40.0])
-def test_refined_sets_cover(slope):
-    covered = []
+def _logistic(place: float, slope: float) -> Callable:
+    return lambda y: expit(slope * (y - place))
+
+
+def _plateau(place: float, slope: float) -> Callable:
+    """From 0.05 to 0.85, one half at the place."""
+    turn = place - np.log(0.45 / 0.35) / slope
+    return lambda y: 0.05 + 0.8 * expit(slope * (y - turn))
+
+
+COLUMNS = {
+    "slope 5": [(_logistic, 5.0)] * 4,
+    "slope 12": [(_logistic, 12.0)] * 4,
+    "slope 40": [(_logistic, 40.0)] * 4,
+    "unequal slopes": [(_logistic, 3.0), (_logistic, 6.0), (_logistic, 15.0), (_logistic, 40.0)],
+    "plateaus": [(_plateau, 8.0), (_plateau, 15.0), (_plateau, 15.0), (_plateau, 30.0)],
+}
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_refined_sets_cover(name):
+    covered, widths = [], []
     for key in range(60):
         places = np.random.default_rng(key).uniform(0.2, 0.8, 4)
-        fit = refined(places, slope, 160, key)
-        covered += ((fit["low"] <= places) & (places <= fit["high"])).tolist()
-    print(f"refined, slope {slope:g}: {np.mean(covered):.1%} of {len(covered)}")
+        curves = [curve(place, slope) for place, (curve, slope) in zip(places, COLUMNS[name], strict=True)]
+        fit = refined(curves, 160, key)
+        covered.append((fit["low"] <= places) & (places <= fit["high"]))
+        widths.append(np.diff(np.clip([fit["low"], fit["high"]], 0.0, 1.0), axis=0)[0])
+    print(f"refined, {name}: columns {np.mean(covered, axis=0)}, {np.mean(covered):.1%} of {np.size(covered)};")
+    print(f"mean width {np.mean(widths):.3f}, widest of four {np.max(widths, axis=1).mean():.3f}")
     # 240 columns, standard error 1.4%: two of them below 95%; members are few, and wider is right.
     assert np.mean(covered) >= 0.92

@@ -76,7 +76,7 @@ class Panel {
       [`share with ${measureText()}`, interval(share)], ["seeds", n], ["ended", endings(cell)],
       [`median steps until ${said.event}`, interval(cell.time)], [`never ${said.reached}`, interval(cell.never)],
       ...(cell.certified ? [["certified global minimum", interval(cell.certified)]] : []),
-      ...order.map((key) => [`median ${key}${unitsOf(key) && `, in${unitsOf(key)}`}`, interval(medianOf(cell, key))]),
+      ...order.map((key) => [`median ${key.replaceAll(",", ", ")}${unitsOf(key) && `, in${unitsOf(key)}`}`, interval(medianOf(cell, key))]),
     ];
     this.part("numbers").replaceChildren(...rows.flatMap(([name, value]) => [element("dt", name), element("dd", value, {class: String(value).endsWith("]") ? "interval" : ""})]));
   }

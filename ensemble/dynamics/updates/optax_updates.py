@@ -4,14 +4,16 @@ import abc
 import contextlib
 import inspect
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-import optax
 from pydantic import Field, model_validator
 
 from .base import AbstractGradientUpdate
+
+if TYPE_CHECKING:  # each function that needs optax imports it: a study of plain descent starts sooner without
+    import optax
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
@@ -28,7 +30,7 @@ class AbstractOptaxUpdate(AbstractGradientUpdate):
     """θ ← θ − η u, where u is what an optax transformation makes of the gradient."""
 
     @abc.abstractmethod
-    def transformation(self) -> optax.GradientTransformation:
+    def transformation(self) -> "optax.GradientTransformation":
         """The transformation, at this update's numbers."""
 
     def init(self, model):
@@ -52,6 +54,8 @@ class Momentum(AbstractOptaxUpdate):
         return 2.0 * (1.0 + self.momentum)
 
     def transformation(self):
+        import optax
+
         return optax.trace(decay=self.momentum)
 
 
@@ -66,6 +70,8 @@ class Nesterov(AbstractOptaxUpdate):
         return 2.0 * (1.0 + self.momentum) / (1.0 + 2.0 * self.momentum)
 
     def transformation(self):
+        import optax
+
         return optax.trace(decay=self.momentum, nesterov=True)
 
 
@@ -85,6 +91,8 @@ class AbstractAdam(AbstractPreconditioned):
     eps_root: NonNegative = 0.0
 
     def transformation(self):
+        import optax
+
         return optax.scale_by_adam(b1=self.b1, b2=self.b2, eps=self.eps, eps_root=self.eps_root)
 
 
@@ -111,6 +119,8 @@ class RMSProp(AbstractPreconditioned):
     centered: bool = False
 
     def transformation(self):
+        import optax
+
         scale = optax.scale_by_stddev if self.centered else optax.scale_by_rms
         return scale(decay=self.decay, eps=self.eps, initial_scale=self.initial_scale)
 
@@ -123,6 +133,8 @@ class AdaGrad(AbstractPreconditioned):
     eps: NonNegative = 1e-7
 
     def transformation(self):
+        import optax
+
         return optax.scale_by_rss(initial_accumulator_value=self.initial_accumulator_value, eps=self.eps)
 
 
@@ -132,6 +144,8 @@ class Sign(AbstractPreconditioned):
     kind: Literal["sign"] = "sign"
 
     def transformation(self):
+        import optax
+
         return optax.scale_by_sign()
 
 
@@ -162,9 +176,13 @@ class OptaxUpdate(AbstractGradientUpdate):
         return jax.tree.map(lambda u: scale * u, moved), state
 
     def _parameters(self) -> set[str]:
+        import optax
+
         return set(inspect.signature(getattr(optax, self.name)).parameters)
 
-    def _transformation(self, step_size: Any) -> optax.GradientTransformation:
+    def _transformation(self, step_size: Any) -> "optax.GradientTransformation":
+        import optax
+
         known = self._parameters()
         given = {"learning_rate": step_size} if "learning_rate" in known else {}
         given |= {"weight_decay": 0.0} if "weight_decay" in known else {}
@@ -172,6 +190,8 @@ class OptaxUpdate(AbstractGradientUpdate):
 
     @model_validator(mode="after")
     def _check(self):
+        import optax
+
         if self.name.startswith("_") or not callable(getattr(optax, self.name, None)):
             raise ValueError(f"name: got {self.name!r}, which optax does not have; see its list of optimisers")
         for taken, instead in (("learning_rate", "step_size"), ("weight_decay", "weight_decay and decay")):

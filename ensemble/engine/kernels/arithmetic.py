@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
-from jax.experimental.pallas import triton
 
 
 class Arithmetic(Protocol):
@@ -100,6 +99,8 @@ def _literal(number: float, dtype: Any) -> str:
 
 def _call(asm: str, *arguments: jax.Array) -> jax.Array:
     """Instructions on every number alone; `{t}` is the precision's name in PTX."""
+    from jax.experimental.pallas import triton
+
     like = arguments[0]
     name, register = ("f64", "d") if like.dtype == jnp.float64 else ("f32", "f")
     (found,) = triton.elementwise_inline_asm(

@@ -2,7 +2,7 @@
 
 XLA's own program walks through the accelerator's memory several times a step; here a member stays in the registers and
 caches of one multiprocessor (`fused_member.py`). Arrays are padded to powers of two, as Triton wants them: a padded
-neuron is zero, has no pull and no gradient.
+neuron is zero, has no pull and no gradient. Each function that needs Pallas imports it: no CPU's study does.
 """
 
 import functools
@@ -10,8 +10,6 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from jax.experimental import pallas as pl
-from jax.experimental.pallas import triton
 
 from ...dynamics.updates import Descent
 from ...numerics import safe_divide
@@ -97,6 +95,9 @@ def advance_members(
     `interpret` runs the kernel's operations one by one on any platform, which is slow and meant for tests. `num_warps`
     groups of 32 threads take a member: `warps` where nothing is asked for.
     """
+    from jax.experimental import pallas as pl
+    from jax.experimental.pallas import triton
+
     moving, teacher = lanes.moving, lanes.fixed.risk.teacher
     (count, m, d), slots = moving.model.W.shape, program.slots
     mt = teacher.W.shape[1]
@@ -106,7 +107,7 @@ def advance_members(
     inputs = _given(lanes, record_steps, budget, (M, T, D), shape.packed)
     outputs = _found(count, M, D, slots, jnp.dtype(program.dtype))
 
-    def of_member(x) -> pl.BlockSpec:
+    def of_member(x) -> Any:
         return pl.BlockSpec((1, *x.shape[1:]), lambda lane: (lane, *[0] * (len(x.shape) - 1)))
 
     shared = [pl.BlockSpec(x.shape, lambda lane: (0,)) for x in inputs[:2]]
@@ -135,6 +136,8 @@ def advance_members(
 
 def padded(neurons: int, teacher_neurons: int, inputs: int) -> tuple[int, int, int]:
     """Powers of two, and no side under what the units for products take."""
+    from jax.experimental import pallas as pl
+
     M, T, D = [max(SIDE, pl.next_power_of_2(size)) for size in (neurons, teacher_neurons, inputs)]
     return M, T, D
 
@@ -152,6 +155,8 @@ def warps(neurons: int, inputs: int) -> int:
 
 
 def _given(lanes: Lanes, record_steps: jax.Array, budget: jax.Array, size: tuple, packed: bool) -> Inputs:
+    from jax.experimental import pallas as pl
+
     moving, stage, teacher = lanes.moving, lanes.stage, lanes.fixed.risk.teacher
     (M, T, D), (a, W) = size, (moving.model.a, moving.model.W)
     if packed:

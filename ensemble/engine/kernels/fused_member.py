@@ -15,8 +15,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import pallas as pl
-from jax.experimental.pallas import triton
 
 from ...dynamics.schedules import halving_factor
 from ...problem.activations import AbstractActivation, AbstractHomogeneous
@@ -101,6 +99,9 @@ class _Clock(NamedTuple):
 
 def descend(shape: Shape, interpret: bool, *refs) -> None:
     """Steps of one member until it rests: the kernel's body."""
+    from jax.experimental import pallas as pl
+    from jax.experimental.pallas import triton
+
     given, out = Inputs(*refs[: len(Inputs._fields)]), Outputs(*refs[len(Inputs._fields) :])
     meet = (lambda: None) if interpret else triton.debug_barrier
 
@@ -192,6 +193,8 @@ class _Sums(NamedTuple):
 
 def _gradient(shape: Shape, a: jax.Array, W: jax.Array, given: Inputs, out: Outputs, meet: Any):
     """∇L as `UnitRowsRisk.value_and_gradient`, or, for activations that are not homogeneous, as `PopulationRisk`'s."""
+    from jax.experimental import pallas as pl
+
     norm, inverse = _norms(shape, W)
     unit = isinstance(shape.activation, AbstractHomogeneous)
     student = _Side(W * inverse[:, None] if unit else W, a * norm if unit else a, norm)

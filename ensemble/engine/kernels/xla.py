@@ -57,6 +57,8 @@ def advance_in_calls(kernel: Any, lanes: Lanes, record_steps: np.ndarray, budget
     """Advances all lanes by calls of `kernel.run` on `kernel.lanes_a_call` of them, side by side; none is made for
     lanes that all rest."""
     size = kernel.lanes_a_call
+    # No step asks for what probes prepared: it is not copied, and a program does not know of it.
+    lanes = lanes._replace(fixed=lanes.fixed._replace(aids={}))
     parts = [slice(begin, min(begin + size, kernel.count)) for begin in range(0, kernel.count, size)]
     goes = (lanes.moving.code == ACTIVE) & (lanes.moving.step < lanes.stage.end_step)
     parts = [rows for rows in parts if goes[rows].any()] or parts[:1]

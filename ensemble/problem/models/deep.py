@@ -87,6 +87,11 @@ class Deep(eqx.Module):
         return tuple(layer.weight for layer in self.layers)
 
     @property
+    def biases(self) -> tuple[Any, ...]:
+        """b_1, …, b_L, each of shape `(…, output)`; None where there are none."""
+        return tuple(layer.bias for layer in self.layers)
+
+    @property
     def stacked(self) -> Float[Array, "*batch layer output input"]:
         """All weights in one array, filled up with zeros to the largest of them."""
         return stacked(self.weights)
@@ -94,11 +99,9 @@ class Deep(eqx.Module):
     @property
     def stacked_biases(self) -> Float[Array, "*batch layer output"]:
         """All biases in one array, filled up with zeros; zeros where there are none."""
-        biases = [jnp.zeros(W.shape[:-1], W.dtype) if b is None else b for W, b in self._pairs()]
+        pairs = zip(self.weights, self.biases, strict=True)
+        biases = [jnp.zeros(W.shape[:-1], W.dtype) if b is None else b for W, b in pairs]
         return stacked([b[..., None] for b in biases])[..., 0]
-
-    def _pairs(self):
-        return [(layer.weight, layer.bias) for layer in self.layers]
 
 
 def _linear(weight: jax.Array, bias: jax.Array | None) -> eqx.nn.Linear:

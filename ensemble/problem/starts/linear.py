@@ -10,10 +10,11 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pydantic import NonNegativeFloat, PositiveFloat
 
 from ...parts import Part
-from ..draws import normal_entries, random_frame
+from ..draws import normal_biases, normal_entries, random_frame
 from ..models import SingularMap, TwoLayer
 
 Layers = tuple[Float[Array, "output input"], ...]
+Biases = tuple[Float[Array, " output"], ...]
 Sizes = tuple[int, ...]
 """Inputs, every hidden width, outputs."""
 
@@ -39,6 +40,10 @@ class AbstractLinearStart(AbstractLayersStart):
 class AbstractDeepStart(AbstractLayersStart):
     """A start of networks that are not linear."""
 
+    @abc.abstractmethod
+    def biases(self, key: PRNGKeyArray, teacher: Any, sizes: Sizes) -> Biases:
+        """b_1, …, b_L of a student that has biases."""
+
 
 class AbstractAnyDepthStart(AbstractLinearStart):
     """A start of networks of any depth."""
@@ -48,7 +53,10 @@ class AbstractAnyDepthStart(AbstractLinearStart):
 
 
 class AbstractFreeLayersStart(AbstractAnyDepthStart, AbstractDeepStart):
-    """A start that does not know the teacher: of networks that are not linear, too."""
+    """A start that does not know the teacher: of networks that are not linear, too, whose biases it leaves at 0."""
+
+    def biases(self, key, teacher, sizes):
+        return tuple(jnp.zeros(rows) for rows in sizes[1:])
 
 
 class AbstractAlignedStart(AbstractLinearStart):
@@ -154,7 +162,7 @@ class Identity(AbstractFreeLayersStart):
 
 
 class NearLayers(AbstractDeepStart):
-    """The teacher's own layers, and independent N(0, distance²/inputs of the layer) entries beside them.
+    """The teacher's own layers, and independent N(0, distance²/inputs of the layer) entries beside them and its biases.
 
     For students of the teacher's shape: at distance 0 a student of its activation, residuals and norm is the teacher.
     """
@@ -166,6 +174,14 @@ class NearLayers(AbstractDeepStart):
         planted = (teacher.W, teacher.a[None, :]) if isinstance(teacher, TwoLayer) else teacher.weights
         noise = Gaussian.model_construct(gain=self.distance).draw(key, teacher, sizes)
         return tuple(map(jnp.add, planted, noise))
+
+    def biases(self, key, teacher, sizes):
+        planted = (None,) * (len(sizes) - 1) if isinstance(teacher, TwoLayer) else teacher.biases
+        noise = [
+            self.distance / jnp.sqrt(float(columns)) * normal_biases(jax.random.fold_in(key, layer), rows)
+            for layer, (columns, rows) in enumerate(pairwise(sizes))
+        ]
+        return tuple(b if of is None else of + b for of, b in zip(planted, noise, strict=True))
 
     def check_depth(self, depth):
         return

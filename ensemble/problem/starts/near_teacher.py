@@ -1,10 +1,11 @@
 """Copies of the teacher's neurons, turned a little."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax.numpy as jnp
 from pydantic import NonNegativeFloat
 
+from ...spec import RADIANS
 from ..draws import isotropic_rows
 from ..models import TwoLayer, row_norms
 from .base import AbstractFreeStart
@@ -18,7 +19,7 @@ class NearTeacher(AbstractFreeStart):
     """
 
     kind: Literal["near_teacher"] = "near_teacher"
-    distance: NonNegativeFloat
+    distance: Annotated[NonNegativeFloat, RADIANS]
 
     def draw(self, key, teacher, width, space):
         count = teacher.a.shape[0]

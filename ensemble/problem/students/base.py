@@ -81,6 +81,12 @@ class AbstractNumberedStudent(AbstractStudent):
         """**Raises:** `ValueError` where this student cannot learn from this teacher."""
 
 
+class AbstractTwoLayeredStudent(AbstractNumberedStudent):
+    """One of two layers that is no plain two-layer network."""
+
+    depth: ClassVar[int] = 2  # pyright: ignore[reportIncompatibleVariableOverride] (of these students a constant)
+
+
 class AbstractLayeredStudent(AbstractNumberedStudent):
     """A student whose model has matrices `weights`, each of which takes what the one before puts out."""
 

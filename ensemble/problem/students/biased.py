@@ -11,13 +11,14 @@ from ..draws import full_space
 from ..given import Row
 from ..models import BiasedTwoLayer
 from ..risks import BiasedRisk
-from ..starts import AbstractStart, Balanced, GivenStart, NearTeacher
+from ..starts import AbstractStart, Balanced, NearTeacher
 from ..teachers import AbstractTeacher, BiasedTeacher
 from ..teachers.biased import check_biases, drawn_biases
-from .base import AbstractNumberedStudent, NoClosedForm, Stored
+from .base import AbstractTwoLayeredStudent, NoClosedForm, Stored
+from .two_layer import refuse_other_rows
 
 
-class BiasedStudent(AbstractNumberedStudent):
+class BiasedStudent(AbstractTwoLayeredStudent):
     """f(x) = Σ_i a_i σ(w_iᵀx + b_i) + c: `neurons` + `extra_neurons` of them, with a and W from `start`.
 
     It is trained on the exact population risk where that has a closed form (`activations.biased`), and otherwise on
@@ -29,7 +30,6 @@ class BiasedStudent(AbstractNumberedStudent):
 
     learns: ClassVar[type[AbstractTeacher]] = BiasedTeacher
     from_samples: ClassVar[bool] = True
-    depth: ClassVar[int] = 2  # pyright: ignore[reportIncompatibleVariableOverride] (of this student a constant)
     stored: ClassVar[Mapping[str, Stored]] = {
         "outer_weights": Stored("model.a", ("neuron",), "final output weights"),
         "inner_weights": Stored("model.W", ("neuron", "input"), "final first-layer weights"),
@@ -68,11 +68,7 @@ class BiasedStudent(AbstractNumberedStudent):
                 "student.start: got 'near_teacher' for a biased student, whose biases it does not copy; take another "
                 "start, such as 'balanced', or 'given' with biases as a list"
             )
-        if isinstance(self.start, GivenStart) and len(self.start.W[0]) != teacher.inputs:
-            raise ValueError(
-                f"student.start.W: got rows of {len(self.start.W[0])} inputs, but teacher.network has "
-                f"{teacher.inputs}; make them equal"
-            )
+        refuse_other_rows(teacher.network, self.start, "teacher.network")
         if isinstance(teacher.sigma, AbsCentred | ReLUEven):
             raise ValueError(
                 f"teacher.network.activation: got {teacher.sigma.name!r}, from which Hermite degrees of a neuron "

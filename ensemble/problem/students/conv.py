@@ -8,13 +8,13 @@ from pydantic import PositiveInt, model_validator
 from ...parts import chosen
 from ..draws import full_space
 from ..risks import SharedRisk
-from ..starts import AbstractStart, Balanced, GivenStart
+from ..starts import AbstractStart, Balanced
 from ..teachers import AbstractTeacher, ConvTeacher
-from .base import AbstractComparedStudent, AbstractNumberedStudent, NoClosedForm, Stored
-from .two_layer import refuse_long_rows
+from .base import AbstractComparedStudent, AbstractTwoLayeredStudent, NoClosedForm, Stored
+from .two_layer import refuse_long_rows, refuse_other_rows
 
 
-class ConvStudent(AbstractComparedStudent, AbstractNumberedStudent):
+class ConvStudent(AbstractComparedStudent, AbstractTwoLayeredStudent):
     """`width` filters on the teacher's patches, under its pool, with its activation; from a `start` of two layers.
 
     With mean pooling it is trained on the exact population risk, with max pooling on samples.
@@ -22,7 +22,6 @@ class ConvStudent(AbstractComparedStudent, AbstractNumberedStudent):
 
     learns: ClassVar[type[AbstractTeacher]] = ConvTeacher
     from_samples: ClassVar[bool] = True
-    depth: ClassVar[int] = 2  # pyright: ignore[reportIncompatibleVariableOverride] (of this student a constant)
     stored: ClassVar[Mapping[str, Stored]] = {
         "read_out": Stored("model.a", ("neuron",), "final output weights of filters"),
         "filters": Stored("model.W", ("neuron", "patch_input"), "final filters"),
@@ -43,12 +42,7 @@ class ConvStudent(AbstractComparedStudent, AbstractNumberedStudent):
         return model, NoClosedForm(planted, self.view_of(model))
 
     def check(self, teacher):
-        patch = teacher.filters.shape()[1]
-        if isinstance(self.start, GivenStart) and len(self.start.W[0]) != patch:
-            raise ValueError(
-                f"student.start.W: got filters of {len(self.start.W[0])} inputs, but the patches have {patch} "
-                "(teacher.filters.inputs); make them equal"
-            )
+        refuse_other_rows(teacher.filters, self.start, "teacher.filters")
         if teacher.exact:
             refuse_long_rows(teacher.filters, self.start)
 

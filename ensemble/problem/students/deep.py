@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-import jax.numpy as jnp
 from pydantic import Field, PositiveInt, model_validator
 
 from ...parts import chosen, is_lenient
@@ -18,7 +17,7 @@ from .parametrisation import Parametrisation, multipliers, start_shares
 class DeepStudent(AbstractComparedStudent, AbstractLayeredStudent):
     """`depth` layers of weights with σ = `activation` between them (the teacher's where none is said), on samples.
 
-    `width` hidden units in each hidden layer, or a list of them; `bias`: of every layer, 0 at the start; `residual`:
+    `width` hidden units in each hidden layer, or a list of them; `bias`: of every layer, 0 at a free start; `residual`:
     h + s·σ(…) in hidden layers beyond the first, of one width, with s = 1, 1/√L or 1/L; `norm`: layer norm without
     gain before σ; `parametrisation`: how multipliers and starts of layers go with the width. Its teacher has two
     layers, and one output, or is a deep network of its own.
@@ -44,6 +43,11 @@ class DeepStudent(AbstractComparedStudent, AbstractLayeredStudent):
                 ("teacher_layer", "teacher_layer_output", "teacher_layer_input"),
                 "weights of every layer of the teacher",
             ),
+            "teacher_layer_biases": Stored(
+                "risk.teacher.stacked_biases",
+                ("teacher_layer", "teacher_layer_output"),
+                "biases of every layer of the teacher",
+            ),
         },
     }
 
@@ -65,7 +69,7 @@ class DeepStudent(AbstractComparedStudent, AbstractLayeredStudent):
         weights = self.start.draw(keys.start, planted, sizes)
         if kind != "standard":
             weights = [c * W for c, W in zip(start_shares(kind, sizes), weights, strict=True)]
-        biases = [jnp.zeros(rows) for rows in sizes[1:]] if self.bias else None
+        biases = self.start.biases(keys.start, planted, sizes) if self.bias else None
         factors = self.multipliers_of(teacher)
         model = Deep(weights, self.sigma(teacher), biases, self.residual, self.norm, factors)
         return model, NoClosedForm(planted, self.view_of(model))
@@ -98,6 +102,11 @@ class DeepStudent(AbstractComparedStudent, AbstractLayeredStudent):
             raise ValueError(
                 f"student.start: got 'near_layers' for layers of the sizes {list(own)} with a teacher of "
                 f"{list(planted)}; give both one shape (depth and width), or take another start"
+            )
+        if isinstance(teacher, DeepTeacher) and teacher.biases is not None and not self.bias:
+            raise ValueError(
+                "student.start: got 'near_layers' for a student without biases beside a teacher that has them "
+                "(teacher.biases); say student.bias = true, or take another start"
             )
         if self.parametrisation not in (None, "standard"):
             raise ValueError(

@@ -93,6 +93,16 @@ class TwoLayerStudent(AbstractComparedStudent, AbstractSizedStudent):
         return model, self.posed(model, PopulationRisk.of(planted), planted)
 
 
+def refuse_other_rows(teacher: AbstractTwoLayerTeacher, start: AbstractStart, field: str) -> None:
+    """Refuses a given start whose rows are not those of the teacher that stands in `field`."""
+    inputs = teacher.shape()[1]
+    if isinstance(start, GivenStart) and len(start.W[0]) != inputs:
+        raise ValueError(
+            f"student.start.W: got rows of {len(start.W[0])} inputs, but those of {field} have {inputs}; make them "
+            "equal"
+        )
+
+
 def refuse_long_rows(teacher: AbstractTwoLayerTeacher, start: AbstractStart) -> None:
     """Refuses rows that are known to be longer than the activation's series serves."""
     most = largest_norm(teacher.sigma)

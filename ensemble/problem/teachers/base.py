@@ -30,6 +30,25 @@ class AbstractTeacher(Part):
         """What one member learns: a pytree of arrays."""
 
 
+class AbstractComposedTeacher(AbstractTeacher):
+    """A teacher whose neurons are those of a two-layer one."""
+
+    @property
+    @abc.abstractmethod
+    def two_layer(self) -> "AbstractTwoLayerTeacher":
+        """The teacher that draws them."""
+
+    @property
+    def activation(self) -> Any:
+        """That of its neurons."""
+        return self.two_layer.activation
+
+    @property
+    def sigma(self) -> AbstractActivation:
+        """σ."""
+        return self.two_layer.sigma
+
+
 class AbstractTwoLayerTeacher(AbstractTeacher):
     """A recipe for planted two-layer networks."""
 

@@ -2,24 +2,19 @@
 
 from typing import Any, ClassVar, Literal
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 from pydantic import NonNegativeFloat, model_validator
 
 from ...parts import chosen, is_lenient
-from ..activations import AbstractActivation
 from ..activations.biased import biased_dual
-from ..draws import normal_rows
+from ..draws import normal_biases
 from ..given import Row
 from ..models import BiasedTwoLayer
-from .base import AbstractTeacher, AbstractTwoLayerTeacher
-
-BIASES = 45_477
-"""What a key is folded with for biases: no number of a neuron."""
+from .base import AbstractComposedTeacher, AbstractTwoLayerTeacher
 
 
-class BiasedTeacher(AbstractTeacher):
+class BiasedTeacher(AbstractComposedTeacher):
     """f*(x) = Σ_j a*_j σ(w*_jᵀx + b*_j) + c*, with a* and W* of the two-layer teacher `network`.
 
     **Arguments:** `biases`: b*, the values themselves, one a neuron, or the standard deviation of independent normal
@@ -38,14 +33,8 @@ class BiasedTeacher(AbstractTeacher):
         return biased_dual(self.sigma) is not None
 
     @property
-    def activation(self) -> Any:
-        """That of its network."""
-        return self.network.activation
-
-    @property
-    def sigma(self) -> AbstractActivation:
-        """σ."""
-        return self.network.sigma
+    def two_layer(self):
+        return self.network
 
     @property
     def inputs(self) -> int:
@@ -70,7 +59,7 @@ def drawn_biases(said: Any, key: PRNGKeyArray, count: int) -> Float[Array, " neu
     values = jnp.asarray(said, float)
     if values.ndim:  # a tuple, or what stands for one where a program is traced
         return values
-    return values * normal_rows(jax.random.fold_in(key, BIASES), count, 1)[:, 0]
+    return values * normal_biases(key, count)
 
 
 def check_biases(said: Any, count: int) -> None:

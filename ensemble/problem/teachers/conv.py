@@ -1,16 +1,15 @@
 """A convolutional network with planted filters."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import PositiveInt, model_validator
 
 from ...parts import chosen
-from ..activations import AbstractActivation
 from ..models import Conv, Pooling
-from .base import AbstractTeacher, AbstractTwoLayerTeacher
+from .base import AbstractComposedTeacher, AbstractTwoLayerTeacher
 
 
-class ConvTeacher(AbstractTeacher):
+class ConvTeacher(AbstractComposedTeacher):
     """f*(x) = pool_p g(x_p), g the two-layer teacher `filters` on every one of `patches` patches, `stride` apart.
 
     The inputs of `filters` are those of a patch. Its neurons are the filters that are to be found.
@@ -28,14 +27,8 @@ class ConvTeacher(AbstractTeacher):
         return self.pooling == "mean"
 
     @property
-    def activation(self) -> Any:
-        """That of its filters."""
-        return self.filters.activation
-
-    @property
-    def sigma(self) -> AbstractActivation:
-        """σ."""
-        return self.filters.sigma
+    def two_layer(self):
+        return self.filters
 
     @property
     def step(self) -> int:

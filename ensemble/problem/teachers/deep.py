@@ -2,20 +2,24 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+import jax
+from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from ...parts import chosen, is_lenient
 from ..activations import AbsCentred, AbstractActivation, ReLUEven, activation
 from ..models import Deep, Residual
 from ..starts import AbstractFreeLayersStart, Gaussian
 from .base import AbstractTeacher, Activation
+from .biased import drawn_biases
 
 
 class DeepTeacher(AbstractTeacher):
-    """f*(x) = W*_D h*_{D−1}, h*_l = σ(W*_l h*_{l−1}): a fully connected network of `depth` D with drawn `layers`.
+    """f*(x) = W*_D h*_{D−1} + b*_D, h*_l = σ(W*_l h*_{l−1} + b*_l): a fully connected network of `depth` D with drawn
+    `layers`.
 
-    `width` hidden units in each hidden layer, or a list of them; `residual` and `norm` as those of a `deep` student. A
-    hidden relu layer halves the mean square: layers of gain √2 keep it.
+    `width` hidden units in each hidden layer, or a list of them; `biases`: the standard deviation of independent normal
+    ones in every layer, drawn for each seed, and without it there are none; `residual` and `norm` as those of a `deep`
+    student. A hidden relu layer halves the mean square: layers of gain √2 keep it.
     """
 
     exact: ClassVar[bool] = False
@@ -26,6 +30,7 @@ class DeepTeacher(AbstractTeacher):
     width: PositiveInt | Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
     outputs: PositiveInt = 1
     activation: Activation = "relu"
+    biases: NonNegativeFloat | None = None
     residual: Residual = "none"
     norm: bool = False
     layers: chosen(AbstractFreeLayersStart) = Gaussian(gain=2.0**0.5)  # pyright: ignore[reportInvalidTypeForm]
@@ -43,7 +48,11 @@ class DeepTeacher(AbstractTeacher):
         return (self.inputs, *widths, self.outputs)
 
     def draw(self, key):
-        return Deep(self.layers.draw(key, None, self.sizes), self.sigma, None, self.residual, self.norm)
+        weights, biases = self.layers.draw(key, None, self.sizes), None
+        if self.biases is not None:
+            keys = (jax.random.fold_in(key, layer) for layer in range(self.depth))
+            biases = [drawn_biases(self.biases, one, rows) for one, rows in zip(keys, self.sizes[1:], strict=True)]
+        return Deep(weights, self.sigma, biases, self.residual, self.norm)
 
     @model_validator(mode="after")
     def _check(self):

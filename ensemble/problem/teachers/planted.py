@@ -10,13 +10,14 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from pydantic import Field, PositiveInt, model_validator
 
+from ...spec import RADIANS
 from ..activations import AbstractActivation
 from ..draws import random_frame, random_signs
 from ..given import Row
 from ..models import TwoLayer
 from .base import AbstractTwoLayerTeacher
 
-Angle = Annotated[float, Field(gt=0.0, description="radians")]
+Angle = Annotated[float, Field(gt=0.0), RADIANS]
 
 ROTATION = 2
 """What the teacher's key is folded with for its rotation."""

@@ -6,7 +6,6 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from pydantic import PositiveInt, model_validator
-from scipy.special import betainc
 
 from ..activations import AbstractActivation
 from ..draws import full_space, uniform_directions
@@ -72,6 +71,8 @@ def _cap_share(angle: float, rank: int, sigma: AbstractActivation) -> float:
     even = sigma.symmetry == "line"
     if rank == 1:
         return 1.0 if even else 0.5
+    from scipy.special import betainc  # a tenth of the time that the package would take to be imported
+
     acute = min(angle, math.pi - angle)
     half = 0.5 * betainc(0.5 * (rank - 1), 0.5, math.sin(acute) ** 2)
     share = half if angle <= math.pi / 2 else 1.0 - half
