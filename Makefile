@@ -136,7 +136,7 @@ $(GPU_STAMP): requirements.lock
 	@echo "setting up $(VENV_GPU) (once, 3 GB)"
 	@test -x $(GPU_PY) || $(PYTHON) -m venv $(VENV_GPU)
 	@$(GPU_PY) -m pip install --quiet --disable-pip-version-check --constraint requirements.lock \
-		"jax[cuda12]==$(JAX)" equinox optax numpy scipy xarray h5py pydantic typer pytest
+		"jax[cuda12]==$(JAX)" nvidia-cuda-nvdisasm equinox optax numpy scipy xarray h5py pydantic typer pytest
 	@touch $@
 
 bench: setup ## measure engine and store beside other programs (opt-in, ten minutes; TORCH=1 installs torch as a peer)

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 import ensemble as ens
+from benchmarks.gpu.lanes import Run
+from benchmarks.gpu.programs import Case
 from ensemble.engine import EngineError, places
 from ensemble.engine.kernels import base as kernels
 from ensemble.engine.kernels.fused import advance_members
-from ensemble.engine.lanes import NEVER, empty_lanes
+from ensemble.engine.lanes import NEVER, empty_lanes, take
 from ensemble.engine.pools import LanePool
 from ensemble.plan import groups
 from tests.helpers import assert_same_members
@@ -41,6 +43,22 @@ def test_agrees_with_the_reference_to_rounding(activation):
     # 60 steps of order-one arithmetic, each off by a few 1e-16, without amplification by more than 100.
     for name in ("a", "W", "loss_history", "grad_norm"):
         np.testing.assert_allclose(fused[name], plain[name], atol=6e-13, rtol=0, err_msg=name)
+
+
+@pytest.mark.parametrize(("neurons", "teachers"), [(14, 4), (34, 3)])
+def test_sizes_that_leave_no_room_for_the_teacher_or_are_taken_in_blocks(neurons, teachers):
+    """The teacher of most students above is among their padding; one of 34 neurons is padded to four blocks."""
+    found = []
+    for kernel in ("fused", "xla"):
+        of_kernel = Run(kernel, Case(kernel, neurons, 5, teachers, activation="relu"), 2)
+        stage = of_kernel.lanes.stage
+        stage.moves.a[:], stage.step_size[:], stage.decay[:] = True, 0.02, 0.05
+        of_kernel.advance(20)
+        found.append(take(of_kernel.lanes.moving.model, slice(2)))
+    ours, reference = found
+    assert np.abs(reference.a - 1.0).max() > 1e-3  # they moved
+    for name in ("a", "W"):
+        np.testing.assert_allclose(getattr(ours, name), getattr(reference, name), atol=2e-13, rtol=0, err_msg=name)
 
 
 def test_stages_records_and_ends_are_those_of_the_reference():

@@ -1,6 +1,7 @@
 """What the kernels' own numbers cost and gain on this card: steps between two looks, lanes of a call, threads."""
 
 import functools
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -62,10 +63,16 @@ def run_of(choice: Choice) -> Run:
     return Run(choice.kernel, choice.case, choice.members, changed)
 
 
-def measured(steps: int) -> list[dict[str, Any]]:
-    """ns a member-step of every choice; they are compiled side by side and timed one after the other."""
+def measured(steps: int, until: float) -> list[dict[str, Any]]:
+    """ns a member-step of every choice; they are compiled side by side and timed one after the other.
+
+    **Arguments:** `until`, of `time.perf_counter`: nothing is compiled or timed later, which its row says.
+    """
+    late = "left out: the time was over"
 
     def begun(choice: Choice) -> Run | str:
+        if time.perf_counter() > until:
+            return late
         try:
             run = run_of(choice)
             run.advance(1)
@@ -79,6 +86,7 @@ def measured(steps: int) -> list[dict[str, Any]]:
         runs = list(pool.map(begun, todo))
     for choice, run in zip(todo, runs, strict=True):
         row = choice._asdict() | {"case": str(choice.case), "lanes": choice.members}
+        run = late if time.perf_counter() > until else run
         found.append(row | ({"error": run} if isinstance(run, str) else {"ns": run.nanoseconds(steps)}))
         print(found[-1], flush=True)
     return found

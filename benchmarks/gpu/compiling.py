@@ -90,16 +90,21 @@ def _xla(card: Any, case: Any, text: str, count: int, files: list[Path]) -> dict
         "instructions": work,
         "ns_by_memory": 1e9 * step.bytes / count / card.bytes_a_second,
         "ns_by_arithmetic": 1e9 * work / card.operations_a_second(case.precision),
+        "ns_by_issue": None,
     }
 
 
 def _fused(card: Any, case: Any, run: Any, arguments: Any, files: list[Path]) -> dict[str, Any]:
+    from ensemble.engine.kernels.fused import blocks
+
     from .pallas import step_of
     from .registers import kernels
+    from .sass import issued
 
     step = step_of(run, arguments)
-    (kernel,) = [k for f in files for k in kernels(f) if k.name == "descend"]
-    work = step.operations.instructions
+    ((kernel, file),) = [(k, f) for f in files for k in kernels(f) if k.name == "descend"]
+    work, warps = step.operations.instructions, kernel.threads // 32
+    issues = issued(file, blocks(case.neurons))
     return {
         "loops_inside": 0,
         "conditionals": 0,
@@ -109,8 +114,10 @@ def _fused(card: Any, case: Any, run: Any, arguments: Any, files: list[Path]) ->
         "bytes": 0.0,
         "stored_bytes": step.stored,
         "instructions": work,
+        "issued_a_warp": issues and issues._asdict(),
         "ns_by_memory": 0.0,
         "ns_by_arithmetic": 1e9 * work / card.operations_a_second(case.precision),
+        "ns_by_issue": issues and issues.nanoseconds(card, warps),
     }
 
 
@@ -127,7 +134,7 @@ def _worst(kernels: list[Any]) -> dict[str, Any]:
 
 def bound(found: dict[str, Any]) -> float:
     """The least nanoseconds a member-step that the program allows."""
-    return max(found["ns_by_memory"], found["ns_by_arithmetic"])
+    return max(found["ns_by_memory"], found["ns_by_arithmetic"], found.get("ns_by_issue") or 0.0)
 
 
 __all__ = ["bound", "cases", "compiled", "prepare", "why_not"]

@@ -7,6 +7,7 @@ import numpy as np
 
 from ensemble.engine.kernels import KERNELS
 from ensemble.engine.kernels.base import AbstractKernel
+from ensemble.engine.kernels.resident import Resident
 from ensemble.engine.lanes import ACTIVE, NEVER, Lanes, empty_lanes, put
 
 from .programs import Case, pool_of
@@ -26,6 +27,20 @@ class Run:
         if changed is not None:
             changed(self.kernel)
         self.lanes = filled(self.pool, self.kernel.count, 16)
+
+    @classmethod
+    def of_lanes(cls, kernel: str, case: Case, count: int) -> "Run":
+        """On at least so many lanes, also where the engine would hold fewer and refill them; whole calls."""
+        pool = pool_of(case)
+
+        def changed(found: Any) -> None:
+            whole = found.devices * found.tile
+            found.count = whole * -(-count // whole)
+            if found.resident is not None:
+                size = found.tile if found.tile > 1 else found.count // found.devices
+                found.resident = Resident(pool, found.run, found.count, size, found.tile)
+
+        return cls(kernel, case, count, changed)
 
     def advance(self, steps: int) -> None:
         self.kernel.advance(self.lanes, _NO_RECORD, steps)

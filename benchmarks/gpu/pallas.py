@@ -1,6 +1,7 @@
 """What a step of a Pallas kernel takes, counted in its operations before they are compiled."""
 
 import math
+import re
 from typing import Any, NamedTuple
 
 import jax
@@ -55,11 +56,21 @@ def _count(jaxpr: Any) -> Counted:
             # The units for products of float64 numbers take two where others take one.
             rate = 2.0 if out.dtype == jnp.float64 else 1.0
             found = found.plus(Counted(Operations(adds=1, multiplies=1)), size / rate)
+        elif name == "elementwise_inline_asm_p":
+            found = found.plus(Counted(_of_instructions(e.params["asm"])), math.prod(out.shape))
         elif name == "reduce_sum":
             found = found.plus(Counted(Operations(adds=math.prod(e.invars[0].aval.shape))))
         elif any(jnp.issubdtype(v.aval.dtype, jnp.floating) for v in e.invars):
             found = found.plus(Counted(operations_of(name)), math.prod(out.shape))
     return found
+
+
+def _of_instructions(asm: str) -> Operations:
+    """Of PTX: a multiplication with an addition is both; what is left of a root is the card's own approximation."""
+    names = re.findall(r"\b(fma|add|sub|mul|rsqrt)\.", asm)
+    fused, roots = names.count("fma"), names.count("rsqrt")
+    adds = names.count("add") + names.count("sub")
+    return Operations(adds=fused + adds, multiplies=fused + names.count("mul"), others=roots)
 
 
 def _bytes(array: Any) -> int:

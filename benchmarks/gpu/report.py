@@ -21,6 +21,7 @@ COLUMNS = (
     ("instructions a member-step", lambda f: f"{f['instructions']:.0f}"),
     ("ns by memory", lambda f: f"{f['ns_by_memory']:.2f}"),
     ("ns by arithmetic", lambda f: f"{f['ns_by_arithmetic']:.2f}"),
+    ("ns by what is issued", lambda f: f"{f['ns_by_issue']:.2f}" if f.get("ns_by_issue") else "—"),
     ("bound, ns", lambda f: f"**{bound(f):.2f}**"),
 )
 

@@ -54,3 +54,5 @@ def test_the_fused_kernel_spills_nothing_where_it_is_chosen(neurons, inputs):
     assert found["occupancy"] >= 0.125
     if (neurons, inputs) == (32, 16):
         assert found["bound"] <= 15.0
+        # 1 255 when this was written; 2 590 with products and sums apart, and roots with a branch each.
+        assert found["issued_a_warp"] is None or found["issued_a_warp"]["all"] <= 1400

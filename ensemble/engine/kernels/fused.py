@@ -22,8 +22,9 @@ from ..accelerator import slow_float64
 from ..devices import places
 from ..lanes import Lanes, Snapshots
 from ..program import Pool, Program
+from .arithmetic import Card, Plain
 from .base import AbstractKernel, lane_count
-from .fused_member import REAL, SIDE, WHOLE, Inputs, Outputs, Shape, descend
+from .fused_member import AT_ONCE, REAL, SIDE, WHOLE, Inputs, Outputs, Shape, descend
 from .resident import Resident
 from .xla import advance_in_calls, advance_program
 
@@ -99,15 +100,19 @@ def advance_members(
 
     moving, teacher = lanes.moving, lanes.fixed.risk.teacher
     (count, m, d), slots = moving.model.W.shape, program.slots
-    M, T, D = padded(m, teacher.W.shape[1], d)
-    inputs, outputs = _given(lanes, record_steps, budget, M, T, D), _found(count, M, D, slots, jnp.dtype(program.dtype))
+    mt = teacher.W.shape[1]
+    M, T, D = padded(m, mt, d)
+    arithmetic = Plain() if interpret else Card()
+    shape = Shape(slots, program.dtype, moving.model.activation, arithmetic, m, packed=m + mt <= M)
+    inputs = _given(lanes, record_steps, budget, (M, T, D), shape.packed)
+    outputs = _found(count, M, D, slots, jnp.dtype(program.dtype))
 
     def of_member(x) -> Any:
         return pl.BlockSpec((1, *x.shape[1:]), lambda lane: (lane, *[0] * (len(x.shape) - 1)))
 
     shared = [pl.BlockSpec(x.shape, lambda lane: (0,)) for x in inputs[:2]]
     found = pl.pallas_call(
-        functools.partial(descend, Shape(slots, program.dtype, moving.model.activation), interpret),
+        functools.partial(descend, shape, interpret),
         grid=(count,),
         in_specs=[*shared, *map(of_member, inputs[2:])],
         out_specs=[*map(of_member, outputs)],
@@ -130,12 +135,17 @@ def advance_members(
 
 
 def padded(neurons: int, teacher_neurons: int, inputs: int) -> tuple[int, int, int]:
-    """Powers of two, and no side under what the units for products take, unless a student is too small for them."""
+    """Powers of two, and no side under what the units for products take."""
     from jax.experimental import pallas as pl
 
-    sizes = [pl.next_power_of_2(size) for size in (neurons, teacher_neurons, inputs)]
-    M, T, D = [max(SIDE, size) for size in sizes] if max(sizes[0], sizes[2]) >= SIDE else sizes
+    M, T, D = [max(SIDE, pl.next_power_of_2(size)) for size in (neurons, teacher_neurons, inputs)]
     return M, T, D
+
+
+def blocks(neurons: int) -> int:
+    """Of neurons that a student of so many is paired with, one after the other."""
+    M, _, _ = padded(neurons, 1, 1)
+    return 1 if M <= AT_ONCE else M // SIDE
 
 
 def warps(neurons: int, inputs: int) -> int:
@@ -144,10 +154,13 @@ def warps(neurons: int, inputs: int) -> int:
     return 8 if neurons >= 64 else max(1, min(4, neurons * inputs // 128))
 
 
-def _given(lanes: Lanes, record_steps: jax.Array, budget: jax.Array, M: int, T: int, D: int) -> Inputs:
+def _given(lanes: Lanes, record_steps: jax.Array, budget: jax.Array, size: tuple, packed: bool) -> Inputs:
     from jax.experimental import pallas as pl
 
     moving, stage, teacher = lanes.moving, lanes.stage, lanes.fixed.risk.teacher
+    (M, T, D), (a, W) = size, (moving.model.a, moving.model.W)
+    if packed:
+        a, W = jnp.concatenate([a, -teacher.a], axis=1), jnp.concatenate([W, teacher.W], axis=1)
     norms = row_norms(teacher.W)
     unit = isinstance(teacher.activation, AbstractHomogeneous)
     values = {
@@ -167,8 +180,8 @@ def _given(lanes: Lanes, record_steps: jax.Array, budget: jax.Array, M: int, T: 
         budget=budget[None],
         whole=jnp.stack([values[name] for name in WHOLE], axis=1),
         real=jnp.stack([values[name] for name in REAL], axis=1),
-        a=_padded(moving.model.a, M),
-        W=_padded(moving.model.W, M, D),
+        a=_padded(a, M),
+        W=_padded(W, M, D),
         teacher=_padded(jnp.stack([weights, norms], axis=1), T),
         teacher_rows=_padded(rows, T, D),
     )
@@ -176,6 +189,7 @@ def _given(lanes: Lanes, record_steps: jax.Array, budget: jax.Array, M: int, T: 
 
 def _found(count: int, M: int, D: int, slots: int, dtype: Any) -> Outputs:
     """The shapes of the kernel's results."""
+    wide = M > AT_ONCE
 
     def array(*size: int, kind=dtype) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((count, *size), kind)
@@ -183,8 +197,8 @@ def _found(count: int, M: int, D: int, slots: int, dtype: Any) -> Outputs:
     return Outputs(
         whole=array(5, kind=jnp.dtype(jnp.int32)),
         used=array(2),
-        vectors=array(3, M),
-        tiles=array(2, M, D),
+        vectors=array(3 if wide else 1, M),
+        tiles=array(2 if wide else 1, M, D),
         taken_a=array(slots, M),
         taken_W=array(slots, M, D),
         taken_values=array(slots, 2),

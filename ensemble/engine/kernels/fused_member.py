@@ -1,12 +1,15 @@
 """The program of one member on an accelerator, in the operations of Pallas: many steps, the member on chip.
 
-A member's weights stay in registers over steps, and so do pairs of neurons, a block of them at a time; products go
-through the card's units for matrices. What threads exchange in memory are the rows that enter the products, with their
-norms and weights: arrays of a member's size, which the caches hold. (Pallas gives this kernel no shared memory of its
-own; Triton lays operands out there.) Everything is summed in one order that the shape alone decides, so that a member's
-bits depend on nothing but the member.
+A member's weights stay in registers over steps, and so do pairs of neurons; products go through the card's units for
+matrices, and threads exchange what enters them in the shared memory where Triton lays operands out. A wide student is
+paired with a block of its neurons at a time: its threads exchange rows, with their norms and weights, in arrays of a
+member's size, which the caches hold. (Pallas gives this kernel no shared memory of its own to cut a block from.) A
+teacher that fits into the padding of its student is more of its neurons, with negative weights, that do not move: no
+pairs beside the student's own. Everything is summed in one order that the shape alone decides, so that a member's bits
+depend on nothing but the member.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -14,14 +17,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...dynamics.schedules import halving_factor
-from ...numerics import safe_divide
 from ...problem.activations import AbstractActivation, AbstractHomogeneous
 from ..lanes import ACTIVE, DIVERGED, RULE_MET
 from ..program import divergence_limit
+from .arithmetic import Arithmetic
+from .pairs import kappa_slopes
 
 SIDE = 16
-"""Of the smallest matrix that a card's units for products of float64 numbers take; as many neurons are paired with
-all others at a time, in registers."""
+"""Of the smallest matrix that a card's units for products of float64 numbers take."""
+AT_ONCE = 32
+"""Neurons that are at most paired with all others at a time; of a wider student it is `SIDE`."""
 
 
 class Shape(NamedTuple):
@@ -30,6 +35,10 @@ class Shape(NamedTuple):
     slots: int
     dtype: str
     activation: AbstractActivation
+    arithmetic: Arithmetic
+    neurons: int
+    packed: bool
+    """Whether the teacher's neurons come after so many of the student's, in the same arrays."""
 
 
 WHOLE = (
@@ -69,9 +78,9 @@ class Outputs(NamedTuple):
     used: Any
     """η and λ of the last step looked at."""
     vectors: Any
-    """a; and where threads meet: weights in the residual, and norms."""
+    """a; and of a wide student, where threads meet: weights in the residual, and norms."""
     tiles: Any
-    """W; and where threads meet: the rows that enter the products."""
+    """W; and of a wide student, where threads meet: the rows that enter the products."""
     taken_a: Any
     taken_W: Any
     taken_values: Any
@@ -151,83 +160,104 @@ def _move(shape: Shape, a, W, step_size, decay, numbers, given: Inputs, out: Out
     whole, real = numbers
     moves_output, moves_first = whole("moves_output") > 0, whole("moves_first") > 0
     slope_a, slope_W = _gradient(shape, a, W, given, out, meet)
-    slope_a, slope_W = slope_a + decay * a, slope_W + decay * W
+    fma = shape.arithmetic.fma
+    slope_a, slope_W = fma(decay, a, slope_a), fma(decay, W, slope_W)
+    if shape.packed:
+        own = jax.lax.broadcasted_iota(jnp.int32, (len(a),), 0) < shape.neurons
+        slope_a, slope_W = jnp.where(own, slope_a, 0.0), jnp.where(own[:, None], slope_W, 0.0)
     output = jnp.where(moves_output, jnp.sum(slope_a * slope_a), 0.0)
     first = jnp.where(moves_first, jnp.sum(slope_W * slope_W), 0.0)
     norm = jnp.sqrt(output + first)
     finite = norm < divergence_limit(np.dtype(shape.dtype))  # False for NaN as well
     moves = finite & ~(norm <= real("grad_norm"))
-    W = jnp.where(moves & moves_first, W - step_size * slope_W, W)
-    return moves, finite, jnp.where(moves & moves_output, a - step_size * slope_a, a), W
+    W = jnp.where(moves & moves_first, fma(-step_size, slope_W, W), W)
+    return moves, finite, jnp.where(moves & moves_output, fma(-step_size, slope_a, a), a), W
 
 
 class _Side(NamedTuple):
-    """Some neurons v_j of the residual f − f*: its student's, or its teacher's."""
+    """Some neurons v_j of the residual f − f*."""
 
-    rows: Any
-    """A reference to those that enter the products: a row a neuron."""
+    rows: jax.Array
+    """Those that enter the products: a row a neuron."""
     weights: jax.Array
     norms: jax.Array
+
+
+class _Sums(NamedTuple):
+    """What neurons of the residual pull with; of every pair of a block where a sum over them is still due."""
+
+    radial: jax.Array
+    dual: jax.Array
+    pull: jax.Array
 
 
 def _gradient(shape: Shape, a: jax.Array, W: jax.Array, given: Inputs, out: Outputs, meet: Any):
     """∇L as `UnitRowsRisk.value_and_gradient`, or, for activations that are not homogeneous, as `PopulationRisk`'s."""
     from jax.experimental import pallas as pl
 
-    norm = jnp.sqrt(jnp.sum(W * W, axis=1))
-    inverse = safe_divide(jnp.ones_like(norm), norm)
+    norm, inverse = _norms(shape, W)
     unit = isinstance(shape.activation, AbstractHomogeneous)
-    rows = W * inverse[:, None] if unit else W
-    out.tiles[0, _ROWS] = rows
-    out.vectors[0, _NORMS] = norm
-    out.vectors[0, _WEIGHTS] = a * norm if unit else a
-    meet()
+    student = _Side(W * inverse[:, None] if unit else W, a * norm if unit else a, norm)
+    radial, value, pull = jnp.zeros_like(norm), jnp.zeros_like(norm), jnp.zeros_like(W)
+
+    def add_blocks(block_of: Callable[[Any], _Side], count: int, size: int, sums):
+        def add(block, sums):
+            return _add_block(shape, block_of(pl.ds(block * size, size)), student, sums)
+
+        radial, value, pull = sums
+        pairs = jnp.zeros((len(a), size), W.dtype)
+        sums = _Sums(pairs, pairs, pull)
+        sums = add(0, sums) if size == count else jax.lax.fori_loop(0, count // size, add, sums)
+        return radial + jnp.sum(sums.radial, axis=1), value + jnp.sum(sums.dual, axis=1), sums.pull
 
     def teachers(some) -> _Side:
-        return _Side(given.teacher_rows.at[0, some], given.teacher[0, 0, some], given.teacher[0, 1, some])
+        return _Side(given.teacher_rows[0, some], given.teacher[0, 0, some], given.teacher[0, 1, some])
 
-    def students(some) -> _Side:
-        return _Side(out.tiles.at[0, _ROWS, some], out.vectors[0, _WEIGHTS, some], out.vectors[0, _NORMS, some])
+    def exchanged(some) -> _Side:
+        return _Side(out.tiles[0, _ROWS, some], out.vectors[0, _WEIGHTS, some], out.vectors[0, _NORMS, some])
 
-    sums = jnp.zeros_like(norm), jnp.zeros_like(norm), jnp.zeros_like(W)
-    for side, count in ((teachers, given.teacher.shape[2]), (students, len(a))):
-        size = min(count, SIDE)
-
-        def add(block, sums, side=side, size=size):
-            return _add_block(shape, side(pl.ds(block * size, size)), rows, norm, sums)
-
-        sums = add(0, sums) if size == count else jax.lax.fori_loop(0, count // size, add, sums)
-    # Nobody may write the rows of the next step before all have read these.
-    meet()
+    sums = radial, value, pull
+    if not shape.packed:
+        count = given.teacher.shape[2]
+        sums = add_blocks(teachers, count, min(count, AT_ONCE), sums)
+    if len(a) <= AT_ONCE:
+        sums = add_blocks(lambda _all: student, len(a), len(a), sums)
+    else:
+        out.tiles[0, _ROWS], out.vectors[0, _WEIGHTS], out.vectors[0, _NORMS] = student
+        meet()
+        sums = add_blocks(exchanged, len(a), SIDE, sums)
+        # Nobody may write the rows of the next step before all have read these.
+        meet()
     radial, value, pull = sums
     radial = radial * inverse if unit else radial
-    pull = radial[:, None] * W + pull
+    pull = shape.arithmetic.fma(radial[:, None], W, pull)
     slope_a = jnp.sum(W * pull, axis=1) if shape.activation.homogeneous else value
     return slope_a, a[:, None] * pull
 
 
-def _add_block(shape: Shape, side: _Side, rows: jax.Array, norm: jax.Array, sums: Any):
-    """Adds what some neurons pull on every neuron to the sums of (radial, dual, pull) over neurons."""
-    sigma, (radial_sum, dual_sum, pull) = shape.activation, sums
-    others = side.rows[...]
-    gram = _product(rows, others.T)
+def _norms(shape: Shape, W: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Norms of rows and their inverses: a row whose square is no normal number has no direction, and counts as zero."""
+    square = jnp.sum(W * W, axis=1)
+    lasts = square >= float(np.finfo(shape.dtype).tiny)
+    inverse = jnp.where(lasts, shape.arithmetic.inverse_root(jnp.where(lasts, square, 1.0)), 0.0)
+    # Of a square that is infinite or no number it is no number: such a member has diverged.
+    return square * inverse, inverse
+
+
+def _add_block(shape: Shape, others: _Side, student: _Side, sums: _Sums) -> _Sums:
+    """Adds what some neurons pull on every neuron."""
+    sigma, fma, weights = shape.activation, shape.arithmetic.fma, others.weights[None, :]
+    gram = _product(student.rows, others.rows.T)
     if isinstance(sigma, AbstractHomogeneous):
-        radial, along = sigma.kappa_slopes(jnp.clip(gram, -1.0, 1.0))
+        radial, along = kappa_slopes(shape.arithmetic, sigma, gram)
     else:
-        radial, along = sigma.dual_slopes(gram, norm[:, None], side.norms[None, :])
+        radial, along = sigma.dual_slopes(gram, student.norms[:, None], others.norms[None, :])
+    dual = sums.dual
     if not sigma.homogeneous:
-        dual_sum += _weighted(sigma.dual(gram, norm[:, None], side.norms[None, :]), side.weights)
-    radial_sum += _weighted(radial, side.weights)
-    pull += _product(along * side.weights[None, :], others)
-    return radial_sum, dual_sum, pull
+        dual = fma(sigma.dual(gram, student.norms[:, None], others.norms[None, :]), weights, dual)
+    return _Sums(fma(radial, weights, sums.radial), dual, sums.pull + _product(along * weights, others.rows))
 
 
 def _product(x: jax.Array, y: jax.Array) -> jax.Array:
-    """Of matrices, in full precision: by the card's units for products where they take matrices so small."""
-    if min(*x.shape, *y.shape) < SIDE:
-        return jnp.sum(x[:, :, None] * y[None, :, :], axis=1)
+    """Of matrices, in full precision, by the card's units for products."""
     return jnp.dot(x, y, precision=jax.lax.Precision.HIGHEST)
-
-
-def _weighted(pairs: jax.Array, weights: jax.Array) -> jax.Array:
-    return jnp.sum(pairs * weights[None, :], axis=1)
