@@ -268,7 +268,7 @@ def test_deep_linear_students_have_comparators():
         ({"protocol": {"kind": "zhou_ge"}}, "got a ridge stage for a student with output_scale"),
         (
             {"protocol": {"kind": "curriculum", "order": [0, 1], "stage_steps": 5, "epochs": 1, "epoch_steps": 5}},
-            r"protocol.target: got .* for a student with output_scale",
+            r"protocol.order: got .* for a student with output_scale",
         ),
         ({"coordinates": "reduced"}, "got 'reduced' with the probe 'kernel_change', which is of all d coordinates"),
         ({"student": {"neurons": 4, "output_scale": -1.0}}, "student.output_scale"),
