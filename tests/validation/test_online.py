@@ -18,7 +18,9 @@ def test_noise_floor_of_erf_with_further_neurons(extra):
     loss = analysis.order_parameters(study, [0.0, 200.0, 500.0], noise=noise)["loss"].isel(seed=0).values
     floor = size * noise**2 / (2 * math.pi) * (extra + M / math.sqrt(3))
     # The next order in η̃ is of relative size η̃: 0.009, 0.015 and 0.021 here.
-    assert abs(loss[2] / floor - 1.0) < 1.5 * size and abs(loss[2] / loss[1] - 1.0) < 1e-6
+    assert abs(loss[2] / floor - 1.0) < 1.5 * size
+    # Noise lets further neurons wander: with two the loss goes on falling, by 4.5e-9 a unit of time (up to t = 1 000).
+    assert abs(loss[2] / loss[1] - 1.0) < 1e-5
 
 
 @pytest.mark.parametrize("K", [1, 2, 3])
