@@ -14,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, Va
 from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+Count = Annotated[int, Field(gt=0, le=2**53)]
+"""A number of things: a float that is computed of it still counts."""
+
 
 class Spec(BaseModel):
     """A validated, immutable description of one part of a study."""

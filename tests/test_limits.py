@@ -50,6 +50,19 @@ def test_sizes_are_refused_before_work(make, match, sixteen_gibibytes):
 AXES = ("weight_decay", "separation", "step_size")
 
 
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"student": {"neurons": 10**400, "start": "balanced"}}, "student.neurons"),
+        ({"data": {"samples": 10**400}}, "data.samples"),
+        ({"data": {"online": True, "batch": 10**400}}, "data.batch"),
+    ],
+)
+def test_counts_beyond_floats_are_refused_by_their_field(changes, field):
+    with pytest.raises(ens.StudyError, match=rf"{field}: got 1000.*less than or equal to 9007199254740992"):
+        tiny(**changes)
+
+
 def test_a_directory_needs_no_memory_for_results(sixteen_gibibytes, tmp_path):
     with pytest.raises(ens.StudyError, match=r"seeds: got 4,000,000,000 members .* of which the list takes 74.5 GiB"):
         ens.run(tiny(axes={}, seeds=4 * 10**9), out=tmp_path / "run")

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from ..parts import chosen, is_lenient
-from ..spec import Spec
+from ..spec import Count, Spec
 from .inputs import AbstractInputs, Features, Gaussian, InputLaw
 from .risks import (
     AbstractRisk,
@@ -32,7 +32,7 @@ TEST_SAMPLES = 10_000
 class SecondSample(Spec):
     """The sample of the second task of a `two_tasks` teacher: other x, other noise; both tasks share one without it."""
 
-    samples: PositiveInt
+    samples: Count
     noise: NonNegativeFloat = 0.0
 
 
@@ -55,17 +55,17 @@ class Data(Spec):
     """
 
     inputs: chosen(AbstractInputs) = Gaussian()  # pyright: ignore[reportInvalidTypeForm]
-    samples: PositiveInt | None = None
+    samples: Count | None = None
     """n, each member's own; none: the population."""
     noise: NonNegativeFloat = 0.0
     """σ, the standard deviation of the noise on labels."""
-    batch: PositiveInt | None = None
+    batch: Count | None = None
     """Samples that a step sees; none: all, or one where `online`."""
     replacement: bool = True
     """Whether a batch is drawn with replacement, or from a permutation of the sample in each epoch."""
     online: bool = False
     """Whether every step sees fresh samples."""
-    test_samples: PositiveInt | None = None
+    test_samples: Count | None = None
     """Of a test sample, where the population loss has no closed form."""
     second: SecondSample | None = None
     """Of the second task of a `two_tasks` teacher; none: the same x and noise for both."""

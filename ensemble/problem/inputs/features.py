@@ -9,9 +9,10 @@ from typing import Any, ClassVar, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from pydantic import PositiveInt, model_validator
+from pydantic import model_validator
 
 from ...parts import is_lenient
+from ...spec import Count
 from .base import AbstractInputs
 
 MOST_NUMBERS = 2**22
@@ -35,7 +36,7 @@ class Features(AbstractInputs):
     kind: Literal["features"] = "features"
     path: str
     variable: str = ""
-    held_out: PositiveInt | None = None
+    held_out: Count | None = None
     replacement: bool = True
     digest: str = ""
 

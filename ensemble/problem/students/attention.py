@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import jax
-from pydantic import PositiveInt
 
 from ...parts import chosen
+from ...spec import Count
 from ..models import Attention
 from ..starts import AbstractFreeLayersStart, Gaussian
 from ..teachers import AbstractTeacher, AttentionTeacher
@@ -38,8 +38,8 @@ class AttentionStudent(AbstractComparedStudent, AbstractNumberedStudent):
     }
 
     kind: Literal["attention"] = "attention"
-    heads: PositiveInt
-    head_size: PositiveInt | None = None
+    heads: Count
+    head_size: Count | None = None
     """k; the teacher's where it is not said."""
     start: chosen(AbstractFreeLayersStart) = Gaussian()  # pyright: ignore[reportInvalidTypeForm]
 

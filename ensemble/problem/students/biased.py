@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, model_validator
 
 from ...parts import chosen
+from ...spec import Count
 from ..activations import AbsCentred, ReLUEven
 from ..draws import full_space
 from ..given import Row
@@ -42,7 +43,7 @@ class BiasedStudent(AbstractTwoLayeredStudent):
     }
 
     kind: Literal["biased"] = "biased"
-    neurons: PositiveInt
+    neurons: Count
     extra_neurons: Annotated[int, Field(ge=0)] = 0
     start: chosen(AbstractStart) = Balanced()  # pyright: ignore[reportInvalidTypeForm]
     biases: NonNegativeFloat | Row = 0.0

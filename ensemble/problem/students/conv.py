@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from pydantic import PositiveInt, model_validator
+from pydantic import model_validator
 
 from ...parts import chosen
+from ...spec import Count
 from ..draws import full_space
 from ..risks import SharedRisk
 from ..starts import AbstractStart, Balanced
@@ -30,7 +31,7 @@ class ConvStudent(AbstractComparedStudent, AbstractTwoLayeredStudent):
     }
 
     kind: Literal["conv"] = "conv"
-    width: PositiveInt
+    width: Count
     start: chosen(AbstractStart) = Balanced()  # pyright: ignore[reportInvalidTypeForm]
 
     def draw(self, teacher, keys, space):

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from ...parts import chosen, is_lenient
+from ...spec import Count
 from ..activations import AbsCentred, AbstractActivation, ReLUEven, activation
 from ..models import Deep, Multipliers, Residual
 from ..starts import AbstractDeepStart, Gaussian, NearLayers
@@ -53,7 +54,7 @@ class DeepStudent(AbstractComparedStudent, AbstractLayeredStudent):
 
     kind: Literal["deep"] = "deep"
     depth: Annotated[int, Field(ge=2, le=64)] = 3
-    width: PositiveInt | Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    width: Count | Annotated[tuple[Count, ...], Field(min_length=1)]
     activation: Activation = None
     bias: bool = False
     residual: Residual = "none"

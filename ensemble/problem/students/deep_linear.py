@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from ...parts import chosen
+from ...spec import Count
 from ..models import DeepLinear
 from ..risks import LinearRisk
 from ..starts import AbstractLinearStart, AlignedBalanced
@@ -27,7 +28,7 @@ class DeepLinearStudent(AbstractComparedStudent, AbstractLayeredStudent):
 
     kind: Literal["deep_linear"] = "deep_linear"
     depth: Annotated[int, Field(ge=2, le=64)] = 2
-    width: PositiveInt
+    width: Count
     start: chosen(AbstractLinearStart) = AlignedBalanced()  # pyright: ignore[reportInvalidTypeForm]
 
     def draw(self, teacher, keys, space):

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from ...parts import chosen
+from ...spec import Count
 from ..activations import largest_norm
 from ..draws import Space, full_space
 from ..models import reduce_pair
@@ -32,9 +33,9 @@ class TwoLayerStudent(AbstractComparedStudent, AbstractSizedStudent):
     }
 
     kind: Literal["two_layer"] = "two_layer"
-    neurons: PositiveInt
+    neurons: Count
     extra_neurons: Annotated[int, Field(ge=0)] = 0
-    inputs: PositiveInt | None = None
+    inputs: Count | None = None
     start: chosen(AbstractStart) = Balanced()  # pyright: ignore[reportInvalidTypeForm]
 
     @property

@@ -4,8 +4,9 @@ from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-from pydantic import PositiveFloat, PositiveInt, model_validator
+from pydantic import PositiveFloat, model_validator
 
+from ...spec import Count
 from ..draws import random_frame
 from ..models import Attention
 from .base import AbstractTeacher
@@ -21,10 +22,10 @@ class AttentionTeacher(AbstractTeacher):
     exact: ClassVar[bool] = False
 
     kind: Literal["attention"] = "attention"
-    heads: PositiveInt
-    tokens: PositiveInt
-    token_inputs: PositiveInt
-    head_size: PositiveInt = 1
+    heads: Count
+    tokens: Count
+    token_inputs: Count
+    head_size: Count = 1
     sharpness: PositiveFloat = 3.0
     """β: the larger, the more a token looks at a single other one."""
     rotation: Literal["axes", "random"] = "axes"

@@ -2,9 +2,10 @@
 
 from typing import Literal
 
-from pydantic import PositiveInt, model_validator
+from pydantic import model_validator
 
 from ...parts import chosen
+from ...spec import Count
 from ..models import Conv, Pooling
 from .base import AbstractComposedTeacher, AbstractTwoLayerTeacher
 
@@ -17,8 +18,8 @@ class ConvTeacher(AbstractComposedTeacher):
 
     kind: Literal["conv"] = "conv"
     filters: chosen(AbstractTwoLayerTeacher)  # pyright: ignore[reportInvalidTypeForm]
-    patches: PositiveInt
-    stride: PositiveInt | None = None
+    patches: Count
+    stride: Count | None = None
     """s; where it is not said that of patches side by side, without overlap."""
     pooling: Pooling = "mean"
 

@@ -3,9 +3,10 @@
 from typing import Annotated, ClassVar, Literal
 
 import jax
-from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, model_validator
 
 from ...parts import chosen, is_lenient
+from ...spec import Count
 from ..activations import AbsCentred, AbstractActivation, ReLUEven, activation
 from ..models import Deep, Residual
 from ..starts import AbstractFreeLayersStart, Gaussian
@@ -25,10 +26,10 @@ class DeepTeacher(AbstractTeacher):
     exact: ClassVar[bool] = False
 
     kind: Literal["deep"] = "deep"
-    inputs: PositiveInt
+    inputs: Count
     depth: Annotated[int, Field(ge=2, le=64)] = 3
-    width: PositiveInt | Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
-    outputs: PositiveInt = 1
+    width: Count | Annotated[tuple[Count, ...], Field(min_length=1)]
+    outputs: Count = 1
     activation: Activation = "relu"
     biases: NonNegativeFloat | None = None
     residual: Residual = "none"

@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
-from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, model_validator
 
+from ...spec import Count
 from ..draws import random_frame
 from ..models import SingularMap
 from .base import AbstractTeacher
@@ -18,8 +19,8 @@ class DeepLinearTeacher(AbstractTeacher):
     kind: Literal["deep_linear"] = "deep_linear"
     singular_values: Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)]
     """s_k of every mode, in the order in which datasets number the modes."""
-    inputs: PositiveInt
-    outputs: PositiveInt
+    inputs: Count
+    outputs: Count
     rotation: Literal["axes", "random"] = "axes"
     """Singular vectors on the coordinate axes, or uniformly drawn for each seed."""
 

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
-from ...spec import RADIANS
+from ...spec import RADIANS, Count
 from ..activations import AbstractActivation
 from ..draws import random_frame, random_signs
 from ..given import Row
@@ -26,9 +26,9 @@ ROTATION = 2
 class AbstractPlantedTeacher(AbstractTwoLayerTeacher):
     """A teacher given by its sizes and, maybe, an angle."""
 
-    neurons: PositiveInt
-    inputs: Annotated[int, Field(gt=0, le=2**53)]
-    """d; a float does not count beyond the bound."""
+    neurons: Count
+    inputs: Count
+    """d."""
     output_weights: Literal["positive", "alternating", "random"] | Row = "positive"
     """a*_j: all 1; 1, −1, 1, …; fair signs, drawn for each seed; or the values themselves."""
     rotation: Literal["axes", "random"] = "axes"

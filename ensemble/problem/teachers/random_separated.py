@@ -5,8 +5,9 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from pydantic import PositiveInt, model_validator
+from pydantic import model_validator
 
+from ...spec import Count
 from ..activations import AbstractActivation
 from ..draws import full_space, uniform_directions
 from .planted import AbstractPlantedTeacher, Angle, refuse_wide
@@ -19,7 +20,7 @@ class RandomSeparated(AbstractPlantedTeacher):
     until its angle to all before it is ≥ Δ = `separation`; a new teacher for every seed."""
 
     kind: Literal["random_separated"] = "random_separated"
-    rank: PositiveInt
+    rank: Count
     separation: Angle
 
     def rows(self, key):
