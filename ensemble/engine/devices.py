@@ -40,6 +40,15 @@ OPTIONS_GPU = {
 }
 """How programs are compiled for NVIDIA's cards."""
 
+OPTIONS_CPU = {
+    # A program is called from every core. Split over XLA's threads as well, or with independent operations on several
+    # of them, it is slower, and has more than one thread that waits (`Compiled`).
+    "xla_disable_hlo_passes": "cpu-parallel-task-assigner",
+    "xla_cpu_multi_thread_eigen": False,
+    "xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED",
+}
+"""How programs are compiled for CPUs."""
+
 
 class EngineError(ValueError):
     """The engine cannot do what it is asked for."""
@@ -65,10 +74,7 @@ def granted_cores() -> int:
 
 
 def configure() -> None:
-    """float64 on, matrix products in full precision, compiled programs kept on disk, threads for all who wait."""
-    # A factorisation of many matrices (LAPACK's eigh, say) waits inside one of XLA's threads for work that it gave to
-    # the others. With a thread a core, and a program called from every core, all of them were seen to wait for ever.
-    os.environ.setdefault("PJRT_NPROC", str(max(8, 4 * (os.cpu_count() or 1))))
+    """float64 on, matrix products in full precision, compiled programs kept on disk."""
     jax.config.update("jax_enable_x64", True)
     # A matrix product is never silently rounded to TF32 or bf16 on an accelerator.
     if getattr(jax.config, "jax_default_matmul_precision", None) is None:
@@ -175,13 +181,26 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max(granted_cores(), len(places())), thread_name_prefix="gd-atlas")
 
 
+_WAIT = ("lapack_", "stablehlo.fft")
+"""What shows a factorisation or a Fourier transform in the text of a program: on a CPU both wait inside one of XLA's
+threads for work that they gave to the others."""
+_waiting = threading.Lock()
+
+
 class Compiled:
-    """A jitted function that is compiled once for every device and shape, also where threads call it at once."""
+    """A jitted function that is compiled once for every device and shape, also where threads call it at once.
+
+    A program that waits inside XLA's threads runs alone among its kind: XLA has a thread a core, and called from every
+    core all of them would wait for ever. (With more threads than cores every other program was up to 1.8 times slower.)
+    """
 
     def __init__(self, function: Callable, options: dict[str, Any] | None = None):
+        if not accelerated():
+            options = OPTIONS_CPU | (options or {})
         self._jitted = jax.jit(function, compiler_options=options)
         self._compiled: set[Hashable] = set()
         self._lock = threading.Lock()
+        self._waits = False
 
     def __call__(self, device: Device, *arguments: Any) -> Any:
         if accelerated():
@@ -189,8 +208,17 @@ class Compiled:
         # A CPU's program takes the host's arrays as they are: to put them took longer than some calls.
         kind = (device, *(x.shape for x in jax.tree.leaves(arguments)))
         if kind in self._compiled:
-            return self._jitted(*arguments)
+            return self._run(arguments)
         with self._lock:
-            result = self._jitted(*arguments)
+            if not (accelerated() or self._compiled):
+                program = self._jitted.lower(*arguments).as_text()  # the call below lowers it no second time
+                self._waits = any(word in program for word in _WAIT)
+            result = self._run(arguments)
             self._compiled.add(kind)
         return result
+
+    def _run(self, arguments: tuple[Any, ...]) -> Any:
+        if not self._waits:
+            return self._jitted(*arguments)
+        with _waiting:
+            return jax.block_until_ready(self._jitted(*arguments))

@@ -104,7 +104,7 @@ class Drawing(NamedTuple):
         return getattr(self.teacher, "inputs", None)
 
 
-def batched(of_member: Callable, options: dict[str, str] | None = None) -> Compiled:
+def batched(of_member: Callable, options: dict[str, Any] | None = None) -> Compiled:
     """The compiled program that maps `of_member` over a batch of rows; `options` of XLA for it on a CPU."""
     if devices.accelerated():
         return Compiled(jax.vmap(of_member))
