@@ -246,6 +246,15 @@ def test_the_certificate_shows_what_is_above_one(ds):
         )
 
 
+def test_circles_of_four_teachers_fit_a_column():
+    teacher = ens.TwoLayer(np.ones(4), np.eye(4), "abs_centred")
+    figure = analysis.profile_picture(analysis.profile(teacher, teacher, weight_decay=0.01), width="column")
+    FigureCanvasAgg(figure).draw()
+    panels = [ax.get_window_extent() for ax in figure.axes]
+    assert len(panels) == 12 and len({panel.x0 for panel in panels}) == 2
+    assert all(panel.width / figure.dpi > 1.0 for panel in panels)
+
+
 def test_teachers_that_are_seen_end_on_hide_no_vanished_neuron(ds, monkeypatch):
     # Two pairs of teachers, each across the plane of the other; two of the students' neurons have vanished.
     teacher = np.eye(4)

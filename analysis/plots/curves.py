@@ -145,9 +145,8 @@ def profile_picture(profile: xr.DataArray, largest: float | None = None, **look:
     where = "" if largest is None else " over all directions"
     said = f"largest |η|{where} = 1 {'+' if most >= 1 else '−'} {abs(most - 1):.2g}"
     verdict = f"no direction is above 1 by more than {CERTIFIED:g}" if optimal else "not optimal"
-    narrow = width_of(look, COLUMN) < 5.0
     wide = PAGE if count > 3 else COLUMN
-    columns = 2 if narrow and wide == COLUMN else 4
+    columns = 2 if width_of(look, wide) < 5.0 else 4
     with sheet(2 * count, look, width=wide, height=1.35, columns=columns) as page:
         for i in range(count):
             _circle(page.panels[2 * i], page.panels[2 * i + 1], profile.isel(circle=i))
