@@ -1,6 +1,7 @@
 """Pictures and commands: drawn from datasets alone, every axis named, bad input refused with what there is."""
 
 import json
+from itertools import pairwise
 
 import matplotlib.image
 import numpy as np
@@ -15,7 +16,7 @@ import ensemble as ens
 from analysis.__main__ import app
 from analysis.commands.pictures import _say_boundary
 from analysis.phase import boundaries
-from analysis.plots import maps, save
+from analysis.plots import layout, maps, save, style
 from analysis.two_layer.paths import Paths, neuron_paths, planes
 from tests.studies import PROBES, small
 
@@ -244,6 +245,18 @@ def test_the_certificate_shows_what_is_above_one(ds):
         assert (
             figure.axes[1].get_yscale() == "symlog" and figure.axes[1].get_ylim()[1] > 0 > figure.axes[1].get_ylim()[0]
         )
+
+
+def test_names_of_ticks_never_touch():
+    values = [0.0, 0.1, 0.2, 0.4, 0.8, 1.2, 1.57]
+    coordinate = xr.DataArray(values, coords={"x": values}, dims="x")["x"]
+    with layout.sheet(1, {"width": "column"}, width=3.4, height=2.0) as page:
+        page.panels[0].set_xlim(-1.5, 3.0)
+        style.name_ticks(page.panels[0], coordinate, "x")
+    named = [name for name in page.panels[0].get_xticklabels() if name.get_text()]
+    boxes = [name.get_window_extent() for name in named]
+    assert 1 < len(named) < len(values) and named[0].get_text() == "0"
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
 
 
 def test_circles_of_four_teachers_fit_a_column():

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter
 
 from .style import STYLE
 
@@ -121,6 +122,8 @@ class Sheet:
                 added = max(added, 0.0 if upright else more * LINE)
             if self.own and "height" not in self.look:
                 self.figure.set_size_inches(width, height + added)
+        for ax in self.panels:
+            _thin_names(ax, _renderer(self.figure))
         if self.measured:
             self._lay_out()
         for after in self.measured:
@@ -222,6 +225,21 @@ def _size(name: str, value: Any) -> float:
 
 def _renderer(figure: Figure) -> RendererAgg:
     return RendererAgg(figure.bbox.width, figure.bbox.height, figure.dpi)
+
+
+def _thin_names(ax: Axes, renderer: RendererAgg) -> None:
+    """Takes away the names of upright ticks along x that would touch the one before them."""
+    names = ax.get_xticklabels()
+    if not isinstance(ax.xaxis.get_major_formatter(), FixedFormatter) or any(name.get_rotation() for name in names):
+        return
+    kept, end = [], -float("inf")
+    for name in names:
+        box = name.get_window_extent(renderer)
+        clear = bool(name.get_text()) and box.x0 > end + 2.0
+        kept.append(name.get_text() if clear else "")
+        end = box.x1 if clear else end
+    if kept != [name.get_text() for name in names]:
+        ax.set_xticks(ax.get_xticks(), kept)
 
 
 def _wrapped(text: Text, raw: str, room: float, upright: bool, renderer: RendererAgg) -> str:

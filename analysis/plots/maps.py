@@ -12,7 +12,7 @@ from matplotlib.text import Text
 from ..members import with_units
 from .layout import COLUMN, PAGE, Look, Sheet, sheet, width_of
 from .predicted import draw_predictions
-from .style import axis_label, axis_positions, said_at, units_label
+from .style import axis_label, axis_positions, name_ticks, said_at, units_label
 
 _ROW = 2.5
 """Height of a row of small multiples, in inches."""
@@ -184,7 +184,7 @@ def _curve(
             margin = 0.03 * (bounds[1] - bounds[0])
             ax.set_ylim(bounds[0] - margin, bounds[1] + margin)
         ax.set_xlim(edges.min(), edges.max())
-        _ticks(ax, result[x], "x")
+        name_ticks(ax, result[x], "x")
         ax.set_xlabel(axis_label(result[x]))
         ax.set_ylabel(label)
         draw_predictions(page, ax, found, result, x, None, result.attrs["measure"])
@@ -274,27 +274,14 @@ def _places(boundary: xr.Dataset, result: Any, x: str, y: str) -> tuple[np.ndarr
 def _draw_map(ax: Axes, values: xr.DataArray, x: str, y: str, **style):
     (_, x_edges, x_log), (_, y_edges, y_log) = axis_positions(values[x]), axis_positions(values[y])
     mesh = ax.pcolormesh(x_edges, y_edges, np.ma.masked_invalid(values.values), shading="flat", **style)
-    _ticks(ax, values[x], "x")
-    _ticks(ax, values[y], "y")
+    name_ticks(ax, values[x], "x")
+    name_ticks(ax, values[y], "y")
     for name, logarithmic, line in ((x, x_log, ax.axvline), (y, y_log, ax.axhline)):
         if logarithmic and np.any(values[name].values == 0):
             edges = x_edges if name == x else y_edges
             line(edges[1], color="white", linewidth=2.5)
     ax.set_xlabel(axis_label(values[x]))
     return mesh
-
-
-def _ticks(ax: Axes, coordinate: xr.DataArray, which: str) -> None:
-    """A dozen labels at most; long ones stand aslant, and of very long ones the begin."""
-    centres, _, _ = axis_positions(coordinate)
-    values = coordinate.values
-    every = -(-len(values) // 12)
-    labels = [f"{v:g}" if coordinate.dtype.kind in "fiu" else str(v) for v in values]
-    labels = [label if len(label) <= 24 else f"{label[:23]}…" for label in labels]
-    long = sum(map(len, labels[::every])) > 24
-    axis = ax.xaxis if which == "x" else ax.yaxis
-    aslant = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if long and which == "x" else {}
-    axis.set_ticks(centres[::every], labels[::every], **aslant)
 
 
 def _annotate(page: Sheet, ax: Axes, values: xr.DataArray, x: str, y: str, boundary: xr.Dataset | None) -> None:

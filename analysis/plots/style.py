@@ -7,6 +7,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..members import is_log_spaced
@@ -50,6 +51,19 @@ def axis_positions(coordinate: xr.DataArray) -> tuple[np.ndarray, np.ndarray, bo
     step = float(np.median(np.abs(np.diff(np.sort(logs)))))
     centres = np.where(values > 0, np.log10(np.where(values > 0, values, 1.0)), logs.min() - 1.5 * step)
     return centres, _edges(centres), True
+
+
+def name_ticks(ax: Axes, coordinate: xr.DataArray, which: str) -> None:
+    """A coordinate's values as labels, a dozen at most; long ones stand aslant, and of very long ones the begin."""
+    centres, _, _ = axis_positions(coordinate)
+    values = coordinate.values
+    every = -(-len(values) // 12)
+    labels = [f"{v:g}" if coordinate.dtype.kind in "fiu" else str(v) for v in values]
+    labels = [label if len(label) <= 24 else f"{label[:23]}…" for label in labels]
+    long = sum(map(len, labels[::every])) > 24
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    aslant = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if long and which == "x" else {}
+    axis.set_ticks(centres[::every], labels[::every], **aslant)
 
 
 def _edges(centres: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from ..members import like
 from .layout import COLUMN, PAGE, Look, sheet
-from .style import axis_label, axis_positions, colours, said_at
+from .style import axis_label, axis_positions, colours, name_ticks, said_at
 
 
 def transfer_picture(
@@ -58,7 +58,7 @@ def _curves(one: xr.Dataset, x: str, along: str, title: str, look: Look) -> Figu
             known = np.isfinite(low) & np.isfinite(high)
             bars = np.where(known, [value - low, high - value], 0.0)
             ax.errorbar(positions, value, bars, color=shade, elinewidth=0.7, marker=".", markersize=3)
-        _ticks(ax, one[x], "x")
+        name_ticks(ax, one[x], "x")
         page.labels(axis_label(one[x], logarithmic), "median over seeds")
         page.title(f"{title}\nmedians with 95% intervals, {int(one['seeds'].max())} seeds")
         handles = [Line2D([], [], color=shade, linewidth=1.2) for shade in shades]
@@ -82,17 +82,10 @@ def _maps(one: xr.Dataset, x: str, y: str, along: str, title: str, look: Look) -
             ax.plot(across[columns], up[rows], "o", color="black", markeredgecolor="white", markersize=3.5)
             if len(labels) > 1:
                 ax.set_title(str(labels[i]))
-            _ticks(ax, one[x], "x")
-            _ticks(ax, one[y], "y")
+            name_ticks(ax, one[x], "x")
+            name_ticks(ax, one[y], "y")
         page.labels(axis_label(one[x], log_x), axis_label(one[y], log_y))
         page.colour_bar(meshes[-1], page.panels[-1], "median over seeds")
         whose = f": {labels[0]}" if len(labels) == 1 else ""
         page.title(f"{title}{whose} (dot: 95% interval without 0)")
     return page.figure
-
-
-def _ticks(ax, coordinate: xr.DataArray, which: str) -> None:
-    positions, _, _ = axis_positions(coordinate)
-    axis = ax.xaxis if which == "x" else ax.yaxis
-    values = coordinate.values.tolist()
-    axis.set_ticks(positions, [f"{value:g}" if isinstance(value, int | float) else str(value) for value in values])
