@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.ticker import FixedFormatter
+from matplotlib.ticker import FixedLocator
 
 from .style import STYLE
 
@@ -230,7 +230,7 @@ def _renderer(figure: Figure) -> RendererAgg:
 def _thin_names(ax: Axes, renderer: RendererAgg) -> None:
     """Takes away the names of upright ticks along x that would touch the one before them."""
     names = ax.get_xticklabels()
-    if not isinstance(ax.xaxis.get_major_formatter(), FixedFormatter) or any(name.get_rotation() for name in names):
+    if not isinstance(ax.xaxis.get_major_locator(), FixedLocator) or any(name.get_rotation() for name in names):
         return
     kept, end = [], -float("inf")
     for name in names:
