@@ -14,7 +14,7 @@ from ..alignment import trajectory
 from ..members import axes, finished, largest, open_axis, probe, standard
 from ..two_layer.certificate import CERTIFIED
 from .layout import COLUMN, PAGE, Look, Sheet, sheet, width_of
-from .style import axis_label, colours, said_at, units_label
+from .style import axis_label, colours, of_seeds, said_at, units_label
 
 MOST_BANDS = 5
 """Curves with a band that one panel holds; more of them get a panel each."""
@@ -56,7 +56,7 @@ def trajectory_picture(ds: xr.Dataset, measure: str, along: str | None = None, *
             ax.set_yscale("log")
             ax.set_ylim(0.7 * float(positive.min()), 1.4 * float(positive.max()))
 
-    title = f"{attributes['long_name']}\nmedian and 10–90% of {_seeds(ds)} seeds"
+    title = f"{attributes['long_name']}\nmedian and 10–90% of {of_seeds(_seeds(ds))}"
     labels = "descent steps (log\u00a0scale)", units_label(measure, attributes["units"])
     return _drawn(_curves(bands, along), draw, prepare, title, labels, look)
 
@@ -84,7 +84,7 @@ def survival_picture(result: xr.Dataset, along: str | None = None, **look: Unpac
 
     counted = result["seeds"].values
     seeds = f"{counted.max()}" if counted.min() == counted.max() else f"{counted.min()}–{counted.max()}"
-    title = f"{result.attrs['event']}\nKaplan–Meier, {result.attrs['level']:.0%} intervals, {seeds} seeds"
+    title = f"{result.attrs['event']}\nKaplan–Meier, {result.attrs['level']:.0%} intervals, {of_seeds(seeds)}"
     labels = "descent steps (log\u00a0scale)", f"share not yet {result.attrs['reached']}"
     return _drawn(_curves(result, along), draw, prepare, title, labels, look)
 
@@ -125,7 +125,7 @@ def angle_picture(ds: xr.Dataset, along: str | None = None, **look: Unpack[Look]
         ax.set_xlim(min([np.pi / 10, *begins]) / 3, np.pi)
         ax.set_ylim(0, 1.05 * highest or 1.0)
 
-    title = f"final angles of {ds.sizes['neuron']} neurons, {_seeds(ds)} seeds"
+    title = f"final angles of {ds.sizes['neuron']} neurons, {of_seeds(_seeds(ds))}"
     labels = "angle to the nearest teacher neuron (rad,\u00a0log\u00a0scale)", "share of mass"
     return _drawn(curves, draw, prepare, title, labels, look)
 

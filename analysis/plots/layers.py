@@ -12,7 +12,7 @@ from ..alignment import trajectory
 from ..layers import LAYERS, depths_of
 from ..members import PARTS, finished, open_axis, standard
 from .layout import COLUMN, PAGE, Look, sheet, width_of
-from .style import said_at, units_label
+from .style import of_seeds, said_at, units_label
 
 
 def layer_picture(ds: xr.Dataset, measure: str, along: str | None = None, **look: Unpack[Look]) -> Figure:
@@ -59,7 +59,7 @@ def layer_picture(ds: xr.Dataset, measure: str, along: str | None = None, **look
             if (i + 1) % columns == 0 or (count < columns and i == count - 1):
                 page.colour_bar(mesh, ax, units_label(measure, ds[measure].attrs["units"]))
         page.labels("descent steps (log\u00a0scale)", part.replace("_", " "))
-        page.title(f"{ds[measure].attrs['long_name']}\nmedian of {int(finished(ds).sum('seed').max())} seeds")
+        page.title(f"{ds[measure].attrs['long_name']}\nmedian of {of_seeds(int(finished(ds).sum('seed').max()))}")
     return page.figure
 
 

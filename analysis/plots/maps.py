@@ -12,7 +12,7 @@ from matplotlib.text import Text
 from ..members import with_units
 from .layout import COLUMN, PAGE, Look, Sheet, sheet, width_of
 from .predicted import draw_predictions
-from .style import axis_label, axis_positions, name_ticks, said_at, units_label
+from .style import axis_label, axis_positions, name_ticks, of_seeds, said_at, units_label
 
 _ROW = 2.5
 """Height of a row of small multiples, in inches."""
@@ -43,11 +43,11 @@ def phase_picture(
     counted = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()}–{seeds.max()}"
     if y is None:
         shown = result.where(result["seeds"] > 0)
-        said = f"{title}\n95% intervals, {counted} seeds"
+        said = f"{title}\n95% intervals, {of_seeds(counted)}"
         return _curve(shown, "share", x, said, "share of seeds", look, (0.0, 1.0), found=predictions)
     style = {"vmin": 0.0, "vmax": 1.0, "cmap": "cividis"}
     if over:
-        said = f"{title} ({'line: 50%, 95% band, ' if boundary is not None else ''}{counted} seeds a cell)"
+        said = f"{title} ({'line: 50%, 95% band, ' if boundary is not None else ''}{of_seeds(counted)} a cell)"
         places = result["share"], x, y, over[0]
         return _multiples(*places, said, "share of seeds", look, boundary=boundary, counts=True, **style)
     default = PAGE if panels == 2 and "ax" not in look else COLUMN
@@ -59,7 +59,7 @@ def phase_picture(
         _annotate(page, left, result["share"], x, y, boundary)
         line = _draw_line(left, result, boundary, x, y)
         # Over one panel the title counts the seeds; over two, each panel has its own.
-        left.set_title(look.get("title", title + line + (f", {counted} seeds a cell" if panels == 1 else "")))
+        left.set_title(look.get("title", title + line + (f", {of_seeds(counted)} a cell" if panels == 1 else "")))
         left.set_ylabel(axis_label(result[y]))
         page.colour_bar(mesh, left, "share of seeds")
         draw_predictions(page, left, predictions, result, x, y, "")
@@ -67,7 +67,7 @@ def phase_picture(
             right = page.panels[1]
             half = result["half_width"].where(result["seeds"] > 0)
             mesh = _draw_map(right, half, x, y, vmin=0.0, vmax=None, cmap="Greys")
-            right.set_title(f"half-width of 95% intervals, {counted} seeds a cell")
+            right.set_title(f"half-width of 95% intervals, {of_seeds(counted)} a cell")
             page.colour_bar(mesh, right, "half-width (Wilson)")
             if columns == 1:
                 right.set_ylabel(axis_label(result[y]))

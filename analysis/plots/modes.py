@@ -11,7 +11,7 @@ from ..alignment import trajectory
 from ..members import finished, open_axis, standard
 from ..modes import mode_curves
 from .layout import COLUMN, PAGE, Look, sheet, width_of
-from .style import colours, said_at
+from .style import colours, of_seeds, said_at
 
 
 def mode_picture(ds: xr.Dataset, along: str | None = None, **look: Unpack[Look]) -> Figure:
@@ -53,7 +53,7 @@ def mode_picture(ds: xr.Dataset, along: str | None = None, **look: Unpack[Look])
         clock = "descent steps" if exact is None else "time: step size × steps"
         page.labels(f"{clock} (log\u00a0scale)", "mode strength")
         seeds = int(finished(ds).sum("seed").max())
-        page.title(f"strength of the teacher's modes\nmedian and 10–90% of {seeds} seeds{source}")
+        page.title(f"strength of the teacher's modes\nmedian and 10–90% of {of_seeds(seeds)}{source}")
         handles = [Line2D([], [], color=shade, linewidth=1.2) for shade in shades]
         page.legend(handles, [str(k + 1) for k in np.arange(len(shades))], "mode")
     return page.figure

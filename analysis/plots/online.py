@@ -10,7 +10,7 @@ from ..alignment import trajectory
 from ..members import finished, open_axis, standard
 from ..online.order_parameters import order_deviation
 from .layout import COLUMN, PAGE, Look, sheet
-from .style import colours, said_at
+from .style import colours, of_seeds, said_at
 
 
 def online_picture(
@@ -50,7 +50,7 @@ def online_picture(
         page.labels("time: step size × steps (log\u00a0scale)", "loss")
         seeds = int(finished(ds).sum("seed").max())
         exact = "d → ∞" if bool(found["second_order"].all()) else "leading order in η"
-        page.title(f"loss of online learning\nmean and 10–90% of {seeds} seeds; dashed: closed equations, {exact}")
+        page.title(f"loss of online learning\nmean and 10–90% of {of_seeds(seeds)}; dashed: closed equations, {exact}")
         if along is not None:
             handles = [Line2D([], [], color=shade, linewidth=1.2) for shade in shades]
             page.legend(handles, [said_at({along: value}) for value in ds[along].values.tolist()])

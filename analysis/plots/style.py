@@ -91,6 +91,11 @@ def colours(count: int) -> list[Any]:
     return [mpl.colormaps["viridis"](x) for x in np.linspace(0.0, 0.88, max(count, 1))]
 
 
+def of_seeds(count: int | str) -> str:
+    """`1 seed`, `12 seeds`, `10–12 seeds`."""
+    return f"{count} seed" if str(count) == "1" else f"{count} seeds"
+
+
 def said_at(at: Mapping[str, Any]) -> str:
     """Labels in words."""
     return ", ".join(

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from ..members import like
 from .layout import COLUMN, PAGE, Look, sheet
-from .style import axis_label, axis_positions, colours, name_ticks, said_at
+from .style import axis_label, axis_positions, colours, name_ticks, of_seeds, said_at
 
 
 def transfer_picture(
@@ -60,7 +60,7 @@ def _curves(one: xr.Dataset, x: str, along: str, title: str, look: Look) -> Figu
             ax.errorbar(positions, value, bars, color=shade, elinewidth=0.7, marker=".", markersize=3)
         name_ticks(ax, one[x], "x")
         page.labels(axis_label(one[x], logarithmic), "median over seeds")
-        page.title(f"{title}\nmedians with 95% intervals, {int(one['seeds'].max())} seeds")
+        page.title(f"{title}\nmedians with 95% intervals, {of_seeds(int(one['seeds'].max()))}")
         handles = [Line2D([], [], color=shade, linewidth=1.2) for shade in shades]
         page.legend(handles, [str(label) for label in labels], axis_label(one[along], logarithmic=False))
     return page.figure

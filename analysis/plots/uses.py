@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from ..members import is_log_spaced
 from ..statistics import quantiles
 from .layout import COLUMN, Look, sheet
-from .style import axis_label, colours, said_at
+from .style import axis_label, colours, of_seeds, said_at
 
 _INNER = ("seed", "kept", "radius", "condition_number", "quantile")
 
@@ -95,7 +95,7 @@ def _curves(found: xr.Dataset, result: xr.Dataset, drawn: _Drawn, along: str | N
         page.labels(drawn.xlabel, drawn.ylabel)
         values = result[drawn.measure].isel({drawn.x: 0})
         seeds = int(values.notnull().sum("seed").max())
-        page.title(f"{drawn.title}\nmedian with 95% interval, 10–90% of {seeds} seeds")
+        page.title(f"{drawn.title}\nmedian with 95% interval, 10–90% of {of_seeds(seeds)}")
         if along is not None and len(labels) > 1:
             handles = [Line2D([], [], color=shade, linewidth=1.2) for shade in shades]
             said = [said_at({along: label}).partition(" = ")[2] for label in labels]
