@@ -16,6 +16,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 Count = Annotated[int, Field(gt=0, le=2**53)]
 """A number of things: a float that is computed of it still counts."""
+Whole = Annotated[int, Field(ge=0, le=2**53)]
+"""Such a number that may be none, or the place of a thing among others."""
 
 
 class Spec(BaseModel):

@@ -1,16 +1,22 @@
 """What cannot be held, or is no number where one is wanted: refused at once, in a sentence."""
 
+import inspect
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Annotated, Any
 
 import pytest
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
 
 import ensemble as ens
 from ensemble import memory
+from ensemble.dynamics.protocols import PROTOCOLS
 from ensemble.engine import EngineError, granted_cores
 from ensemble.engine.kernels import simd
+from ensemble.parts import REGISTRY
 from ensemble.plan import sizes
 from ensemble.study import checks
 from tests.helpers import assert_identical
@@ -56,6 +62,7 @@ AXES = ("weight_decay", "separation", "step_size")
         ({"student": {"neurons": 10**400, "start": "balanced"}}, "student.neurons"),
         ({"data": {"samples": 10**400}}, "data.samples"),
         ({"data": {"online": True, "batch": 10**400}}, "data.batch"),
+        ({"student": {"extra_neurons": 10**400, "start": "balanced"}}, "student.extra_neurons"),
     ],
 )
 def test_counts_beyond_floats_are_refused_by_their_field(changes, field):
@@ -110,3 +117,44 @@ def test_scratch_arrays_suffice_whatever_the_cores_become(planned, running, monk
     monkeypatch.setattr(simd, "granted_cores", lambda: planned)
     monkeypatch.setenv("GD_ATLAS_CORES", str(running))
     assert_identical(ens.run(study), expected)
+
+
+class _Lenient(GenerateJsonSchema):
+    """Of what is no JSON, such as a mask by a function, nothing is said."""
+
+    def handle_invalid_for_json_schema(self, schema, error_info):
+        return {}
+
+
+def whole_numbers(schema) -> list[dict]:
+    """Every schema of a whole number in a schema."""
+    inner = list(schema.values()) if isinstance(schema, dict) else schema if isinstance(schema, list) else []
+    own = [schema] if isinstance(schema, dict) and schema.get("type") == "integer" else []
+    return own + [found for part in inner for found in whole_numbers(part)]
+
+
+def fields_of_everything() -> dict[str, Any]:
+    """The annotation of every field of every part, stage and protocol, by name."""
+    specs = {f"{role}.{name}": part for role, parts in REGISTRY.items() for name, part in parts.items()}
+    specs = {name: part for name, part in specs.items() if hasattr(part, "model_fields")} | {"study": ens.Study}
+    found = {
+        f"{name}.{field}": Annotated[info.annotation, info]
+        for name, spec in specs.items()
+        for field, info in spec.model_fields.items()
+        if (name, field) != ("study", "axes")  # values of an axis are those of the fields that it sets
+    }
+    for name, build in PROTOCOLS.items():
+        arguments = inspect.signature(build, eval_str=True).parameters.values()
+        found |= {f"protocol.{name}.{argument.name}": argument.annotation for argument in arguments}
+    return found
+
+
+def test_every_whole_number_has_a_bound():
+    # A number of hundreds of digits is one in a study file; what is computed of it as a float ends in a traceback.
+    numbers = {
+        name: whole_numbers(TypeAdapter(field).json_schema(schema_generator=_Lenient))
+        for name, field in fields_of_everything().items()
+    }
+    assert sum(map(len, numbers.values())) > 40
+    endless = [name for name, some in numbers.items() for one in some if not {"maximum", "exclusiveMaximum"} & set(one)]
+    assert not endless

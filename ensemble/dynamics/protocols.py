@@ -24,13 +24,13 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat, TypeAdapter, validate_call
 
 from ..problem.penalties import L2
-from ..spec import RADIANS, STEPS, in_path, nearest, no_number, refusal_of, shortened
+from ..spec import RADIANS, STEPS, Whole, in_path, nearest, no_number, refusal_of, shortened
 from .schedules import Halving, Schedule
 from .stages import Decay, Layers, Penalty, Protocol, Stage, Update, steps_beside
 from .updates import Balance, Descent, Flow, Ridge
 
 Steps = Annotated[int, Field(ge=1, le=2**62), STEPS]
-Count = Annotated[int, Field(ge=1, lt=2**31)]
+Times = Annotated[int, Field(ge=1, lt=2**31)]
 Angle = Annotated[PositiveFloat | None, RADIANS]
 _DESCENT, _L2 = Descent(), L2()
 _STEPS = 16_000
@@ -74,12 +74,12 @@ def zhou_ge(
     *,
     weight_decay: NonNegativeFloat = 0.05,
     step_size: PositiveFloat = 0.2,
-    epochs: Count = 8,
-    epoch_steps: Annotated[Count, STEPS] = 2000,
+    epochs: Times = 8,
+    epoch_steps: Annotated[Times, STEPS] = 2000,
     first_step_size: PositiveFloat = 30.0,
     fit: Literal["ridge", "descent"] = "ridge",
     fit_decay: NonNegativeFloat = 1e-3,
-    fit_steps: Count = 1000,
+    fit_steps: Times = 1000,
     fit_step_size: PositiveFloat = 0.2,
     loss: PositiveFloat | None = None,
     max_angle: Angle = None,
@@ -105,8 +105,8 @@ def halving_decay(
     *,
     weight_decay: NonNegativeFloat = 0.05,
     step_size: PositiveFloat = 0.2,
-    epochs: Count = 8,
-    epoch_steps: Annotated[Count, STEPS] = 2000,
+    epochs: Times = 8,
+    epoch_steps: Annotated[Times, STEPS] = 2000,
     grad_norm: PositiveFloat | None = None,
     loss: PositiveFloat | None = None,
     max_angle: Angle = None,
@@ -170,7 +170,7 @@ def fixed_first_layer(
     first_step_size: PositiveFloat = 30.0,
     fit: Literal["ridge", "descent"] = "ridge",
     fit_decay: NonNegativeFloat = 1e-3,
-    fit_steps: Count = 1000,
+    fit_steps: Times = 1000,
     fit_step_size: PositiveFloat = 0.2,
     update: Update = _DESCENT,
     penalty: Penalty = _L2,
@@ -185,13 +185,13 @@ def fixed_first_layer(
 @_named
 def curriculum(
     *,
-    order: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)],
+    order: Annotated[tuple[Whole, ...], Field(min_length=1)],
     cumulative: bool = True,
-    stage_steps: Count = 2000,
+    stage_steps: Times = 2000,
     weight_decay: NonNegativeFloat = 0.05,
     step_size: PositiveFloat = 0.2,
-    epochs: Count = 8,
-    epoch_steps: Annotated[Count, STEPS] = 2000,
+    epochs: Times = 8,
+    epoch_steps: Annotated[Times, STEPS] = 2000,
     update: Update = _DESCENT,
     penalty: Penalty = _L2,
     decay: Decay = "coupled",
@@ -222,12 +222,12 @@ def curriculum(
 @_named
 def gradual_unfreezing(
     *,
-    parts: Annotated[int, Field(ge=2)] = 4,
-    stage_steps: Count = 2000,
+    parts: Annotated[int, Field(ge=2, le=10_000)] = 4,
+    stage_steps: Times = 2000,
     weight_decay: NonNegativeFloat = 0.05,
     step_size: PositiveFloat = 0.2,
-    epochs: Count = 8,
-    epoch_steps: Annotated[Count, STEPS] = 2000,
+    epochs: Times = 8,
+    epoch_steps: Annotated[Times, STEPS] = 2000,
     update: Update = _DESCENT,
     penalty: Penalty = _L2,
     decay: Decay = "coupled",

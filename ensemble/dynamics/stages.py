@@ -18,16 +18,16 @@ from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat, Pri
 
 from ..parts import UnknownPart, chosen
 from ..problem.penalties import L2, Layers, Penalty, has_prox
-from ..spec import RADIANS, STEPS, Spec, printable
+from ..spec import RADIANS, STEPS, Spec, Whole, printable
 from .schedules import Schedule
 from .updates import AbstractProximalUpdate, AbstractSteppedUpdate, AbstractUpdate, Descent, Flow
 
 Decay = Literal["coupled", "decoupled"]
 SLOW_RULES = ("loss", "max_angle")
 Update = chosen(AbstractUpdate)
-Target = Literal["all"] | tuple[Annotated[int, Field(ge=0)], ...]
+Target = Literal["all"] | tuple[Whole, ...]
 """Teacher neurons."""
-Neurons = Literal["all", "first half"] | Annotated[float, Field(gt=0, le=1)] | tuple[Annotated[int, Field(ge=0)], ...]
+Neurons = Literal["all", "first half"] | Annotated[float, Field(gt=0, le=1)] | tuple[Whole, ...]
 """Student neurons: all, the first half, the first share of them (rounded up), or these."""
 
 
@@ -65,8 +65,8 @@ class Stage(Spec):
     penalty: Penalty = L2()
     decay: Decay = "coupled"
     keep_state: bool = False
-    layers: Layers | tuple[Annotated[int, Field(ge=0)], ...] = "both"
-    fresh: Layers | tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    layers: Layers | tuple[Whole, ...] = "both"
+    fresh: Layers | tuple[Whole, ...] | None = None
     keep_zeros: bool | None = None
     neurons: Neurons | None = None
     target: Target | None = None

@@ -1,12 +1,12 @@
 """The two-layer student with biases in both layers."""
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, NonNegativeFloat, model_validator
+from pydantic import NonNegativeFloat, model_validator
 
 from ...parts import chosen
-from ...spec import Count
+from ...spec import Count, Whole
 from ..activations import AbsCentred, ReLUEven
 from ..draws import full_space
 from ..given import Row
@@ -44,7 +44,7 @@ class BiasedStudent(AbstractTwoLayeredStudent):
 
     kind: Literal["biased"] = "biased"
     neurons: Count
-    extra_neurons: Annotated[int, Field(ge=0)] = 0
+    extra_neurons: Whole = 0
     start: chosen(AbstractStart) = Balanced()  # pyright: ignore[reportInvalidTypeForm]
     biases: NonNegativeFloat | Row = 0.0
     output_bias: float = 0.0

@@ -1,13 +1,13 @@
 """The two-layer student of a two-layer teacher."""
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from ...parts import chosen
-from ...spec import Count
+from ...spec import Count, Whole
 from ..activations import largest_norm
 from ..draws import Space, full_space
 from ..models import reduce_pair
@@ -34,7 +34,7 @@ class TwoLayerStudent(AbstractComparedStudent, AbstractSizedStudent):
 
     kind: Literal["two_layer"] = "two_layer"
     neurons: Count
-    extra_neurons: Annotated[int, Field(ge=0)] = 0
+    extra_neurons: Whole = 0
     inputs: Count | None = None
     start: chosen(AbstractStart) = Balanced()  # pyright: ignore[reportInvalidTypeForm]
 

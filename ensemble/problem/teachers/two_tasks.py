@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from pydantic import Field, model_validator
 
-from ...spec import RADIANS
+from ...spec import RADIANS, Whole
 from .planted import AbstractPlantedTeacher, widest
 
 
@@ -23,7 +23,7 @@ class TwoTasks(AbstractPlantedTeacher):
 
     kind: Literal["two_tasks"] = "two_tasks"
     task_angle: Annotated[float, Field(ge=0.0), RADIANS]
-    shared: Annotated[int, Field(ge=0)] = 0
+    shared: Whole = 0
 
     def rows(self, key):
         m = self.neurons // 2
