@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from ensemble import TwoLayer
+from ensemble.numerics.threads import ON_THE_CALLING_THREAD
 from ensemble.problem.activations import AbstractActivation
 from ensemble.problem.models import DeepLinear
 from ensemble.problem.students import DeepLinearStudent, TwoLayerStudent
@@ -143,7 +144,7 @@ def mapped(of_member: Callable[..., Any], members: Networks, *static: Any, batch
     return jax.tree.map(lambda *xs: np.concatenate(xs)[:count], *parts)
 
 
-@eqx.filter_jit
+@eqx.filter_jit(compiler_options=ON_THE_CALLING_THREAD)
 def _batch(
     of_member: Callable[..., Any], sigma: AbstractActivation | None, static: tuple[Any, ...], *arrays: Any
 ) -> Any:

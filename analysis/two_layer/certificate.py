@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from ensemble import TwoLayer, duality_gap
+from ensemble.numerics.threads import ON_THE_CALLING_THREAD
 from ensemble.probes.certificate import Certificate, correlation, residual
 from ensemble.problem.activations import AbstractActivation
 
@@ -129,7 +130,7 @@ _SAYS = {
 _BATCH = 64
 
 
-@eqx.filter_jit
+@eqx.filter_jit(compiler_options=ON_THE_CALLING_THREAD)
 def _batch(sigma: AbstractActivation, penalty: Any, a, W, teacher_a, teacher_W, decay) -> Certificate:
     def of_member(a, W, teacher_a, teacher_W, decay):
         student, teacher = TwoLayer(a, W, sigma), TwoLayer(teacher_a, teacher_W, sigma)

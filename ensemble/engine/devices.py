@@ -21,6 +21,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import jax
 
+from ..numerics.threads import ON_THE_CALLING_THREAD
+
 Device = Any
 """A `jax.Device`, which type checkers take for a variable."""
 Part = TypeVar("Part")
@@ -39,15 +41,6 @@ OPTIONS_GPU = {
     "xla_gpu_enable_command_buffer": "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION,WHILE,CONDITIONAL",
 }
 """How programs are compiled for NVIDIA's cards."""
-
-OPTIONS_CPU = {
-    # A program is called from every core. Split over XLA's threads as well, or with independent operations on several
-    # of them, it is slower, and has more than one thread that waits (`Compiled`).
-    "xla_disable_hlo_passes": "cpu-parallel-task-assigner",
-    "xla_cpu_multi_thread_eigen": False,
-    "xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED",
-}
-"""How programs are compiled for CPUs."""
 
 
 class EngineError(ValueError):
@@ -196,7 +189,7 @@ class Compiled:
 
     def __init__(self, function: Callable, options: dict[str, Any] | None = None):
         if not accelerated():
-            options = OPTIONS_CPU | (options or {})
+            options = ON_THE_CALLING_THREAD | (options or {})
         self._jitted = jax.jit(function, compiler_options=options)
         self._compiled: set[Hashable] = set()
         self._lock = threading.Lock()
