@@ -12,7 +12,7 @@ from ensemble.dynamics.stages import Stage
 from ensemble.engine import TRACES
 from ensemble.plan import groups
 from tests.helpers import assert_same_members
-from tests.studies import small
+from tests.studies import small, tiny
 
 ETA, DECAY = 0.1, 0.02
 
@@ -204,3 +204,25 @@ def test_models_without_neurons_have_no_choice():
     stages = [{"name": "s", "steps": 3, "neurons": [0]}]
     with pytest.raises(ens.StudyError, match=r"protocol.neurons: got \(0,\) in the stage 's' for a factors student"):
         registry("descent", "factors").replace(protocol={"kind": "stages", "stages": stages})
+
+
+def test_a_refusal_names_the_protocol_s_own_argument():
+    deep = {
+        "teacher": {"kind": "deep", "inputs": 4, "width": 3},
+        "student": {"kind": "deep", "width": 3},
+        "probes": ["loss"],
+        "axes": {},
+        "data": {"samples": 8, "test_samples": 8},
+    }
+    with pytest.raises(ens.StudyError, match=r"protocol.parts: got 0.25 in the stage 'unfreeze_1' for a deep student"):
+        tiny(**deep, protocol={"kind": "gradual_unfreezing"})
+    with pytest.raises(ens.StudyError, match=r"protocol.order: got \(0,\) in the stage 'learn_0' for a deep student"):
+        tiny(**deep, protocol={"kind": "curriculum", "order": [0, 1]})
+    tasks = {"kind": "two_tasks", "activation": "relu", "neurons": 4, "inputs": 6, "task_angle": 0.5}
+    with pytest.raises(ens.StudyError, match=r"protocol.order: got the target \[0\] in the stage 'learn_0' with data"):
+        tiny(
+            teacher=tasks,
+            axes={},
+            data={"samples": 8, "second": {"samples": 4}},
+            protocol={"kind": "curriculum", "order": [0, 1, 2, 3]},
+        )

@@ -265,6 +265,14 @@ def stages(*, stages: Annotated[tuple[Stage, ...], Field(min_length=1)]) -> Prot
     return Protocol(stages=stages)
 
 
+_ARGUMENTS = {("curriculum", "target"): "order", ("gradual_unfreezing", "neurons"): "parts"}
+
+
+def argument(kind: str, field: str) -> str:
+    """The path of the argument of a protocol that a field of its stages comes from."""
+    return f"protocol.{_ARGUMENTS.get((kind, field), field)}"
+
+
 PROTOCOLS: dict[str, Callable[..., Protocol]] = {
     f.__name__: f
     for f in (zhou_ge, halving_decay, fixed_decay, plain, fixed_first_layer, curriculum, gradual_unfreezing, stages)

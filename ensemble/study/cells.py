@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError, model_validator
 
-from ..dynamics.protocols import resolve
+from ..dynamics.protocols import argument, resolve
 from ..dynamics.stages import Protocol, Stage
 from ..dynamics.updates import AbstractInstantUpdate
 from ..parts import REGISTRY, chosen, is_lenient
@@ -95,9 +95,8 @@ class Cell(Spec):
                 stage.update.check(self.student, self.teacher)
             if refusal := _penalty_refusal(stage, self.student, self.teacher):
                 raise ValueError(refusal)
-            if refusal := _choice_refusal(stage, self.student, self.teacher):
-                is_order = stage.targeted and self.protocol["kind"] == "curriculum"
-                raise ValueError(refusal.replace("protocol.target", "protocol.order") if is_order else refusal)
+            if refusal := _choice_refusal(self, stage):
+                raise ValueError(refusal)
             for rule in stage.slow_rules:
                 if not isinstance(self.student, PROBES[rule].of):
                     raise ValueError(
@@ -151,27 +150,29 @@ def _penalty_refusal(stage: Stage, student: AbstractStudent, teacher: AbstractTe
     return None
 
 
-def _choice_refusal(stage: Stage, student: AbstractStudent, teacher: AbstractTeacher) -> str | None:
-    """Why a stage's neurons or target are none of a student or a teacher."""
+def _choice_refusal(cell: Cell, stage: Stage) -> str | None:
+    """Why a stage's neurons or target are none of a cell's student or teacher."""
+    student, teacher = cell.student, cell.teacher
     for name, is_chosen in (("neurons", stage.by_neuron), ("target", stage.targeted)):
         chosen_ones = getattr(stage, name)
         if not is_chosen:
             continue
+        field = argument(cell.protocol["kind"], name)
         if not isinstance(student, TwoLayerStudent) or not isinstance(teacher, AbstractTwoLayerTeacher):
             return (
-                f"protocol.{name}: got {chosen_ones!r} in the stage {stage.name!r} for {an(student.kind)} student, "
+                f"{field}: got {chosen_ones!r} in the stage {stage.name!r} for {an(student.kind)} student, "
                 "which has no neurons of two layers; leave it out"
             )
         if name == "target" and not student.is_plain:
             return (
-                f"protocol.target: got {chosen_ones!r} in the stage {stage.name!r} for a student with output_scale, "
+                f"{field}: got {chosen_ones!r} in the stage {stage.name!r} for a student with output_scale, "
                 "recentred or linearised; leave it out"
             )
         count, whose = (student.width, "student") if name == "neurons" else (teacher.shape()[0], "teacher")
         beyond = [n for n in chosen_ones if n >= count] if isinstance(chosen_ones, tuple) else []
         if beyond:
             return (
-                f"protocol.{name}: got {beyond[0]} in the stage {stage.name!r}, which is no {whose} neuron: there are "
+                f"{field}: got {beyond[0]} in the stage {stage.name!r}, which is no {whose} neuron: there are "
                 f"{count}, from 0 to {count - 1}"
             )
     return None

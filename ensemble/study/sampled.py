@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from ..dynamics.protocols import argument
 from ..dynamics.updates import Prune, Ridge
 from ..parts import REGISTRY
 from ..problem.activations.biased import BIASED
@@ -119,8 +120,9 @@ def _two_samples_refusal(cell: "Cell", stage: Any) -> str | None:
     target = set(stage.target) if stage.targeted else first | second
     if stage.takes_steps and target not in (first, second):
         said = "no target" if not stage.targeted else f"the target {sorted(target)}"
+        field = argument(cell.protocol["kind"], "target")
         return (
-            f"protocol.target: got {said} in the stage {stage.name!r} with data.second, a sample of each task; take "
+            f"{field}: got {said} in the stage {stage.name!r} with data.second, a sample of each task; take "
             f"all neurons of one task, {sorted(first)} or {sorted(second)}"
         )
     return None
