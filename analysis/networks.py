@@ -144,7 +144,7 @@ def mapped(of_member: Callable[..., Any], members: Networks, *static: Any, batch
     return jax.tree.map(lambda *xs: np.concatenate(xs)[:count], *parts)
 
 
-@eqx.filter_jit(compiler_options=ON_THE_CALLING_THREAD)
+@eqx.filter_jit(compiler_options=ON_THE_CALLING_THREAD)  # pyright: ignore[reportCallIssue] (passed on to jax.jit)
 def _batch(
     of_member: Callable[..., Any], sigma: AbstractActivation | None, static: tuple[Any, ...], *arrays: Any
 ) -> Any:

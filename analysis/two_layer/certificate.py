@@ -130,7 +130,7 @@ _SAYS = {
 _BATCH = 64
 
 
-@eqx.filter_jit(compiler_options=ON_THE_CALLING_THREAD)
+@eqx.filter_jit(compiler_options=ON_THE_CALLING_THREAD)  # pyright: ignore[reportCallIssue] (passed on to jax.jit)
 def _batch(sigma: AbstractActivation, penalty: Any, a, W, teacher_a, teacher_W, decay) -> Certificate:
     def of_member(a, W, teacher_a, teacher_W, decay):
         student, teacher = TwoLayer(a, W, sigma), TwoLayer(teacher_a, teacher_W, sigma)
