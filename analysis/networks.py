@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import reduce
+from functools import cache, reduce
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from ensemble import TwoLayer
-from ensemble.numerics.threads import ON_THE_CALLING_THREAD
+from ensemble.numerics.threads import on_the_calling_thread
 from ensemble.problem.activations import AbstractActivation
 from ensemble.problem.models import DeepLinear
 from ensemble.problem.students import DeepLinearStudent, TwoLayerStudent
@@ -121,6 +121,13 @@ def _require_gaussian(found: np.ndarray, what: str) -> None:
         )
 
 
+@cache
+def for_threads(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of arrays and static values, compiled to be called from several threads at once."""
+    # What Equinox does not know it passes on to jax.jit.
+    return eqx.filter_jit(function, compiler_options=on_the_calling_thread())  # pyright: ignore[reportCallIssue]
+
+
 def mapped(of_member: Callable[..., Any], members: Networks, *static: Any, batch: int = BATCH) -> Any:
     """`of_member(student, teacher, *static)` of every finished member, as NumPy arrays; leading axis the member.
 
@@ -134,17 +141,18 @@ def mapped(of_member: Callable[..., Any], members: Networks, *static: Any, batch
         shapes = eqx.filter_eval_shape(_batch, of_member, members.sigma, static, *like)
         return jax.tree.map(lambda x: np.empty((0, *x.shape[1:])), shapes)
 
+    program = for_threads(_batch)
+
     def of_batch(begin: int) -> Any:
         rows = np.arange(begin, begin + batch)
         rows = np.where(rows < count, rows, begin)
-        return jax.tree.map(np.asarray, _batch(of_member, members.sigma, static, *(x[rows] for x in members.arrays)))
+        return jax.tree.map(np.asarray, program(of_member, members.sigma, static, *(x[rows] for x in members.arrays)))
 
     with ThreadPoolExecutor() as pool:
         parts = list(pool.map(of_batch, range(0, count, batch)))
     return jax.tree.map(lambda *xs: np.concatenate(xs)[:count], *parts)
 
 
-@eqx.filter_jit(compiler_options=ON_THE_CALLING_THREAD)  # pyright: ignore[reportCallIssue] (passed on to jax.jit)
 def _batch(
     of_member: Callable[..., Any], sigma: AbstractActivation | None, static: tuple[Any, ...], *arrays: Any
 ) -> Any:

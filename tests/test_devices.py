@@ -17,6 +17,7 @@ from jax._src.lru_cache import LRUCache
 from jax.experimental.compilation_cache import compilation_cache
 
 from ensemble.engine import Compiled, devices, kept, places
+from ensemble.numerics import threads
 from ensemble.plan.programs import measure_program
 from ensemble.problem.penalties import L2
 from tests.helpers import assert_same_members
@@ -116,3 +117,23 @@ def test_the_number_of_cores_changes_nothing(tmp_path):
         one, three = (xr.load_dataset(tmp_path / f"{cores}{engine}") for cores in (1, 3))
         assert_same_members(one, three)
         assert one.attrs["engine"] == engine
+
+
+def test_options_that_xla_does_not_know_are_left_out(monkeypatch):
+    known = threads.on_the_calling_thread()
+    monkeypatch.setattr(threads, "_OPTIONS", threads._OPTIONS | {"xla_no_such_option": True})
+    threads.on_the_calling_thread.cache_clear()
+    assert threads.on_the_calling_thread() == known and known
+    threads.on_the_calling_thread.cache_clear()
+    monkeypatch.setattr(threads, "_OPTIONS", {"xla_cpu_multi_thread_eigen": "neither"})
+    with pytest.raises(jax.errors.JaxRuntimeError, match="not a valid bool"):
+        threads.on_the_calling_thread()
+
+
+def test_programs_that_factorise_wait_for_one_another():
+    place = devices.places()[0]
+    matrices = np.eye(3)[None].repeat(4, 0)
+    for function, waits in ((jnp.linalg.eigvalsh, True), (jnp.fft.fft, True), (jnp.linalg.matrix_transpose, False)):
+        program = devices.Compiled(function)
+        program(place, matrices)
+        assert program._waits is (waits and not devices.accelerated())

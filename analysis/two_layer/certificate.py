@@ -7,14 +7,12 @@ with the probes `gap` and `certificate_max` has both in its dataset, without wei
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
 from ensemble import TwoLayer, duality_gap
-from ensemble.numerics.threads import ON_THE_CALLING_THREAD
 from ensemble.probes.certificate import Certificate, correlation, residual
 from ensemble.problem.activations import AbstractActivation
 
@@ -29,6 +27,7 @@ from ..members import (
     shared_teacher,
     standard,
 )
+from ..networks import for_threads
 
 
 def certificates(ds: xr.Dataset, weight_decay: float | None = None) -> xr.Dataset:
@@ -130,7 +129,6 @@ _SAYS = {
 _BATCH = 64
 
 
-@eqx.filter_jit(compiler_options=ON_THE_CALLING_THREAD)  # pyright: ignore[reportCallIssue] (passed on to jax.jit)
 def _batch(sigma: AbstractActivation, penalty: Any, a, W, teacher_a, teacher_W, decay) -> Certificate:
     def of_member(a, W, teacher_a, teacher_W, decay):
         student, teacher = TwoLayer(a, W, sigma), TwoLayer(teacher_a, teacher_W, sigma)
@@ -142,11 +140,12 @@ def _batch(sigma: AbstractActivation, penalty: Any, a, W, teacher_a, teacher_W, 
 def _many(sigma: AbstractActivation, penalty: str, *arrays: np.ndarray) -> Certificate:
     """Batches of one size, side by side on the cores, the last one padded with copies of its first row."""
     count = len(arrays[0])
+    program = for_threads(_batch)
 
     def of_batch(begin: int) -> Certificate:
         rows = np.arange(begin, begin + _BATCH)
         rows = np.where(rows < count, rows, begin)
-        return jax.tree.map(np.asarray, _batch(sigma, penalty, *(x[rows] for x in arrays)))
+        return jax.tree.map(np.asarray, program(sigma, penalty, *(x[rows] for x in arrays)))
 
     with ThreadPoolExecutor() as pool:
         parts = list(pool.map(of_batch, range(0, count, _BATCH)))

@@ -21,7 +21,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import jax
 
-from ..numerics.threads import ON_THE_CALLING_THREAD
+from ..numerics.threads import on_the_calling_thread
 
 Device = Any
 """A `jax.Device`, which type checkers take for a variable."""
@@ -189,7 +189,7 @@ class Compiled:
 
     def __init__(self, function: Callable, options: dict[str, Any] | None = None):
         if not accelerated():
-            options = ON_THE_CALLING_THREAD | (options or {})
+            options = on_the_calling_thread() | (options or {})
         self._jitted = jax.jit(function, compiler_options=options)
         self._compiled: set[Hashable] = set()
         self._lock = threading.Lock()

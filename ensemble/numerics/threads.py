@@ -1,13 +1,36 @@
 """Programs of XLA that run on the threads that call them."""
 
-ON_THE_CALLING_THREAD: dict[str, str | bool] = {
+import functools
+from typing import Any
+
+import jax
+
+_OPTIONS: dict[str, Any] = {
     "xla_disable_hlo_passes": "cpu-parallel-task-assigner",
     "xla_cpu_multi_thread_eigen": False,
     "xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED",
+    "xla_cpu_enable_concurrency_optimized_scheduler": False,  # the same, as XLA before that of jax 0.10 has it
 }
-"""`compiler_options` of a program that several threads call at once on a CPU.
 
-By itself XLA splits operations over threads of its own, a thread a core, and gives independent ones to several. Called
-from every core that is slower (up to 1.8 times), and a factorisation then waits inside one of those threads for work
-that it gave to the others: where all of them wait, they wait for ever.
-"""
+
+@functools.cache
+def on_the_calling_thread() -> dict[str, Any]:
+    """`compiler_options` of a program that several threads call at once on a CPU: those that this XLA knows.
+
+    By itself XLA splits operations over threads of its own, a thread a core, and gives independent ones to several.
+    Called from every core that is slower (up to 1.8 times), and a factorisation then waits inside one of those threads
+    for work that it gave to the others: where all of them wait, they wait for ever.
+    """
+    if _knows(_OPTIONS):
+        return _OPTIONS
+    return {name: value for name, value in _OPTIONS.items() if _knows({name: value})}
+
+
+def _knows(options: dict[str, Any]) -> bool:
+    try:
+        jax.jit(lambda: 0, compiler_options=options).lower().compile()
+    except jax.errors.JaxRuntimeError as error:
+        if "No such compile option" not in str(error):
+            raise
+        return False
+    return True
