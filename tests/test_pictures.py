@@ -259,6 +259,12 @@ def test_names_of_ticks_never_touch():
     assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
 
 
+def test_titles_count_seeds_in_words():
+    counts = xr.DataArray([[10, 12], [12, 12]], dims=("x", "y"))
+    said = [style.of_seeds(some) for some in (counts, counts[1], counts[1, 1], 1, 0)]
+    assert said == ["10–12 seeds", "12 seeds", "12 seeds", "1 seed", "0 seeds"]
+
+
 def test_circles_of_four_teachers_fit_a_column():
     teacher = ens.TwoLayer(np.ones(4), np.eye(4), "abs_centred")
     figure = analysis.profile_picture(analysis.profile(teacher, teacher, weight_decay=0.01), width="column")

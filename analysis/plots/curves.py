@@ -82,9 +82,7 @@ def survival_picture(result: xr.Dataset, along: str | None = None, **look: Unpac
         _log_steps(ax, first, float(steps[-1]))
         ax.set_ylim(-0.02, 1.02)
 
-    counted = result["seeds"].values
-    seeds = f"{counted.max()}" if counted.min() == counted.max() else f"{counted.min()}–{counted.max()}"
-    title = f"{result.attrs['event']}\nKaplan–Meier, {result.attrs['level']:.0%} intervals, {of_seeds(seeds)}"
+    title = f"{result.attrs['event']}\nKaplan–Meier, {result.attrs['level']:.0%} intervals, {of_seeds(result['seeds'])}"
     labels = "descent steps (log\u00a0scale)", f"share not yet {result.attrs['reached']}"
     return _drawn(_curves(result, along), draw, prepare, title, labels, look)
 

@@ -122,8 +122,9 @@ class Sheet:
                 added = max(added, 0.0 if upright else more * LINE)
             if self.own and "height" not in self.look:
                 self.figure.set_size_inches(width, height + added)
+        renderer = _renderer(self.figure)
         for ax in self.panels:
-            _thin_names(ax, _renderer(self.figure))
+            _thin_names(ax, renderer)
         if self.measured:
             self._lay_out()
         for after in self.measured:

@@ -39,15 +39,14 @@ def phase_picture(
     *over, y, x = _dims(result["share"])
     result = _sorted(result, x, y)
     title = f"share of seeds with {_threshold(result)}"
-    seeds = result["seeds"].values
-    counted = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()}–{seeds.max()}"
+    counted = of_seeds(result["seeds"])
     if y is None:
         shown = result.where(result["seeds"] > 0)
-        said = f"{title}\n95% intervals, {of_seeds(counted)}"
+        said = f"{title}\n95% intervals, {counted}"
         return _curve(shown, "share", x, said, "share of seeds", look, (0.0, 1.0), found=predictions)
     style = {"vmin": 0.0, "vmax": 1.0, "cmap": "cividis"}
     if over:
-        said = f"{title} ({'line: 50%, 95% band, ' if boundary is not None else ''}{of_seeds(counted)} a cell)"
+        said = f"{title} ({'line: 50%, 95% band, ' if boundary is not None else ''}{counted} a cell)"
         places = result["share"], x, y, over[0]
         return _multiples(*places, said, "share of seeds", look, boundary=boundary, counts=True, **style)
     default = PAGE if panels == 2 and "ax" not in look else COLUMN
@@ -59,7 +58,7 @@ def phase_picture(
         _annotate(page, left, result["share"], x, y, boundary)
         line = _draw_line(left, result, boundary, x, y)
         # Over one panel the title counts the seeds; over two, each panel has its own.
-        left.set_title(look.get("title", title + line + (f", {of_seeds(counted)} a cell" if panels == 1 else "")))
+        left.set_title(look.get("title", title + line + (f", {counted} a cell" if panels == 1 else "")))
         left.set_ylabel(axis_label(result[y]))
         page.colour_bar(mesh, left, "share of seeds")
         draw_predictions(page, left, predictions, result, x, y, "")
@@ -67,7 +66,7 @@ def phase_picture(
             right = page.panels[1]
             half = result["half_width"].where(result["seeds"] > 0)
             mesh = _draw_map(right, half, x, y, vmin=0.0, vmax=None, cmap="Greys")
-            right.set_title(f"half-width of 95% intervals, {of_seeds(counted)} a cell")
+            right.set_title(f"half-width of 95% intervals, {counted} a cell")
             page.colour_bar(mesh, right, "half-width (Wilson)")
             if columns == 1:
                 right.set_ylabel(axis_label(result[y]))
@@ -98,8 +97,8 @@ def order_picture(result: xr.Dataset, *, predictions: xr.Dataset | None = None, 
     title = f"{'median' if quantile == 0.5 else f'{quantile:g} quantile'} over seeds of {result.attrs['measure']}"
     label = units_label(result.attrs["measure"], result.attrs["measure_units"])
     if y is None:
-        of_seeds = "95% intervals" if int(result["seeds"].max()) > 1 else "one seed"
-        return _curve(result, "value", x, f"{title}\n{of_seeds}", label, look, logarithmic=wide, found=predictions)
+        said = "95% intervals" if int(result["seeds"].max()) > 1 else "one seed"
+        return _curve(result, "value", x, f"{title}\n{said}", label, look, logarithmic=wide, found=predictions)
     style: dict[str, Any] = {"norm": LogNorm(finite.min(), finite.max())} if wide else {}
     if over:
         return _multiples(values, x, y, over[0], title, label, look, cmap="viridis", **style)

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from ..members import is_log_spaced
 from ..writing import marks, replace
@@ -91,9 +92,10 @@ def colours(count: int) -> list[Any]:
     return [mpl.colormaps["viridis"](x) for x in np.linspace(0.0, 0.88, max(count, 1))]
 
 
-def of_seeds(count: int | str) -> str:
-    """`1 seed`, `12 seeds`, `10–12 seeds`."""
-    return f"{count} seed" if str(count) == "1" else f"{count} seeds"
+def of_seeds(counts: ArrayLike) -> str:
+    """`1 seed`, `12 seeds`, or `10–12 seeds` of several counts."""
+    least, most = np.min(np.asarray(counts)), np.max(np.asarray(counts))
+    return f"{most} seed{'' if most == 1 else 's'}" if least == most else f"{least}–{most} seeds"
 
 
 def said_at(at: Mapping[str, Any]) -> str:
