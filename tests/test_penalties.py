@@ -1,5 +1,6 @@
 """Penalties: values, gradients, proximal maps (theory.md §8), what is certified under them, what is refused."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -435,6 +436,17 @@ def test_penalties_and_problems_that_do_not_fit_are_refused():
     with pytest.raises(ens.StudyError, match=r"penalty: got 'group_lasso' in the stage 'first' for a factors student"):
         stages = [{"name": "first", "penalty": "group_lasso", "steps": 3}]
         registry("descent", "factors").replace(protocol={"kind": "stages", "stages": stages})
+
+
+def test_a_penalty_of_no_weight_is_said():
+    decay = {"kind": "fixed_decay", "weight_decay": 0.0, "steps": 5}
+    with pytest.warns(ens.StudyWarning, match=r"got penalty = 'l1' with weight_decay = 0.*give weight_decay"):
+        small(protocol=decay | {"penalty": "l1"}, axes={})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        axes = {"decay": {"values": [0.0, 0.01], "field": "protocol.weight_decay"}}
+        small(protocol=decay | {"penalty": "l1"}, axes=axes)
+        small(protocol=decay, axes={})
 
 
 def test_reductions_of_other_penalties_are_refused():

@@ -14,6 +14,7 @@ from ..memory import in_words, memory
 from ..parts import REGISTRY, UnknownPart
 from ..probes import PROBES, AbstractCertificateProbe, AbstractProbe
 from ..problem.activations import activation
+from ..problem.penalties import L2
 from ..problem.students import AbstractSizedStudent, AbstractStudent
 from ..problem.teachers import AbstractTwoLayerTeacher
 from .axes import taken
@@ -228,7 +229,28 @@ def parts_of(study: "Study") -> Iterator[Any]:
 
 
 def warn(study: "Study") -> None:
-    """Warns of step sizes with which descent cannot stay at the teacher, on the population risk of x ~ N(0, I)."""
+    """Warns of what runs and is hardly meant: steps too large to rest, and penalties of no weight."""
+    for said in (_too_large(study), _weightless(study)):
+        if said is not None:
+            warnings.warn(said, StudyWarning, stacklevel=5)
+
+
+def _weightless(study: "Study") -> str | None:
+    """That a penalty other than the usual one is asked for, and has weight 0 wherever it is."""
+    heaviest: dict[str, float] = {}
+    for stage in (stage for point in study.points for stage in point.cell.stages.stages if stage.takes_steps):
+        kind = stage.penalty.kind
+        heaviest[kind] = max(heaviest.get(kind, 0.0), stage.weight_decay)
+    for kind in (kind for kind, weight in heaviest.items() if kind != L2().kind and not weight):
+        return (
+            f"protocol: got penalty = {kind!r} with weight_decay = 0, its weight, in every cell and stage: it does "
+            "nothing; give weight_decay, or leave the penalty out"
+        )
+    return None
+
+
+def _too_large(study: "Study") -> str | None:
+    """That with some step size descent cannot stay at the teacher, on the population risk of x ~ N(0, I)."""
     seen = set()
     for point in study.points:
         for stage in point.cell.stages.stages:
@@ -247,11 +269,9 @@ def warn(study: "Study") -> None:
                 continue
             at = ", ".join(f"{n} = {v}" for n, v in point.labels.items())
             whose = "the teacher" if seed is None else f"the teacher of seed {seed}"
-            warnings.warn(
+            return (
                 f"protocol: got step_size = {stage.step_size:g} in stage {stage.name!r}{f' (at {at})' if at else ''}; "
                 f"above {limit:.3g} {update.kind} cannot rest at {whose} (step size × sharpness > "
-                f"{update.limit():g}): expect oscillation or divergence, or lower it",
-                StudyWarning,
-                stacklevel=5,
+                f"{update.limit():g}): expect oscillation or divergence, or lower it"
             )
-            return
+    return None
