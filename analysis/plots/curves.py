@@ -56,7 +56,7 @@ def trajectory_picture(ds: xr.Dataset, measure: str, along: str | None = None, *
             ax.set_yscale("log")
             ax.set_ylim(0.7 * float(positive.min()), 1.4 * float(positive.max()))
 
-    title = f"{attributes['long_name']}\nmedian and 10–90% of {of_seeds(_seeds(ds))}"
+    title = f"{attributes['long_name']}\nmedian and 10–90% of {of_seeds(finished(ds).sum('seed'))}"
     labels = "descent steps (log\u00a0scale)", units_label(measure, attributes["units"])
     return _drawn(_curves(bands, along), draw, prepare, title, labels, look)
 
@@ -123,7 +123,7 @@ def angle_picture(ds: xr.Dataset, along: str | None = None, **look: Unpack[Look]
         ax.set_xlim(min([np.pi / 10, *begins]) / 3, np.pi)
         ax.set_ylim(0, 1.05 * highest or 1.0)
 
-    title = f"final angles of {ds.sizes['neuron']} neurons, {of_seeds(_seeds(ds))}"
+    title = f"final angles of {ds.sizes['neuron']} neurons, {of_seeds(finished(ds).sum('seed'))}"
     labels = "angle to the nearest teacher neuron (rad,\u00a0log\u00a0scale)", "share of mass"
     return _drawn(curves, draw, prepare, title, labels, look)
 
@@ -252,10 +252,6 @@ def _log_steps(ax: Axes, first: float, last: float) -> None:
         ax.xaxis.set_major_formatter("{x:g}")
         ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_xlim(first, last)
-
-
-def _seeds(ds: xr.Dataset) -> int:
-    return int(finished(ds).sum("seed").max())
 
 
 def _only_open(result: xr.Dataset, names: list[str], along: str | None) -> str | None:

@@ -59,7 +59,7 @@ def layer_picture(ds: xr.Dataset, measure: str, along: str | None = None, **look
             if (i + 1) % columns == 0 or (count < columns and i == count - 1):
                 page.colour_bar(mesh, ax, units_label(measure, ds[measure].attrs["units"]))
         page.labels("descent steps (log\u00a0scale)", part.replace("_", " "))
-        page.title(f"{ds[measure].attrs['long_name']}\nmedian of {of_seeds(int(finished(ds).sum('seed').max()))}")
+        page.title(f"{ds[measure].attrs['long_name']}\nmedian of {of_seeds(finished(ds).sum('seed'))}")
     return page.figure
 
 

@@ -52,8 +52,8 @@ def mode_picture(ds: xr.Dataset, along: str | None = None, **look: Unpack[Look])
             ax.tick_params(labelbottom=True)
         clock = "descent steps" if exact is None else "time: step size × steps"
         page.labels(f"{clock} (log\u00a0scale)", "mode strength")
-        seeds = int(finished(ds).sum("seed").max())
-        page.title(f"strength of the teacher's modes\nmedian and 10–90% of {of_seeds(seeds)}{source}")
+        counted = of_seeds(finished(ds).sum("seed"))
+        page.title(f"strength of the teacher's modes\nmedian and 10–90% of {counted}{source}")
         handles = [Line2D([], [], color=shade, linewidth=1.2) for shade in shades]
         page.legend(handles, [str(k + 1) for k in np.arange(len(shades))], "mode")
     return page.figure

@@ -48,9 +48,9 @@ def online_picture(
         ax.set_xscale("log")
         ax.set_yscale("log")
         page.labels("time: step size × steps (log\u00a0scale)", "loss")
-        seeds = int(finished(ds).sum("seed").max())
         exact = "d → ∞" if bool(found["second_order"].all()) else "leading order in η"
-        page.title(f"loss of online learning\nmean and 10–90% of {of_seeds(seeds)}; dashed: closed equations, {exact}")
+        counted = of_seeds(finished(ds).sum("seed"))
+        page.title(f"loss of online learning\nmean and 10–90% of {counted}; dashed: closed equations, {exact}")
         if along is not None:
             handles = [Line2D([], [], color=shade, linewidth=1.2) for shade in shades]
             page.legend(handles, [said_at({along: value}) for value in ds[along].values.tolist()])
