@@ -119,15 +119,11 @@ def test_the_number_of_cores_changes_nothing(tmp_path):
         assert one.attrs["engine"] == engine
 
 
-def test_options_that_xla_does_not_know_are_left_out(monkeypatch):
+def test_options_that_xla_does_not_know_are_left_out():
     known = threads.on_the_calling_thread()
-    monkeypatch.setattr(threads, "_OPTIONS", threads._OPTIONS | {"xla_no_such_option": True})
-    threads.on_the_calling_thread.cache_clear()
-    assert threads.on_the_calling_thread() == known and known
-    threads.on_the_calling_thread.cache_clear()
-    monkeypatch.setattr(threads, "_OPTIONS", {"xla_cpu_multi_thread_eigen": "neither"})
+    assert known and threads.on_the_calling_thread(xla_no_such_option=True) == known
     with pytest.raises(jax.errors.JaxRuntimeError, match="not a valid bool"):
-        threads.on_the_calling_thread()
+        threads.on_the_calling_thread(xla_cpu_multi_thread_eigen="neither")
 
 
 def test_programs_that_factorise_wait_for_one_another():

@@ -189,7 +189,7 @@ class Compiled:
 
     def __init__(self, function: Callable, options: dict[str, Any] | None = None):
         if not accelerated():
-            options = on_the_calling_thread() | (options or {})
+            options = on_the_calling_thread(**options or {})
         self._jitted = jax.jit(function, compiler_options=options)
         self._compiled: set[Hashable] = set()
         self._lock = threading.Lock()

@@ -14,16 +14,17 @@ _OPTIONS: dict[str, Any] = {
 
 
 @functools.cache
-def on_the_calling_thread() -> dict[str, Any]:
-    """`compiler_options` of a program that several threads call at once on a CPU: those that this XLA knows.
+def on_the_calling_thread(**more: Any) -> dict[str, Any]:
+    """`compiler_options` of a program that several threads call at once on a CPU, and `more`, as far as this XLA knows.
 
     By itself XLA splits operations over threads of its own, a thread a core, and gives independent ones to several.
     Called from every core that is slower (up to 1.8 times), and a factorisation then waits inside one of those threads
     for work that it gave to the others: where all of them wait, they wait for ever.
     """
-    if _knows(_OPTIONS):
-        return _OPTIONS
-    return {name: value for name, value in _OPTIONS.items() if _knows({name: value})}
+    options = _OPTIONS | more
+    if _knows(options):
+        return options
+    return {name: value for name, value in options.items() if _knows({name: value})}
 
 
 def _knows(options: dict[str, Any]) -> bool:
