@@ -117,7 +117,6 @@ class GroupSink:
     def finish(self, members: np.ndarray, end: Ended):
         code = np.where(end.code == RULE_MET, STATUS["converged"], STATUS["max_steps"])
         code = np.where(end.code == DIVERGED, STATUS["diverged"], code)
-        self.collection.ended += np.bincount(code, minlength=len(STATUS))
         for results, rows, mine in self.collection.parts(members):
             arrays = results.arrays
             arrays["stop_step"][rows] = end.step[mine]
@@ -130,5 +129,21 @@ class GroupSink:
                 which, records = np.nonzero(later)
                 history[rows[which], records] = arrays[name][rows[which]]
             self._store("model", end.model, results, rows, mine)
+            code[mine] = np.where(self._left_its_kernel(results, rows), STATUS["diverged"], code[mine])
             results.status[rows] = code[mine]
+        self.collection.ended += np.bincount(code, minlength=len(STATUS))
         self.collection.count_finished(members)
+
+    def _left_its_kernel(self, results: Results, rows: np.ndarray) -> np.ndarray:
+        """Which members trained on though their exact loss was not known any more."""
+        study = self.collection.study
+        left = np.zeros(len(rows), bool)
+        reached = results.arrays["stage_end_step"][rows] >= 0
+        for name in (name for name, array in results.arrays.items() if array.dtype.kind == "f"):
+            unknown = np.isnan(results.arrays[name][rows])
+            if "stage" in results.variables[name].dims:
+                unknown &= reached.reshape(*reached.shape, *(1,) * (unknown.ndim - 2))
+            left |= unknown.reshape(len(rows), -1).any(axis=1)
+        cells = results.members[rows[left]] // study.seeds
+        left[left] = [study.points[cell].cell.outgrows_kernel for cell in cells]
+        return left

@@ -1,5 +1,6 @@
 """Cells: the points of a study's grid, each resolved to its parts."""
 
+import math
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from ..dynamics.stages import Protocol, Stage
 from ..dynamics.updates import AbstractInstantUpdate
 from ..parts import REGISTRY, chosen, is_lenient
 from ..probes import PROBES
+from ..problem.activations import largest_norm
 from ..problem.data import Data
 from ..problem.students import AbstractNumberedStudent, AbstractSizedStudent, AbstractStudent, TwoLayerStudent
 from ..problem.teachers import AbstractTeacher, AbstractTwoLayerTeacher
@@ -62,6 +64,13 @@ class Cell(Spec):
             return False
         refusal = None if self.data is None else getattr(self.data.inputs, "population_refusal", None)
         return refusal is None or refusal(self.student, self.teacher) is None
+
+    @property
+    def outgrows_kernel(self) -> bool:
+        """Whether its members can train on where their exact loss is not known any more: rows longer than a series
+        serves, of students that are trained on samples."""
+        sigma = getattr(self.teacher, "sigma", None)
+        return self.is_sampled and self.is_exact and sigma is not None and largest_norm(sigma) < math.inf
 
     @cached_property
     def stages(self) -> Protocol:
