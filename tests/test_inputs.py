@@ -4,6 +4,8 @@ import functools
 import hashlib
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -17,6 +19,7 @@ import ensemble as ens
 from ensemble.launch.cluster import connected, run_on_cluster
 from ensemble.numerics.keys import fixed_key
 from ensemble.parts import REGISTRY
+from ensemble.problem.activations import AbsCentred
 from ensemble.problem.inputs import InputLaw
 from ensemble.problem.models import DeepLinear, SingularMap
 from ensemble.problem.risks import LinearRisk
@@ -87,7 +90,7 @@ def networks(activation: str) -> tuple[ens.TwoLayer, ens.TwoLayer]:
 
 
 EXACT = [
-    *(("sphere", a) for a in ("relu", "abs", "linear", "square", "abs_centred", "relu_even")),
+    *(("sphere", a) for a in ("relu", "abs", "linear", "square", "abs_centred", "relu_even", "leaky_relu")),
     *(("anisotropic", a) for a in ("relu", "abs_centred", "relu_even", "erf", "square")),
     *((n, a) for n in ("rademacher", "uniform", "student_t") for a in ("linear", "square")),
 ]
@@ -103,7 +106,7 @@ def test_population_risks_are_means_over_draws_and_those_of_n_0_i_are_not(name, 
     terms = 0.5 * np.asarray(student(x) - teacher(x)) ** 2
     error = terms.std() / np.sqrt(len(x))
     assert abs(terms.mean() - float(value)) < 4.5 * error
-    same = activation in ("relu", "abs", "linear") and name != "anisotropic"
+    same = activation in ("relu", "abs", "linear", "leaky_relu") and name != "anisotropic"
     away = abs(float(ens.population_loss(student, teacher)) - float(value))
     told = away < 1e-13 if same else away > 4.5 * error
     assert told, "the Gaussian value would be told from it, where it is another one"
@@ -113,6 +116,24 @@ def test_population_risks_are_means_over_draws_and_those_of_n_0_i_are_not(name, 
     )
     square = sum(float(jnp.sum(g * g)) for g in jax.tree.leaves(slope))
     assert (up - down) / 2e-6 == pytest.approx(square, rel=1e-6)
+
+
+def test_a_table_is_the_activation_that_it_names():
+    for inputs, kind in (("sphere", "relu"), ("rademacher", "square"), ("sphere", "leaky_relu")):
+        made = study(inputs, activation={"kind": kind}, data={"inputs": inputs})
+        assert made.points[0].cell.is_exact, (inputs, kind)
+
+
+def test_an_activation_that_knows_the_norm_has_no_loss_but_the_gaussian():
+    class Less(AbsCentred):
+        name: ClassVar[str] = "less"
+
+        def __call__(self, preactivation, norm):
+            return jnp.abs(preactivation) - 0.3 * norm
+
+    teacher = SimpleNamespace(sigma=Less())
+    for name in ("sphere", "anisotropic"):
+        assert "with activation less" in REGISTRY["inputs"][name](**EXAMPLES[name]).population_refusal(None, teacher)
 
 
 @pytest.mark.parametrize("name", ["sphere", "rademacher", "student_t", "anisotropic"])
@@ -302,7 +323,15 @@ def test_features_that_cannot_be_drawn_from_are_refused(table, fields, data, wor
     ("inputs", "activation", "is_sampled", "changes", "words"),
     [
         ({"kind": "student_t", "freedom": 2.0}, "relu", True, {}, r"data.inputs.freedom: got 2 degrees.* no variance"),
-        ({"kind": "student_t", "freedom": 4.0}, "square", True, {}, r"data.inputs: got 'student_t' without a fourth"),
+        *(
+            ({"kind": "student_t", "freedom": freedom}, activation, True, {}, words)
+            for freedom, activation, words in (
+                (4.0, "square", r"data.inputs: got 'student_t', of which moments of order 4 .* activation square"),
+                (3.0, {"kind": "square"}, r"moments of order 3 are infinite, with activation square, .* of order 4;"),
+                (6.0, "h3", r"moments of order 6 are infinite, with activation h3, .* of order 6; take lighter tails"),
+                (5.0, {"kind": "polynomial", "coefficients": [0.0, 1.0, 0.0, 1.0, 0.0]}, r"polynomial, .* of order 6;"),
+            )
+        ),
         ({"kind": "anisotropic"}, "relu", True, {}, r"data.inputs.power, spectrum: got none of them"),
         (
             {"kind": "anisotropic", "spectrum": [1.0]},
@@ -325,7 +354,7 @@ def test_features_that_cannot_be_drawn_from_are_refused(table, fields, data, wor
             "erf",
             False,
             {},
-            r"data.samples: is missing; .* there is one for relu, abs, linear, square",
+            r"with activation erf: there is one for 1-homogeneous ones of wᵀx alone .*, square, abs_centred, relu_even",
         ),
         ({"kind": "mixture", "means": MEANS}, "relu", False, {}, r"data.samples: is missing; .*: give samples = n"),
         ({"kind": "anisotropic", "power": 1.0}, "relu", False, {"coordinates": "reduced"}, "of anisotropic inputs"),

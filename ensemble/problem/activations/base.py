@@ -26,6 +26,8 @@ class AbstractActivation(eqx.Module):
     symmetry: ClassVar[Symmetry]
     homogeneous: ClassVar[bool]
     """Whether σ is positively 1-homogeneous in w: a σ(w) is then a function of a‖w‖ and w/‖w‖."""
+    growth: ClassVar[int] = 1
+    """n with |σ(z)| ≤ C(1 + |z|^n): of inputs with heavy tails the loss needs moments of order 2n."""
 
     @abc.abstractmethod
     def __call__(self, preactivation: Float[Array, "..."], norm: Float[Array, "..."]) -> Float[Array, "..."]:

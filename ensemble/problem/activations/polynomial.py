@@ -31,6 +31,11 @@ class AbstractPolynomial(AbstractActivation):
     def powers(self) -> tuple[float, ...]:
         """a_0, a_1, …: the factors of 1, z, z², …"""
 
+    @property
+    def growth(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride] (its coefficients decide)
+        """Its degree."""
+        return max(n for n, a in enumerate(self.powers) if a)
+
     def __call__(self, preactivation, norm):
         return _horner(self.powers, preactivation)
 

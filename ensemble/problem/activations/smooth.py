@@ -39,6 +39,7 @@ class Square(AbstractActivation):
     name: ClassVar[str] = "square"
     symmetry: ClassVar[Symmetry] = "line"
     homogeneous: ClassVar[bool] = False
+    growth: ClassVar[int] = 2
 
     def __call__(self, preactivation, norm):
         return preactivation * preactivation

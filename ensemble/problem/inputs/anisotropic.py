@@ -7,14 +7,15 @@ import jax.numpy as jnp
 from pydantic import Field, PositiveFloat, model_validator
 
 from ..risks.linear import LinearRisk
-from ..risks.other_inputs import AnisotropicLinearRisk, AnisotropicRisk
-from .base import AbstractInputs
+from ..risks.other_inputs import CENTRED, AnisotropicLinearRisk, AnisotropicRisk
+from .base import AbstractInputs, activation_of, is_of_product
 
 
 class Anisotropic(AbstractInputs):
     """x ~ N(0, Σ), Σ diagonal: eigenvalues ∝ k^(−`power`), k = 1 … d, of mean 1; or the `spectrum` as it is.
 
-    Exact for every activation. Angles and recovery are those of w, not of Σ^{1/2}w.
+    Exact for every activation of wᵀx alone, for abs_centred and relu_even. Angles and recovery are those of w, not of
+    Σ^{1/2}w.
     """
 
     kind: Literal["anisotropic"] = "anisotropic"
@@ -38,7 +39,12 @@ class Anisotropic(AbstractInputs):
             )
 
     def population_refusal(self, student, teacher):
-        return None
+        sigma = activation_of(teacher)
+        if sigma is None or sigma.name in CENTRED or is_of_product(sigma):
+            return None
+        return (
+            f"with activation {sigma.name}, which knows ‖w‖: there is one for {', '.join(CENTRED)} beside those of wᵀx"
+        )
 
     def population(self, risk, inputs):
         root = jnp.sqrt(self.eigenvalues(inputs))

@@ -6,10 +6,12 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ...parts import Part
+from ..activations import AbstractActivation
 
 
 class AbstractInputs(Part):
@@ -81,6 +83,14 @@ class InputLaw(eqx.Module):
         return self.rows(jax.random.fold_in(key, number), count, dtype)
 
 
-def activation_of(teacher: Any) -> str | None:
-    """The name of a teacher's activation; None of one that has none."""
-    return getattr(teacher, "activation", None)
+def activation_of(teacher: Any) -> AbstractActivation | None:
+    """A teacher's activation; None of one that has none."""
+    return getattr(teacher, "sigma", None)
+
+
+def is_of_product(sigma: AbstractActivation) -> bool:
+    """Whether an activation is a function of wᵀx alone, and does not know ‖w‖, which is a moment of N(0, I)."""
+    z = np.linspace(-2.0, 2.0, 8)
+    with jax.ensure_compile_time_eval():
+        short, long = (np.asarray(sigma(jnp.asarray(z), jnp.full(8, norm))) for norm in (1.0, 2.0))
+    return np.array_equal(short, long)

@@ -23,19 +23,24 @@ class AbstractIndependent(AbstractInputs):
     def excess_kurtosis(self) -> Any:
         """E x_1⁴ − 3."""
 
+    @abc.abstractmethod
+    def moments(self) -> float:
+        """The order from which on moments are infinite."""
+
     def check(self, inputs, teacher):
-        kurtosis = self.excess_kurtosis()
-        if activation_of(teacher) == "square" and not kurtosis < math.inf:
+        sigma = activation_of(teacher)
+        needed = 2 if sigma is None else 2 * sigma.growth
+        if not needed < self.moments():
             raise ValueError(
-                f"got {self.kind!r} without a fourth moment under the activation square, whose loss is then infinite; "
-                "take lighter tails or another activation"
+                f"got {self.kind!r}, of which moments of order {self.moments():g} are infinite, with activation "
+                f"{sigma.name}, whose loss has moments of order {needed}; take lighter tails or another activation"
             )
 
     def population_refusal(self, student, teacher):
-        name = activation_of(teacher)
-        return (
-            None if name in (None, "linear", "square") else f"with activation {name}: there is one for linear, square"
-        )
+        sigma = activation_of(teacher)
+        if sigma is None or sigma.name in ("linear", "square"):
+            return None
+        return f"with activation {sigma.name}: there is one for linear, square"
 
     def population(self, risk, inputs):
         if isinstance(risk, LinearRisk) or risk.teacher.activation.name == "linear":
@@ -54,6 +59,9 @@ class Rademacher(AbstractIndependent):
     def excess_kurtosis(self):
         return -2.0
 
+    def moments(self):
+        return math.inf
+
 
 class Uniform(AbstractIndependent):
     """x_k uniform on [−√3, √3]."""
@@ -66,11 +74,15 @@ class Uniform(AbstractIndependent):
     def excess_kurtosis(self):
         return -1.2
 
+    def moments(self):
+        return math.inf
+
 
 class StudentT(AbstractIndependent):
     """x_k of Student's t with ν = `freedom` degrees of freedom, scaled to variance 1: heavy tails.
 
-    Moments of order ν and beyond are infinite: `square` networks have a finite loss for ν > 4 alone.
+    Moments of order ν and beyond are infinite: networks whose activation grows as |z|^n have a finite loss for ν > 2n
+    alone.
     """
 
     kind: Literal["student_t"] = "student_t"
@@ -81,6 +93,9 @@ class StudentT(AbstractIndependent):
 
     def excess_kurtosis(self):
         return 6.0 / (self.freedom - 4.0) if isinstance(self.freedom, jax.Array) or self.freedom > 4 else math.inf
+
+    def moments(self):
+        return self.freedom
 
     @model_validator(mode="after")
     def _check(self):
