@@ -2,9 +2,12 @@
 
 import subprocess
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 import xarray as xr
 from typer.testing import CliRunner
 
@@ -14,6 +17,12 @@ import ensemble.__main__
 from ensemble.engine import Watch, run_workloads
 from ensemble.plan import groups, workload
 from ensemble.store import FINISHED, Box, Collection, Results
+
+
+def seldom(names: Iterable[str], *long: str) -> list[Any]:
+    """Parameters of a test over a registry, of which `make validate` alone has those named `long`: their neighbours
+    stand for them. A new part is looked at every time."""
+    return [pytest.param(name, marks=pytest.mark.long) if name in long else name for name in names]
 
 
 def assert_same_members(ds: xr.Dataset, other: xr.Dataset) -> None:

@@ -10,6 +10,7 @@ import analysis.two_layer.certificate as certificate
 import ensemble as ens
 from analysis.members import applied_decay
 from analysis.two_layer.certificate import correlation
+from tests.helpers import seldom
 from tests.studies import small
 
 _compiled = eqx.filter_jit(analysis.duality_gap)
@@ -69,7 +70,7 @@ def test_a_risk_below_a_bound_is_a_contradiction(worked_example):
     assert bool(certificate._contradiction(found, worse))
 
 
-@pytest.mark.parametrize("sigma", ["relu", "abs", "relu_even", "abs_centred"])
+@pytest.mark.parametrize("sigma", seldom(["relu", "abs", "relu_even", "abs_centred"], "abs", "relu_even"))
 def test_the_maximum_is_that_of_a_fine_grid(sigma):
     """In a plane (r = 2) every direction can be tried."""
     angle = np.linspace(0.0, 2.0 * np.pi, 100_001)
@@ -87,7 +88,7 @@ def test_the_maximum_is_that_of_a_fine_grid(sigma):
         assert abs(float(correlation(residual, found.direction[None])[0])) == pytest.approx(best, rel=1e-8)
 
 
-@pytest.mark.parametrize("sigma", ["relu", "abs_centred", "linear"])
+@pytest.mark.parametrize("sigma", seldom(["relu", "abs_centred", "linear"], "abs_centred"))
 def test_no_network_is_below_the_bound(sigma):
     for seed in range(6):
         student, teacher = pair(seed, sigma)

@@ -336,6 +336,7 @@ def test_deep_teachers_are_stored_and_label_the_samples(of_deep_teacher):
     assert float(member["train_loss"]) == pytest.approx(0.5 * float(np.mean(np.sum(error**2, axis=1))), rel=1e-10)
 
 
+@pytest.mark.long
 def test_layers_of_gain_sqrt_2_keep_the_mean_square():
     """E h_l² of relu layers is that of the input, 1, at every width; the mean of 200 draws is within 0.05 of it (1 sd),
     and with a gain of 1 it would be 1/8 in the third layer."""

@@ -25,6 +25,7 @@ def high(inputs, start="balanced", **changes) -> ens.Study:
     return small(teacher=teacher, student={"neurons": 4, "start": start}, axes={}, **changes)
 
 
+@pytest.mark.long
 def test_inner_products_have_the_distribution_of_full_rows():
     d, rows, plane = 12, 3, 2
     space = Space(columns=plane + rows, plane=plane, inputs=d, reduced=True)

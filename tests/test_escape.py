@@ -97,6 +97,7 @@ def test_escape_times_are_censored_data():
     xr.testing.assert_equal(direct, analysis.survival(ds, times=analysis.time_below(ds, "loss", 0.01)))
 
 
+@pytest.mark.long
 def test_committees_leave_the_symmetric_plateau_when_the_equations_do():
     """Two erf neurons for two orthonormal teachers under population descent.
 

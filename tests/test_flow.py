@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 import analysis
 import ensemble as ens
 from ensemble.problem.penalties import Penalty
+from tests.helpers import seldom
 from tests.studies import small
 
 GIVEN = {
@@ -69,7 +70,7 @@ def weights(ds) -> np.ndarray:
     return np.concatenate([one["a"].values, one["W"].values.ravel()])
 
 
-@pytest.mark.parametrize("solver", ["dopri8", "tsit5", pytest.param("kvaerno5", marks=pytest.mark.long)])
+@pytest.mark.parametrize("solver", seldom(["dopri8", "tsit5", "kvaerno5"], "dopri8", "kvaerno5"))
 def test_flow_is_that_of_an_independent_integrator(solver):
     """Weights at t = 100 to 1e-9, from given starts; rtol = 1e-10 leaves 1e-12, and rtol = 1e-3 does not."""
     time = 100.0 if solver == "dopri8" else 20.0

@@ -199,6 +199,7 @@ def pairs():
     return ens.run(study(axes=axes, student=student, records=20, store_weights=True))
 
 
+@pytest.mark.long
 def test_a_linearised_student_stays_with_its_network_where_the_scale_is_large(pairs):
     loss = pairs["loss_history"]
     far = np.abs(loss.sel(linearised=True) / loss.sel(linearised=False) - 1.0).max("record")

@@ -97,6 +97,7 @@ def at_teacher(activation, M, extra, inputs=400):
     return {"kind": "given", "a": [1.0] * (M + extra), "W": rows.tolist()}
 
 
+@pytest.mark.long
 def test_noise_floor_of_erf():
     """ε → (η̃σ²/2π)(L + M/√3) for small η̃ (Goldt et al. 2019); L = K − M is 0 here, and 1 in tests/validation."""
     size, noise = 0.02, 0.1

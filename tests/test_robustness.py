@@ -15,6 +15,7 @@ from ensemble.problem.activations import ACTIVATIONS
 from ensemble.problem.models import DeepLinear, SingularMap
 from ensemble.problem.penalties import L2
 from ensemble.problem.risks import LinearRisk
+from tests.helpers import seldom
 from tests.studies import small
 
 NAMES = ("sensitivity", "error_sensitivity", "adversarial_alignment")
@@ -31,7 +32,7 @@ def pair(name: str, seed: int = 0) -> tuple[ens.TwoLayer, ens.TwoLayer]:
     return student, ens.TwoLayer([1.0, -0.7], rng.normal(size=(2, 4)) * 0.5, sigma)
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("name", seldom(ACTIVATIONS, "sigmoid", "silu", "softplus"))
 def test_the_mean_square_gradient_is_that_of_sampled_autodiff(name):
     student, teacher = pair(name)
     error = error_of(student, teacher)
