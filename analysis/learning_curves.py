@@ -12,7 +12,7 @@ from scipy.stats import t as student
 from ensemble import STATUS
 
 from .members import finished, largest, probe, require_axis, standard
-from .statistics import LEVEL
+from .statistics import LEVEL, require_level
 
 
 def learning_curve(ds: xr.Dataset, along: str, measure: str = "loss", *, level: float = LEVEL) -> xr.Dataset:
@@ -28,8 +28,10 @@ def learning_curve(ds: xr.Dataset, along: str, measure: str = "loss", *, level: 
     **Returns:** over the axes: `mean`, `low`, `high` (t-interval of the mean logarithm), `seeds`; `slope`, `slope_low`,
     `slope_high` of the step to a point from the one before it, NaN at the first.
 
-    **Raises:** `ValueError` for an axis or a measure that is not there, an axis of texts or of values ≤ 0.
+    **Raises:** `ValueError` for an axis or a measure that is not there, an axis of texts or of values ≤ 0, and a
+    measure that is ≤ 0 for some member: leaving that out would raise the mean.
     """
+    require_level(level)
     values, logs = _logarithms(ds, along, measure)
     mean, half, count = _t_interval(logs, level)
     steps = np.diff(np.log(values), prepend=np.nan)
@@ -63,6 +65,7 @@ def double_descent(ds: xr.Dataset, along: str, measure: str = "loss", *, level: 
 
     **Raises:** `ValueError` as `learning_curve`, and for fewer than three values.
     """
+    require_level(level)
     values, logs = _logarithms(ds, along, measure)
     if len(values) < 3:
         raise ValueError(f"along: got {len(values)} values of {along!r}; a peak in between needs three or more")
@@ -126,9 +129,12 @@ def _logarithms(ds: xr.Dataset, along: str, measure: str) -> tuple[np.ndarray, x
         )
     counts = (finished(ds) & (ds["status"] != STATUS["diverged"])).compute()
     found = found.where(counts).sortby(along)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = xr.ufuncs.log(found.where(found > 0))
-    return found[along].values.astype(float), logs
+    if none := int((found <= 0).sum()):
+        raise ValueError(
+            f"measure: got {measure!r}, which is 0 or less for {none:,} of {int(found.notnull().sum()):,} members; a "
+            "geometric mean needs a positive one: take another, or select the points where it is positive"
+        )
+    return found[along].values.astype(float), xr.ufuncs.log(found)
 
 
 def _t_interval(values: xr.DataArray, level: float) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:

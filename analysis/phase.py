@@ -9,7 +9,7 @@ from ensemble import STATUS
 from .boundaries.boundary import boundary
 from .members import axes, finished, largest, only_axes, probe, require_axis, standard
 from .members import below as is_below
-from .statistics import LEVEL, paired_difference, quantiles, share
+from .statistics import LEVEL, paired_difference, quantiles, require_level, share
 
 
 def phase(
@@ -80,6 +80,7 @@ def difference(ds: xr.Dataset, other: xr.Dataset, measure: str, below: float, le
 
     **Raises:** `ValueError` for a measure that is not there, other axes, and no common cell.
     """
+    require_level(level)
     ds, other = standard(ds), standard(other)
     if axes(ds) != axes(other):
         raise ValueError(f"other: got the axes {axes(other)}, the first dataset has {axes(ds)}; compare like with like")

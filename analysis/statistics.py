@@ -9,6 +9,14 @@ LEVEL = 0.95
 """The nominal coverage of every interval unless another is asked for."""
 
 
+def require_level(level: float) -> None:
+    """**Raises:** `ValueError` for a coverage that is none."""
+    if not 0.0 < level < 1.0:
+        raise ValueError(
+            f"level: got {level!r}, the coverage of an interval; give a number between 0 and 1, such as 0.95"
+        )
+
+
 def wilson(successes: np.ndarray, trials: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
     """Wilson's score interval for a share: the p with |k/n − p| ≤ z √(p(1−p)/n).
 
@@ -20,6 +28,7 @@ def wilson(successes: np.ndarray, trials: np.ndarray, level: float = LEVEL) -> t
 
     Source: Wilson 1927, J. Am. Stat. Assoc. 22, 209–212.
     """
+    require_level(level)
     k, n = np.broadcast_arrays(np.asarray(successes, float), np.asarray(trials, float))
     z = norm.ppf(0.5 * (1.0 + level))
     some = np.where(n > 0, n, 1.0)
@@ -55,6 +64,7 @@ def share(condition: xr.DataArray, among: xr.DataArray | None = None, level: flo
     **Returns:** `share`, `low`, `high` (Wilson), `half_width` = (high − low)/2 and `seeds` (how many counted).
     The share is 0/0 = NaN where no member counts; `seeds` is 0 there and the interval is (0, 1).
     """
+    require_level(level)
     condition = over_seeds(condition)
     among = xr.ones_like(condition, dtype=bool) if among is None else over_seeds(among)
     successes = (condition & among).sum("seed")
@@ -141,6 +151,7 @@ def quantiles(
     **Returns:** `value`, `low`, `high` with a new dimension `quantile`, and `seeds`. `value` is the order
     statistic ⌈qn⌉ itself, never a mean of two, so that it is a value that a member has.
     """
+    require_level(level)
     values = over_seeds(values)
     among = xr.ones_like(values, dtype=bool) if among is None else over_seeds(among)
     grid = np.asarray(q, float)

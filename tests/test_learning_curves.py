@@ -118,3 +118,12 @@ def test_what_is_known_of_the_population_alone_is_refused_of_samples(fitted):
     with pytest.raises(ValueError, match="data: got members trained on samples; optimality gaps are known of the"):
         analysis.optimality_gap(ds)
     assert not analysis.predictions(fitted).data_vars
+
+
+def test_a_measure_that_is_not_positive_is_refused(fitted):
+    none = fitted.assign(loss=fitted["loss"].where(fitted["seed"] > 2, 0.0).assign_attrs(fitted["loss"].attrs))
+    for curve in (analysis.learning_curve, analysis.double_descent):
+        with pytest.raises(
+            ValueError, match=r"measure: got 'loss', which is 0 or less for 6 of 800 members; a geometric"
+        ):
+            curve(none, "samples")

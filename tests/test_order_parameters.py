@@ -177,8 +177,14 @@ def test_an_online_ensemble_follows_the_equations():
     assert float(np.abs(other["z"][1:]).max()) > 4.0
     figure = analysis.online_picture(ds, width="column")
     assert "d → ∞" in figure.axes[0].get_title()
-    with pytest.raises(ValueError, match="seed: got a cell with fewer than two finished members"):
+    with pytest.raises(ValueError, match="seed: got a cell with fewer than two members that are finished"):
         analysis.order_deviation(ds.isel(seed=[0]))
+    # A member that diverged does not count, however large its loss.
+    lost = ds.copy(deep=True)
+    lost["status"][0], lost["loss_history"][0] = ens.STATUS["diverged"], 1e120
+    left = analysis.order_deviation(lost)
+    assert int(left["seeds"]) == ds.sizes["seed"] - 1
+    np.testing.assert_array_equal(left["mean"], analysis.order_deviation(ds.isel(seed=slice(1, None)))["mean"])
 
 
 def test_halvings_are_followed():

@@ -345,6 +345,12 @@ def test_a_loss_without_a_closed_form_is_estimated_with_its_error(scoreless):
             {},
             r"data.samples: got 1,000,000,000 of 4 inputs: .* members' take .*; at most .* fit, and online = true",
         ),
+        (FULL | {"test_samples": 1}, {}, r"data.test_samples: got 1; input should be greater than or equal to 2"),
+        (
+            FULL | {"test_samples": 10**12},
+            {},
+            r"data.test_samples: got 1000000000000; input should be less than or equal",
+        ),
         ({"online": True, "batch": 10**9}, {}, r"data.batch: got 1,000,000,000 of 4 inputs: .* at most"),
     ],
 )
@@ -390,4 +396,9 @@ def test_data_is_asked_of_members_that_have_some():
         ens.sample(study(ONLINE), 0)
     with pytest.raises(ens.StudyError, match="step: got -1"):
         ens.sample(study(BATCH), 0, step=-1)
+    with pytest.raises(ens.StudyError, match=r"step: got 1\.5"):
+        ens.sample(study(BATCH), 0, step=1.5)  # pyright: ignore[reportArgumentType]
+    for seed in (1.5, "1"):
+        with pytest.raises(ens.StudyError, match=f"seed: got {seed!r}; seeds are 0, 1"):
+            ens.sample(study(FULL), seed)  # pyright: ignore[reportArgumentType]
     assert jax.tree.leaves(ens.sample(study(FULL), 0))[0].shape == (30, 4) and jnp.ndim(ens.sample(study(FULL)).y) == 1

@@ -4,6 +4,8 @@ A call returns a result, or refuses with a sentence of the library's own; nothin
 axis may have.
 """
 
+import functools
+import inspect
 import re
 
 import numpy as np
@@ -279,6 +281,21 @@ def test_every_shape_is_served_or_refused_in_words(datasets, name):
             call(datasets[shape])
         except ValueError as error:
             assert any(re.search(text, str(error)) for text in allowed), f"{name}, {shape}: {error}"
+
+
+@pytest.mark.usefixtures("undrawn", "optimum")
+def test_a_level_that_is_none_is_refused(datasets, monkeypatch):
+    for name, call in CALLS.items():
+        function = getattr(analysis, name)
+        if "level" not in inspect.signature(function).parameters:
+            continue
+        for level in (2.0, 0.0, -1, float("nan")):
+            with monkeypatch.context() as patch:
+                patch.setattr(analysis, name, functools.partial(function, level=level))
+                with pytest.raises(ValueError, match=r"level: got .*; give a number between 0 and 1"):
+                    call(datasets["two axes"])
+    with pytest.raises(ValueError, match=r"level: got 95, the coverage"):
+        analysis.wilson(np.array([3]), np.array([4]), 95)
 
 
 AXES = {"weight_decay", "separation"}

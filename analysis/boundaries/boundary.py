@@ -19,7 +19,7 @@ from ensemble import Study
 
 from ..members import below as is_below
 from ..members import finished, is_log_spaced, only_axes, probe
-from ..statistics import LEVEL
+from ..statistics import LEVEL, require_level
 from .bands import Band, bands
 from .crossing import Columns
 from .firth import logistic
@@ -53,6 +53,7 @@ def boundary(
     **Raises:** `ValueError` for a measure, an axis or a value that is not there, an axis left open, a y that is no
     number, and a dataset with one seed: a set needs more.
     """
+    require_level(level)
     probe(ds, measure)
     own = ds[y].attrs.get("scale") if y in ds.coords else None
     ds = only_axes(ds, x, y, at)

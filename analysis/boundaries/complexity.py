@@ -11,7 +11,7 @@ import xarray as xr
 from scipy.optimize import linprog
 
 from ..members import require_axis
-from ..statistics import LEVEL
+from ..statistics import LEVEL, require_level
 from .boundary import boundary
 
 
@@ -45,6 +45,7 @@ def sample_complexity(
     **Raises:** `ValueError` as `boundary`, for an axis that is not there, and where values of `along` are texts, not
     positive, or fewer than two.
     """
+    require_level(level)
     require_axis(ds, "along", along)
     require_axis(ds, "samples", samples)
     if along == samples:

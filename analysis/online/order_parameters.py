@@ -13,7 +13,7 @@ import xarray as xr
 from scipy.integrate import cumulative_trapezoid
 from scipy.stats import t as t_distribution
 
-from ensemble import Study
+from ensemble import STATUS, Study
 from ensemble.numerics import member_keys
 from ensemble.problem.students import TwoLayerStudent
 
@@ -285,13 +285,15 @@ def order_deviation(ds: xr.Dataset, *, noise: float | None = None, batch: int | 
 
     **Arguments:** a dataset with a history of `loss`; `noise` and `batch` as in `order_parameters`.
 
+    Members that diverged do not count.
+
     **Returns:** over axes and `record`: `measured` and `solution`, means of the loss over seeds; `mean` of loss −
     solution with `mean_low`, `mean_high` (95%, Student's t), its standard deviation `spread` over seeds, and `z` =
-    mean/(standard error); over axes `largest`, the largest |mean|/spread of the records at which the spread is above
-    1e-9 of the loss at the start, `typical`, the geometric mean of spread/solution over the times, on a log scale,
-    that all cells have (of order d^−1/2), and `second_order` as `order_parameters`.
+    mean/(standard error); over axes `seeds`, the members that count, `largest`, the largest |mean|/spread of the
+    records at which the spread is above 1e-9 of the loss at the start, `typical`, the geometric mean of spread/solution
+    over the times, on a log scale, that all cells have (of order d^−1/2), and `second_order` as `order_parameters`.
 
-    **Raises:** `ValueError` as `order_parameters`, and where a cell has fewer than two finished members.
+    **Raises:** `ValueError` as `order_parameters`, and where a cell has fewer than two members that count.
     """
     ds = standard(ds)
     measured = history(ds, "loss").load()
@@ -301,10 +303,13 @@ def order_deviation(ds: xr.Dataset, *, noise: float | None = None, batch: int | 
     solved = _filled(found, list(np.ndindex(*grid.shape)), names, grid.shape).assign_coords(
         {name: ds[name] for name in (*names, "seed")}
     )
-    counted = finished(ds).load()
+    counted = (finished(ds) & (ds["status"] != STATUS["diverged"])).load()
     count = counted.sum("seed")
     if int(count.min()) < 2:
-        raise ValueError("seed: got a cell with fewer than two finished members; a deviation needs a spread")
+        raise ValueError(
+            "seed: got a cell with fewer than two members that are finished and did not diverge; a deviation needs a "
+            "spread"
+        )
     difference = (measured - solved["loss"]).where(counted)
     mean, spread = difference.mean("seed"), difference.std("seed", ddof=1)
     error = spread / np.sqrt(count)
@@ -314,6 +319,7 @@ def order_deviation(ds: xr.Dataset, *, noise: float | None = None, batch: int | 
     data = {
         "measured": (measured.where(counted).mean("seed"), "mean loss over seeds"),
         "solution": (solved["loss"].where(counted).mean("seed"), "mean loss over seeds, from the equations"),
+        "seeds": (count, "members counted"),
         "mean": (mean, "mean of loss − solution"),
         "mean_low": (mean - half, "low end of its 95% interval"),
         "mean_high": (mean + half, "high end of its 95% interval"),

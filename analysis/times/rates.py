@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 
 from ..members import finished, history, standard
-from ..statistics import LEVEL, quantiles, share
+from ..statistics import LEVEL, quantiles, require_level, share
 from .laws import LAWS, laws
 
 _ROWS = 4096
@@ -52,6 +52,7 @@ def rates(
 
     **Raises:** `ValueError` for a probe without a history, and one of every teacher neuron or neuron.
     """
+    require_level(level)
     ds = standard(ds)
     values = history(ds, measure)
     extra = [d for d in ("teacher_neuron", "neuron") if d in values.dims]

@@ -21,7 +21,7 @@ from scipy.stats import chi2
 from ensemble import STATUS
 
 from ..members import finished, require_axis, standard
-from ..statistics import LEVEL
+from ..statistics import LEVEL, require_level
 from .convergence import stopping_time, time_below
 from .kaplan_meier import Curve
 
@@ -119,6 +119,7 @@ def survival(
 
     **Raises:** `ValueError` for a measure that is not there or has no history, and a tolerance that is not positive.
     """
+    require_level(level)
     ds = standard(ds)
     has_records = measure is not None or times is not None
     arrival = times_of(ds, measure, below, times)

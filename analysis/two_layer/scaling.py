@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 
 from ..members import axes, finished, history, standard
-from ..statistics import LEVEL, expanded_tail
+from ..statistics import LEVEL, expanded_tail, require_level
 from .reference import optimality_gap
 
 FLOOR = 1e-12
@@ -47,6 +47,7 @@ def scaling(
 
     **Raises:** `ValueError` where a history is missing, or a dataset has one seed; and as `optimality_gap`.
     """
+    require_level(level)
     ds = standard(ds)
     if "mean_square_angle" not in ds:
         raise ValueError("measure: needs the history of `mean_square_angle`; add it to the study's `probes`")

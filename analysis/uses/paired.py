@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from ..members import like
-from ..statistics import LEVEL, over_seeds, quantiles, wilson
+from ..statistics import LEVEL, over_seeds, quantiles, require_level, wilson
 
 
 def paired(
@@ -26,6 +26,7 @@ def paired(
 
     **Raises:** `ValueError` for an axis or a value of it that is not there, and for an axis of one value.
     """
+    require_level(level)
     values = over_seeds(values)
     names = [str(name) for name in values.dims if name != "seed"]
     if along not in names:

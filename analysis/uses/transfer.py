@@ -9,7 +9,7 @@ from ensemble import STATUS
 from ensemble.problem.teachers import TwoTasks
 
 from ..members import axes, cells, finished, require_axis, standard
-from ..statistics import LEVEL
+from ..statistics import LEVEL, require_level
 from .paired import summarised
 
 GAINS = {
@@ -54,6 +54,7 @@ def transfer(ds: xr.Dataset, along: str | None = None, fresh: Any = None, *, lev
     **Raises:** `ValueError` for another teacher, measures that are not there, an axis or a value that is not there,
     where no other value is left to compare, and where `along` or `fresh` is left out and the study does not say it.
     """
+    require_level(level)
     ds = standard(ds)
     if along is not None:
         require_axis(ds, "along", along)

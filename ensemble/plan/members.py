@@ -1,5 +1,6 @@
 """One member of a study, for those who want to look at it: what it starts from, and what it is trained on."""
 
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import jax
@@ -52,8 +53,8 @@ def sample(study: Study, seed: int = 0, step: int | None = None, **labels: Any) 
     risk = one_drawn(study, seed, labels).risk
     if not isinstance(whole_sample(risk), SampleRisk | AbstractStochasticRisk):
         raise StudyError("data: the members of this study are trained on the population, and have no samples")
-    if step is not None and step < 0:
-        raise StudyError(f"step: got {step}; steps are 0, 1, …")
+    if step is not None and not (isinstance(step, Integral) and step >= 0):
+        raise StudyError(f"step: got {step!r}; steps are 0, 1, …")
     if step is not None and isinstance(risk, AbstractStochasticRisk):
         risk = _of_step(risk, step)
     elif isinstance(risk, OnlineRisk):

@@ -256,8 +256,8 @@ def one_drawn(study: Study, seed: int, labels: dict[str, Any]) -> Drawn:
 
     **Raises:** `StudyError` for labels that are no grid point of the study, and for a seed that is none.
     """
-    if not 0 <= seed < MOST_SEEDS:
-        raise StudyError(f"seed: got {seed}; seeds are 0, 1, … {MOST_SEEDS - 1}")
+    if not (isinstance(seed, int | np.integer) and 0 <= seed < MOST_SEEDS):
+        raise StudyError(f"seed: got {seed!r}; seeds are 0, 1, … {MOST_SEEDS - 1}")
     found = [i for i, point in enumerate(study.points) if point.labels == labels]
     if not found:
         axes = {name: list(axis.values) for name, axis in study.axes.items()}

@@ -65,8 +65,8 @@ class Data(Spec):
     """Whether a batch is drawn with replacement, or from a permutation of the sample in each epoch."""
     online: bool = False
     """Whether every step sees fresh samples."""
-    test_samples: Count | None = None
-    """Of a test sample, where the population loss has no closed form."""
+    test_samples: Annotated[int, Field(ge=2, le=10**8)] | None = None
+    """Of a test sample, where the population loss has no closed form: two at least, for its standard error."""
     second: SecondSample | None = None
     """Of the second task of a `two_tasks` teacher; none: the same x and noise for both."""
     adversary: Adversary | None = None

@@ -205,7 +205,7 @@ def _folded(z: np.ndarray, basis: np.ndarray, parity: int | None) -> _Rule:
 
 def _refusal(sigma: AbstractSeries, why: str) -> str:
     return (
-        f"activation: got {sigma.name!r}, whose Hermite series cannot have the error {sigma.error:g} for norms up to "
+        f"got {sigma.name!r}, whose Hermite series cannot have the error {sigma.error:g} for norms up to "
         f"{sigma.largest_norm:g}: {why}; lower largest_norm, state a larger error, or give its kernel in closed form "
         "(AbstractActivation)"
     )

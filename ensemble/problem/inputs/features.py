@@ -4,15 +4,14 @@ import functools
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from ...parts import is_lenient
-from ...spec import Count
 from .base import AbstractInputs
 
 MOST_NUMBERS = 2**22
@@ -36,7 +35,7 @@ class Features(AbstractInputs):
     kind: Literal["features"] = "features"
     path: str
     variable: str = ""
-    held_out: Count | None = None
+    held_out: Annotated[int, Field(ge=2)] | None = None
     replacement: bool = True
     digest: str = ""
 
@@ -90,7 +89,7 @@ class Features(AbstractInputs):
         if is_lenient() or not isinstance(data, Mapping) or not isinstance(data.get("path"), str):
             return data
         found, digest = _read(data["path"], str(data.get("variable", "")), _stamp(data["path"]))
-        usual = max(1, min(len(found) // USUAL_SHARE, USUAL_MOST))
+        usual = max(2, min(len(found) // USUAL_SHARE, USUAL_MOST))
         filled = {"digest": digest, "held_out": usual}
         return {**data, **{name: value for name, value in filled.items() if data.get(name) in (None, "")}}
 
