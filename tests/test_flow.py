@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 import analysis
 import ensemble as ens
+from ensemble.dynamics.updates import flow
 from ensemble.problem.penalties import Penalty
 from tests.helpers import seldom
 from tests.studies import small
@@ -176,3 +177,21 @@ def test_times_of_records():
     np.testing.assert_allclose(found, [0.0, 1.0, 1.5, 1.6, 1.5 + 0.05 * taken + 0.07], rtol=1e-14)
     with pytest.raises(ValueError, match="step: got a dataset without records"):
         analysis.record_times(ens.run(study(protocol={"time": 1.0}, records=0)))
+
+
+def test_a_solution_that_slides_along_a_kink_ends(monkeypatch):
+    """On a sample the gradient of relu jumps where a preactivation is 0: no step of a solver is short enough."""
+    monkeypatch.setattr(flow, "MOST_ATTEMPTS", 500)
+    update = {"kind": "flow", "solver": "tsit5"}
+    stage = {"name": "s", "update": update, "weight_decay": 0.01, "step_size": 0.05, "time": 0.5}
+    study = small(
+        teacher={"kind": "orthonormal", "activation": "relu", "neurons": 2, "inputs": 4},
+        student={"neurons": 3},
+        data={"samples": 20, "noise": 0.1, "batch": 5},
+        protocol={"kind": "stages", "stages": [stage]},
+        probes=["loss", "train_loss"],
+        seeds=2,
+        axes={},
+    )
+    ds = ens.run(study)
+    assert ens.STATUS["diverged"] in ds["status"] and np.all(np.isfinite(ds["train_loss"]))

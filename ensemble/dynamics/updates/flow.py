@@ -15,6 +15,8 @@ IMPLICIT = {"kvaerno3": "Kvaerno3", "kvaerno4": "Kvaerno4", "kvaerno5": "Kvaerno
 Tolerance = Annotated[float, Field(gt=0.0, lt=1.0)]
 _SMALLEST = 1e-9
 """A solver step below this share of a step of the clock is none: the member counts as diverged."""
+MOST_ATTEMPTS = 10_000
+"""In one step of the clock."""
 
 
 class Flow(AbstractSteppedUpdate):
@@ -25,7 +27,8 @@ class Flow(AbstractSteppedUpdate):
     rejected where the error of all weights is above atol + rtol·|θ| (root mean squares), and cut where it would pass
     the end of the clock's step, at which the clock goes on. λ is that of the clock's step. `step_size` bounds steps
     from above and is no accuracy: that is `rtol` and `atol`. A solver's step below 1e-9 of the clock's is none, and
-    the member diverged.
+    10 000 attempts that do not reach the clock's next step get nowhere: the member diverged. A solution that slides
+    along the kinks of relu on a sample ends so.
 
     `solver`: explicit `tsit5`, `dopri5`, `dopri8`; or implicit `kvaerno3`, `kvaerno4`, `kvaerno5`, which solve a dense
     linear system of all weights in each step, for stiff late stages of small networks. A stage's rules are looked at
@@ -53,6 +56,7 @@ class Flow(AbstractSteppedUpdate):
             "share": jnp.full((), 1e-3, dtype),
             "errors": (jnp.ones((), dtype), jnp.ones((), dtype)),
             "rejected": jnp.zeros((), bool),
+            "attempts": jnp.zeros((), dtype),
         }
 
     def step(self, model, state, objective, clock):
@@ -96,10 +100,12 @@ class Flow(AbstractSteppedUpdate):
             "share": jnp.minimum(proposed, 1.0),
             "errors": tuple(errors),
             "rejected": jnp.asarray(rejected),
+            "attempts": jnp.where(keep & cut, 0.0, state["attempts"] + 1.0),
         }
         after = jax.tree.map(lambda new, old: new.astype(old.dtype), after, state)
         new = jax.tree.map(lambda now, old: jnp.where(keep, now, old), candidate, model)
-        return new, after, (within == 0.0, keep & cut), ~(proposed > _SMALLEST)
+        is_stuck = ~(proposed > _SMALLEST) | (after["attempts"] >= MOST_ATTEMPTS)
+        return new, after, (within == 0.0, keep & cut), is_stuck
 
     def _solver(self) -> Any:
         import diffrax
