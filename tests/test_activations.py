@@ -257,6 +257,12 @@ def test_so_does_one_that_trains_on_samples_beyond_where_its_loss_is_known(data)
     np.testing.assert_array_equal(ds["W"][0], ds["W"][1], "training does not know the series")
 
 
+def test_inputs_that_stretch_rows_beyond_the_series_are_said():
+    words = r"got eigenvalues up to 4\.84, under which .* of up to 2\.2, with the activation tanh"
+    with pytest.warns(ens.StudyWarning, match=words):
+        changed(activation="tanh").replace(data={"inputs": {"kind": "anisotropic", "spectrum": [4.84, 1.0, 0.1]}})
+
+
 def test_names_and_tables_give_the_same_instance():
     assert activation("erf") == Erf() and activation({"kind": "gelu"}) == GELU()
     assert activation({"kind": "leaky_relu", "slope": 0}) == LeakyReLU(0.0) != LeakyReLU(0.1)

@@ -13,7 +13,8 @@ from ..dynamics.stability import drawn_stable_step, largest_stable_step
 from ..memory import in_words, memory
 from ..parts import REGISTRY, UnknownPart
 from ..probes import PROBES, AbstractCertificateProbe, AbstractProbe
-from ..problem.activations import activation
+from ..problem.activations import activation, largest_norm
+from ..problem.inputs import Anisotropic
 from ..problem.penalties import L2
 from ..problem.students import AbstractSizedStudent, AbstractStudent
 from ..problem.teachers import AbstractTwoLayerTeacher
@@ -229,8 +230,9 @@ def parts_of(study: "Study") -> Iterator[Any]:
 
 
 def warn(study: "Study") -> None:
-    """Warns of what runs and is hardly meant: steps too large to rest, and penalties of no weight."""
-    for said in (_too_large(study), _weightless(study)):
+    """Warns of what runs and is hardly meant: steps too large to rest, penalties of no weight, rows that inputs stretch
+    beyond a series."""
+    for said in (_too_large(study), _weightless(study), _stretched(study)):
         if said is not None:
             warnings.warn(said, StudyWarning, stacklevel=5)
 
@@ -246,6 +248,23 @@ def _weightless(study: "Study") -> str | None:
             f"protocol: got penalty = {kind!r} with weight_decay = 0, its weight, in every cell and stage: it does "
             "nothing; give weight_decay, or leave the penalty out"
         )
+    return None
+
+
+def _stretched(study: "Study") -> str | None:
+    """That rows of unit length, as anisotropic inputs see them, may be longer than an activation's series serves."""
+    for cell in (point.cell for point in study.points):
+        sigma = getattr(cell.teacher, "sigma", None)
+        if cell.data is None or not isinstance(cell.data.inputs, Anisotropic) or sigma is None or not cell.inputs:
+            continue
+        most = math.sqrt(float(np.max(cell.data.inputs.eigenvalues(cell.inputs))))
+        if most > largest_norm(sigma):
+            return (
+                f"data.inputs: got eigenvalues up to {most**2:.3g}, under which a row of norm 1 counts as one of up to "
+                f"{most:.3g}, with the activation {sigma.name}, whose kernel is a series for norms up to "
+                f"{largest_norm(sigma):g}: members with longer rows end as diverged; say activation = "
+                f'{{kind = "{sigma.name}", largest_norm = …}} with a larger one, or take a flatter spectrum'
+            )
     return None
 
 
