@@ -62,7 +62,7 @@ def run_paused(study: ens.Study, engine: str, every: int) -> tuple[xr.Dataset, i
     It goes on from what the engine says of the members in flight.
     """
 
-    class Pause(Watch):
+    class Pause:
         calls, flights = 0, ()
 
         def progress(self, work):
@@ -76,6 +76,9 @@ def run_paused(study: ens.Study, engine: str, every: int) -> tuple[xr.Dataset, i
         def keep(self, flights):
             self.flights = tuple(flights)
 
+        def asked(self):
+            return Watch(self.progress, self.wants_stop, self.wants_flights, self.keep)
+
     (group,) = groups(study)
     results = Results(study)
     collection = Collection(study, {0: Box.whole(study)}, lambda number, results: None)
@@ -83,7 +86,7 @@ def run_paused(study: ens.Study, engine: str, every: int) -> tuple[xr.Dataset, i
     pauses, before = 0, ()
     while np.any(results.status < FINISHED):
         watch, left = Pause(), np.flatnonzero(results.status < FINISHED)
-        run_workloads([workload(study, group, left, collection.sink([*group.cells]), before, engine)], watch)
+        run_workloads([workload(study, group, left, collection.sink([*group.cells]), before, engine)], watch.asked())
         before = watch.flights
         for flights in before:
             assert np.all(results.status[flights.members] == ens.STATUS["running"])

@@ -147,11 +147,10 @@ def test_groups_run_side_by_side():
             members = np.array([study.seeds * c + s for c in group.cells for s in range(study.seeds)])
             yield workload(study, group, members, collection.sink([0]), engine=ENGINE["name"])
 
-    class Count(Watch):
-        def progress(self, work):
-            finished[:] = range(work.finished)
+    def count(work):
+        finished[:] = range(work.finished)
 
-    done = run_workloads(works(widths), Count())
+    done = run_workloads(works(widths), Watch(count))
     assert began == [0, 0, 0], "so few members leave room: all groups begin before any member ends"
     assert done.finished == widths.members and done.member_steps == 60 * widths.members
     (results,) = filled
@@ -160,7 +159,7 @@ def test_groups_run_side_by_side():
     many = widths.replace(seeds=kernels._MOST_LANES)
     began.clear()
     finished.clear()
-    run_workloads(itertools.islice(works(many), 2), Count())
+    run_workloads(itertools.islice(works(many), 2), Watch(count))
     assert began[0] == 0 and began[1] > kernels._MOST_LANES
 
 

@@ -1,6 +1,8 @@
 """The house: arrows point down, public names are the documented ones, nothing depends on its place."""
 
 import ast
+import importlib
+import inspect
 from pathlib import Path
 
 import pytest
@@ -142,6 +144,41 @@ def test_modules_say_what_they_are_and_stay_readable(path):
     tree = ast.parse(path.read_text())
     assert ast.get_docstring(tree), path
     assert len(path.read_text().splitlines()) <= 350, path
+    for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+        words = len((ast.get_docstring(function, clean=False) or "").splitlines())
+        size = function.end_lineno - function.lineno + 1 - words  # pyright: ignore[reportOptionalOperand]
+        assert size <= 60 or function.name in WHOLE, f"{path}: {function.name}"
+
+
+WHOLE = ("advance_blocks", "advance_sampled")
+"""The two SIMD kernels: every part of their loop over blocks needs the same dozens of places in one scratch array."""
+
+
+def modules():
+    for path in SOURCES:
+        if path.stem != "__main__":
+            yield importlib.import_module(".".join(path.with_suffix("").parts).removesuffix(".__init__"))
+
+
+def concrete(cls: type, name: str) -> bool:
+    """Whether a class itself gives a method or property, and not only its declaration."""
+    found = vars(cls).get(name)
+    function = getattr(found, "fget", None) or getattr(found, "__func__", None) or found
+    return inspect.isfunction(function) and not getattr(found, "__isabstractmethod__", False)
+
+
+def test_nothing_overrides_a_concrete_method():
+    overridden = {
+        f"{cls.__qualname__}.{name} over {base.__qualname__}"
+        for module in modules()
+        for cls in vars(module).values()
+        if inspect.isclass(cls) and cls.__module__ == module.__name__
+        for name in vars(cls)
+        if not name.startswith("__") and (concrete(cls, name) or name in getattr(cls, "__abstractmethods__", ()))
+        for base in cls.__mro__[1:]
+        if base.__module__.split(".")[0] in ("ensemble", "analysis") and concrete(base, name)
+    }
+    assert not overridden
 
 
 def test_lock_has_no_addresses():

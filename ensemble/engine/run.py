@@ -1,8 +1,9 @@
 """Running workloads side by side: where one leaves cores without work, the next begins."""
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import NamedTuple
 
 from .kernels import choose
 from .stream import Stream
@@ -11,25 +12,17 @@ from .workload import Flights, Work, Workload
 _MOST_SIDE_BY_SIDE = 8
 
 
-class Watch:
-    """What a caller wants to know and decide while workloads run; asked about once a second.
+class Watch(NamedTuple):
+    """What a caller wants to know and decide while workloads run; asked about once a second."""
 
-    Subclass and override.
-    """
-
-    def progress(self, work: Work) -> None:
-        """Called with all that was done so far."""
-
-    def wants_stop(self) -> bool:
-        """Whether to end early: members in flight are left unfinished."""
-        return False
-
-    def wants_flights(self) -> bool:
-        """Whether `keep` is to be called now, with every member at rest; asked last once before an early end."""
-        return False
-
-    def keep(self, flights: list[Flights]) -> None:
-        """Takes the members in flight, those of one program together."""
+    progress: Callable[[Work], None] = lambda work: None
+    """Called with all that was done so far."""
+    wants_stop: Callable[[], bool] = lambda: False
+    """Whether to end early: members in flight are left unfinished."""
+    wants_flights: Callable[[], bool] = lambda: False
+    """Whether `keep` is to be called now, with every member at rest; asked last once before an early end."""
+    keep: Callable[[list[Flights]], None] = lambda flights: None
+    """Takes the members in flight, those of one program together."""
 
 
 def run_workloads(works: Iterable[Workload], watch: Watch | None = None) -> Work:

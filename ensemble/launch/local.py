@@ -169,14 +169,10 @@ def _run_in_memory(study: Study, on_progress: Callable[[Report], None], engine: 
     collection = Collection(study, {0: Box.whole(study)}, lambda _, results: filled.append(results))
     with stop_on_signal() as stopped:
 
-        class Watcher(Watch):
-            def progress(self, work: Work) -> None:
-                reporter.report(collection.ended, work.member_steps)
+        def progress(work: Work) -> None:
+            reporter.report(collection.ended, work.member_steps)
 
-            def wants_stop(self) -> bool:
-                return stopped.is_set()
-
-        work = run_workloads(workloads(collection, groups(study), [0], engine=engine), Watcher())
+        work = run_workloads(workloads(collection, groups(study), [0], engine=engine), Watch(progress, stopped.is_set))
     if not filled:
         warnings.warn(
             f"interrupted: {int(collection.ended.sum())} of {study.members} members are finished; "
@@ -219,7 +215,7 @@ def _chosen(flights: Iterable[Flights], members: np.ndarray) -> tuple[Flights, .
     return tuple(chosen)
 
 
-class _LocalRun(Watch):
+class _LocalRun:
     """Fills the missing boxes of a directory."""
 
     def __init__(
@@ -249,7 +245,9 @@ class _LocalRun(Watch):
         try:
             with ThreadPoolExecutor(1, thread_name_prefix="gd-atlas-writer") as self.writer:
                 try:
-                    run_workloads(self._workloads(), self)
+                    run_workloads(
+                        self._workloads(), Watch(self.progress, self.stopped.is_set, self.wants_flights, self.keep)
+                    )
                 except Exception as error:
                     self._say_failed_writes(error)
                     raise
@@ -305,9 +303,6 @@ class _LocalRun(Watch):
 
     def progress(self, work: Work) -> None:
         self.session.progress(self.collection.ended, work, self.collection.counts)
-
-    def wants_stop(self) -> bool:
-        return self.stopped.is_set()
 
     def wants_flights(self) -> bool:
         return self.stopped.is_set() or time.monotonic() - self.kept > self.keep_every

@@ -16,6 +16,9 @@ class Equiangular(AbstractPlantedTeacher):
     kind: Literal["equiangular"] = "equiangular"
     separation: Angle
 
+    def plane(self):
+        return self.neurons
+
     def rows(self, key):
         # (s I + t 11ᵀ)² is the Gram matrix for s = √(1−c), t = (√(1−c+mc) − s)/m.
         m, c = self.neurons, jnp.cos(self.separation)

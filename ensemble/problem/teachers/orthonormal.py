@@ -14,6 +14,9 @@ class Orthonormal(AbstractPlantedTeacher):
 
     kind: Literal["orthonormal"] = "orthonormal"
 
+    def plane(self):
+        return self.neurons
+
     def rows(self, key):
         return jnp.eye(self.neurons)
 

@@ -41,9 +41,6 @@ class AbstractPlantedTeacher(AbstractTwoLayerTeacher):
     def rows(self, key: PRNGKeyArray) -> Float[Array, "teacher_neuron rank"]:
         """Unit rows in the coordinates of the first `rank` inputs."""
 
-    def plane(self) -> int:
-        return self.neurons
-
     def draw(self, key: PRNGKeyArray, columns: int | None = None) -> TwoLayer:
         key_rows, key_signs = jax.random.split(key)
         rows = self.rows(key_rows)

@@ -16,6 +16,9 @@ class SeparatedPairs(AbstractPlantedTeacher):
     kind: Literal["separated_pairs"] = "separated_pairs"
     separation: Angle
 
+    def plane(self):
+        return self.neurons
+
     def rows(self, key):
         half = 0.5 * self.separation
         pair = jnp.stack([jnp.stack([jnp.cos(half), jnp.sin(half)]), jnp.stack([jnp.cos(half), -jnp.sin(half)])])

@@ -25,6 +25,9 @@ class TwoTasks(AbstractPlantedTeacher):
     task_angle: Annotated[float, Field(ge=0.0), RADIANS]
     shared: Whole = 0
 
+    def plane(self):
+        return self.neurons
+
     def rows(self, key):
         m = self.neurons // 2
         angle = jnp.where(jnp.arange(m) < self.shared, 0.0, self.task_angle)
