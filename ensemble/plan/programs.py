@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..dynamics.updates import AbstractInstantUpdate, AbstractSteppedUpdate
+from ..dynamics.updates import AbstractInstantUpdate, AbstractSteppedUpdate, first_state
 from ..engine import (
     Compiled,
     Device,
@@ -200,7 +200,7 @@ def lanes_like(program: Program, like: Drawn) -> Lanes:
         check_every=integer,
         target=jax.ShapeDtypeStruct(like.risk.teacher.a.shape, real.dtype) if program.targeted else (),
     )
-    state = jax.eval_shape(_init(program.update), like.model, stage.numbers["update"])
+    state = jax.eval_shape(_init(program.update), like.model, real, stage.numbers["update"])
     anchor = like.model if program.anchored else ()
     return Lanes(moving_like(like.model, state, program.dtype, anchor), stage, Fixed(like.risk, like.aids, real))
 
@@ -213,12 +213,12 @@ def moves_like(model: Any) -> Any:
 
 
 def _init(update: AbstractSteppedUpdate) -> Callable:
-    return lambda model, numbers: update.with_numbers(numbers).init(model)
+    return lambda model, step_size, numbers: first_state(update.with_numbers(numbers), model, step_size)
 
 
 @kept
 def init_program(update: AbstractSteppedUpdate) -> Compiled:
-    """Jitted (models, numbers) → states, batched."""
+    """Jitted (models, step sizes, numbers) → states, batched."""
     return batched(_init(update))
 
 
