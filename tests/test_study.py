@@ -102,6 +102,24 @@ def test_a_whole_table_can_be_an_axis():
     assert study.stage_names == ("early", "fit", "balance", "local")
 
 
+def test_axes_over_a_part_and_over_a_field_of_it_mean_the_same_in_any_order():
+    """The part that one axis chooses has the field that the other sets, and no axis has the values of another."""
+    teachers = [small().resolved()["teacher"] | {"separation": 0.1, "neurons": k} for k in (2, 4)]
+    axes = {
+        "b1": {"field": "protocol.update.b1", "values": [0.5, 0.9]},
+        "update": ["adam", "adamw"],
+        "separation": [0.4, 0.8],
+        "k": {"values": [2, 4], "fields": {"teacher": teachers}},
+    }
+    protocol = {"kind": "fixed_decay", "steps": 3, "step_size": 0.01, "update": "adam"}
+    for order in (list(axes), list(reversed(axes))):
+        study = small(protocol=protocol, axes={name: axes[name] for name in order})
+        for point in study.points:
+            teacher, (stage,) = point.cell.teacher, point.cell.stages.stages
+            ran = {"b1": stage.update.b1, "update": stage.update.kind}
+            assert ran | {"separation": teacher.separation, "k": teacher.neurons} == point.labels
+
+
 def test_replace_and_only():
     study = small()
     other = study.replace(seeds=8, axes={"weight_decay": [0.0, 0.05]}, max_steps=10)

@@ -6,7 +6,7 @@ field of its own name.
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -216,6 +216,22 @@ def _table_or_none(value: Any) -> dict[str, Any] | None:
     return dict(table) if isinstance(table, dict) else None
 
 
+def set_fields(table: dict[str, Any], axes: Mapping[str, Axis], index: Sequence[int]) -> None:
+    """Sets the fields of all axes at a grid point: those of a part inside the part that another axis chooses, whichever
+    of the two axes is first.
+
+    **Raises:** `StudyError` where a path leads nowhere.
+    """
+    settings = [
+        (path, name, value)
+        for (name, axis), i in zip(axes.items(), index, strict=True)
+        for path, value in axis.settings(i).items()
+    ]
+    for path, name, value in sorted(settings, key=lambda setting: setting[0].count(".")):
+        # No copy of it: the identities of stored studies hold what was last set inside the table of an axis.
+        set_field(table, name, path, value)
+
+
 def set_field(table: dict[str, Any], axis: str, path: str, value: Any) -> None:
     """Sets the field at a path, for an axis.
 
@@ -226,10 +242,14 @@ def set_field(table: dict[str, Any], axis: str, path: str, value: Any) -> None:
     said = f"axes.{axis}: got the field {shortened(path)}"
     for key in parents:
         try:
-            place = place[int(key)] if isinstance(place, list) else place[key]
+            at: Any = int(key) if isinstance(place, list) else key
+            inner = place[at]
         except (KeyError, IndexError, ValueError, TypeError):
             close = nearest(key, place) if isinstance(place, dict) else ""
             raise StudyError(f"{said}, of which {key!r} does not exist{close}") from None
+        if key in REGISTRY and isinstance(inner, str):  # a part by its name alone
+            inner = place[at] = {"kind": inner}
+        place = inner
     if not parents and last not in table:
         raise StudyError(f"{said}; it must start with one of {', '.join(table)}{nearest(last, table)}")
     if isinstance(place, list):

@@ -31,7 +31,7 @@ from ..problem.draws import Space
 from ..problem.students import AbstractSizedStudent
 from ..spec import Spec, nearest
 from . import checks, identity
-from .axes import Axis, Scalar, as_table, axis_table, check_name, set_field
+from .axes import Axis, Scalar, as_table, axis_table, check_name, set_fields
 from .cells import Cell, Point, Student, Teacher, resolved_protocol
 from .errors import StudyError, messages, suggestion
 from .files import table_of
@@ -214,9 +214,7 @@ class Study(Spec):
         for index in itertools.product(*sizes):
             labels = {name: axis.values[i] for (name, axis), i in zip(self.axes.items(), index, strict=True)}
             table = json.loads(json.dumps(base))
-            for (name, axis), i in zip(self.axes.items(), index, strict=True):
-                for path, value in axis.settings(i).items():
-                    set_field(table, name, path, value)
+            set_fields(table, self.axes, index)
             try:
                 cell = Cell.model_validate(table)
             except ValidationError as error:
