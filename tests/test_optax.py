@@ -40,3 +40,13 @@ def test_a_state_that_knows_the_step_size_begins_with_that_of_the_first_step(dec
                 change, state = peer.update(slope, state, student)
                 student = jax.tree.map(lambda x, u, s: x + u - beside * s, student, change, shrink)  # noqa: B023
         np.testing.assert_allclose(ds["W"].sel(step_size=eta), student.W, rtol=0, atol=1e-12)
+
+
+def test_a_state_whose_type_changes_in_a_step_is_refused():
+    """Steps between applications that are no whole number: optax counts them in a whole number at first."""
+    update = {"kind": "optax", "name": "apply_every", "arguments": {"k": 2.5}}
+    said = (
+        r"protocol.update.arguments: got {'k': 2.5} of optax.apply_every, whose state changes .*int32 of shape \(\), "
+    )
+    with pytest.raises(ens.StudyError, match=said + "becomes float64 of shape"):
+        small(protocol={"kind": "fixed_decay", "update": update}, axes={})

@@ -19,6 +19,7 @@ from .base import (
     Clock,
     Info,
     Objective,
+    drift,
     gradient_norm,
 )
 from .descent import Descent
@@ -74,6 +75,7 @@ __all__ = [
     "RMSProp",
     "Ridge",
     "Sign",
+    "drift",
     "first_state",
     "gradient_norm",
 ]

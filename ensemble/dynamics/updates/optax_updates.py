@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from pydantic import Field, PrivateAttr, model_validator
 
-from .base import AbstractGradientUpdate, AbstractSteppedUpdate
+from .base import AbstractGradientUpdate, AbstractSteppedUpdate, drift
 
 if TYPE_CHECKING:  # each function that needs optax imports it: a study of plain descent starts sooner without
     import optax
@@ -215,8 +215,13 @@ class OptaxUpdate(AbstractGradientUpdate):
         leaves = jax.tree.leaves(state)
         if any(jnp.issubdtype(x.dtype, jax.dtypes.prng_key) for x in leaves) or "key" in str(jax.tree.structure(state)):
             raise ValueError(f"name: got {self.name!r}, which draws random numbers that all members would share")
-        if jax.tree.structure((probe, state)) != jax.tree.structure((moved, after)):
+        if drift(probe, moved) is not None:
             raise ValueError(f"name: got {self.name!r}, whose update is no update of weights")
+        if (changes := drift(state, after)) is not None:
+            raise ValueError(
+                f"arguments: got {self.arguments} of optax.{self.name}, whose state changes its type in a step "
+                f"({changes}); give numbers of the type that optax says, such as whole ones for counts"
+            )
         return self
 
 
