@@ -1,6 +1,7 @@
 """Study files: what they mean, and what is said when they cannot be run."""
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -201,6 +202,32 @@ def test_step_size_beyond_the_stability_bound_warns(tmp_path):
     text = TEXT.replace("weight_decay = 0.05", "weight_decay = 0.05\nstep_size = 30")
     with pytest.warns(ens.StudyWarning, match="got step_size = 30 in stage 'local'"):
         ens.Study.from_toml(write(tmp_path, text))
+
+
+def test_every_way_to_make_a_study_warns_once_and_opening_a_stored_one_does_not(tmp_path):
+    fields = small(axes={}, seeds=1, records=0).resolved()
+    wild = {"kind": "fixed_decay", "step_size": 30.0, "steps": 5, "update": {"kind": "momentum"}}
+    calm = small(axes={}, seeds=1, records=0)
+    path = write(tmp_path, TEXT.replace("weight_decay = 0.05", "weight_decay = 0.05\nstep_size = 30"))
+    made = []
+    for make in (
+        lambda: ens.Study(**fields | {"protocol": wild}),
+        lambda: ens.Study.model_validate(fields | {"protocol": wild}),
+        lambda: calm.replace(protocol=wild),
+        lambda: ens.Study.from_toml(path),
+    ):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            made.append(make())
+        # At the line that made the study, whatever is called in between.
+        assert [(w.category, w.filename) for w in caught] == [(ens.StudyWarning, __file__)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ens.StudyWarning)
+        ens.initial(made[0], seed=3)
+        ens.run(made[0], out=tmp_path / "run")
+        ens.run(made[0], out=tmp_path / "run")
+        ens.open_dataset(tmp_path / "run")
+        assert ens.Study.from_json(made[0].text) == made[0]
 
 
 def test_stability_bound_is_where_descent_leaves_the_teacher():

@@ -17,7 +17,7 @@ from ..dynamics.updates import AbstractInstantUpdate, AbstractSteppedUpdate
 from ..engine import NEVER, Compiled, Drawn, Flights, Measure, Sink, StagePlan, StageRow, Workload
 from ..problem.models import chosen_layers, layer_numbers
 from ..problem.penalties import AbstractPenalty, needs_anchor
-from ..study import MOST_SEEDS, Study, StudyError
+from ..study import MOST_SEEDS, Study, StudyError, told
 from .groups import Group, Structure, group_of
 from .programs import (
     apply_program,
@@ -257,6 +257,7 @@ def _targets(stages: list[Stage], count: int, dtype: DTypeLike) -> np.ndarray:
     return np.array([[j in those for j in range(count)] for those in chosen], dtype)
 
 
+@told()
 def one_drawn(study: Study, seed: int, labels: dict[str, Any]) -> Drawn:
     """What one member begins with, bit for bit, as JAX's arrays.
 
