@@ -50,3 +50,31 @@ def test_a_state_whose_type_changes_in_a_step_is_refused():
     )
     with pytest.raises(ens.StudyError, match=said + "becomes float64 of shape"):
         small(protocol={"kind": "fixed_decay", "update": update}, axes={})
+
+
+def test_a_number_that_is_not_finite_is_refused_as_what_it_is():
+    update = {"kind": "optax", "name": "adam", "arguments": {"b1": float("nan")}}
+    with pytest.raises(ens.StudyError, match=r"^protocol.update.arguments.b1: got nan; give a finite number$"):
+        small(protocol={"kind": "fixed_decay", "update": update}, axes={})
+    linear = {"init_value": 1.0, "end_value": float("inf"), "transition_steps": 9}
+    schedule = {"kind": "optax", "name": "linear_schedule", "arguments": linear}
+    with pytest.raises(ens.StudyError, match=r"^protocol.step_size_schedule.arguments.end_value: got inf; give"):
+        small(protocol={"kind": "fixed_decay", "step_size_schedule": schedule}, axes={})
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "said"),
+    [
+        ({"name": "lion"}, {"name": "adam"}, r"optax with name = 'lion'; .* \(optax with name = 'adam'\) can be kept"),
+        (
+            {"name": "adam", "arguments": {"b1": 0.5}},
+            {"name": "adam"},
+            r"optax with arguments = {'b1': 0.5}; .* \(optax with arguments = {}\) can be kept",
+        ),
+    ],
+)
+def test_a_state_of_another_transformation_is_refused_by_its_name(first, then, said):
+    updates = [{"kind": "optax"} | first, {"kind": "optax"} | then]
+    stages = [{"name": f"{k}", "update": update, "steps": 2, "keep_state": k == 1} for k, update in enumerate(updates)]
+    with pytest.raises(ens.StudyError, match=rf"stages.1.keep_state: got true, but the stage before it is {said}"):
+        small(protocol={"kind": "stages", "stages": stages}, axes={})

@@ -268,8 +268,19 @@ class Protocol(Spec):
                     + (
                         "no stage before it takes steps"
                         if before is None
-                        else f"the stage before it is {before.update.kind}"
+                        else f"the stage before it is {_in_words(before.update, stage.update)}"
                     )
-                    + f"; only the state of a stage with the same update ({stage.update.kind}) can be kept"
+                    + "; only the state of a stage with the same update "
+                    + f"({_in_words(stage.update, before.update if before else None)}) can be kept"
                 )
             before = stage
+
+
+def _in_words(update: Any, other: Any) -> str:
+    """The kind of an update, and what another one of this kind differs in beside numbers."""
+    if other is None or other.kind != update.kind:
+        return update.kind
+    mine, theirs = update.structure(), other.structure()
+    differs = [name for name in type(mine).model_fields if getattr(mine, name) != getattr(theirs, name, None)]
+    said = ", ".join(f"{name} = {getattr(update, name)!r}" for name in differs)
+    return f"{update.kind} with {said}" if said else update.kind

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from pydantic import Field, PrivateAttr, model_validator
 
+from ...spec import not_finite
 from .base import AbstractGradientUpdate, AbstractSteppedUpdate, drift
 
 if TYPE_CHECKING:  # each function that needs optax imports it: a study of plain descent starts sooner without
@@ -206,6 +207,8 @@ class OptaxUpdate(AbstractGradientUpdate):
         for taken, instead in (("learning_rate", "step_size"), ("weight_decay", "weight_decay and decay")):
             if taken in self.arguments:
                 raise ValueError(f"arguments.{taken}: got {self.arguments[taken]!r}; the stage says it: {instead}")
+        if (wrong := not_finite(self.arguments, "arguments")) is not None:
+            raise ValueError(f"{wrong[0]}: got {wrong[1]}; give a finite number")
         probe = {"w": jnp.ones(2)}
         try:
             state = self.init(probe)
