@@ -121,6 +121,41 @@ def test_axes_over_a_part_and_over_a_field_of_it_mean_the_same_in_any_order():
             assert ran | {"separation": teacher.separation, "k": teacher.neurons} == point.labels
 
 
+def test_numbers_of_parts_that_are_named_by_a_text_are_axes():
+    """Of a stage as of a named protocol, and of an activation; what is stored says the text."""
+    stages = [
+        {"name": "first", "update": "adam", "steps": 2},
+        {
+            "name": "then",
+            "update": "rmsprop",
+            "penalty": "elastic",
+            "weight_decay": 0.1,
+            "steps": 2,
+            "decay": "coupled",
+        },
+    ]
+    teacher = small().resolved()["teacher"] | {"activation": "leaky_relu"}
+    axes = {
+        "b1": [0.5, 0.9],
+        "rho": {"field": "protocol.stages.1.update.decay", "values": [0.8, 0.7]},
+        "decay": ["coupled", "decoupled"],  # the stage's own, and not that of its rmsprop
+        "leak": {"field": "teacher.activation.slope", "values": [0.1, 0.2]},
+        "layers": {"field": "protocol.stages.1.penalty.layers", "values": ["first", "output"]},
+    }
+    study = small(protocol={"kind": "stages", "stages": stages}, teacher=teacher, axes=axes)
+    assert study.axes["b1"].field == "protocol.stages.0.update.b1"
+    assert study.axes["decay"].field == "protocol.stages.1.decay"
+    for point in study.points:
+        first, then = point.cell.stages.stages
+        said = {"b1": first.update.b1, "rho": then.update.decay, "decay": then.decay, "layers": then.penalty.layers}
+        assert said | {"leak": point.cell.teacher.sigma.slope} == point.labels
+    table = study.resolved()
+    assert [stage["update"] for stage in table["protocol"]["stages"]] == ["adam", "rmsprop"]
+    assert table["teacher"]["activation"] == "leaky_relu"
+    with pytest.raises(StudyError, match=r"axes.x: got the field 'protocol.kind.x'; protocol.kind is a single value"):
+        study.replace(axes={"x": {"field": "protocol.kind.x", "values": [1]}})
+
+
 def test_replace_and_only():
     study = small()
     other = study.replace(seeds=8, axes={"weight_decay": [0.0, 0.05]}, max_steps=10)
