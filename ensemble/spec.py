@@ -6,6 +6,7 @@ truth value is no number, whatever it says.
 
 import difflib
 import functools
+import math
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Self, Union, get_args, get_origin
@@ -95,6 +96,15 @@ def units_of(field: FieldInfo) -> str:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, float) or (isinstance(value, tuple) and bool(value) and all(map(_is_number, value)))
+
+
+def not_finite(value: Any, path: str) -> tuple[str, float] | None:
+    """(path, value) of the first number in nested tables and lists that is not finite: a file does not keep it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return path, value
+    inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else ()
+    found = (not_finite(one, f"{path}.{name}") for name, one in inner)
+    return next((other for other in found if other is not None), None)
 
 
 def _is_specs(value: Any) -> bool:

@@ -257,3 +257,42 @@ def test_two_classes_of_one_name_have_programs_of_their_own(tmp_path):
     # Three times a third of the step is the same descent, to rounding; one program for both would give a third of it.
     np.testing.assert_allclose(ran[0]["W"], ran[1]["W"], rtol=1e-12)
     assert len(hashes) == 2
+
+
+COUNTED = """
+from typing import Literal
+import jax
+import jax.numpy as jnp
+import ensemble as ens
+
+@ens.register
+class Counted(ens.AbstractGradientUpdate):
+    kind: Literal["counted"] = "counted"
+
+    def limit(self):
+        return None
+
+    def init(self, model):
+        return {"n": jnp.zeros((), int)}
+
+    def amount(self, gradient, state, model, step_size):
+        return jax.tree.map(lambda g: step_size * g, gradient), AFTER
+"""
+
+
+@pytest.mark.parametrize(
+    ("after", "said"),
+    [
+        ('{"n": state["n"].astype(float) * 1.5}', r"n, int64 of shape \(\), becomes float64 of shape \(\); let `init`"),
+        ('{"n": state["n"][None]}', r"n, int64 of shape \(\), becomes int64 of shape \(1,\)"),
+        ("()", r"becomes PyTreeDef"),
+    ],
+)
+def test_a_state_that_no_next_step_can_take_is_refused(tmp_path, after, said):
+    (tmp_path / "mine.py").write_text(COUNTED.replace("AFTER", after))
+    teacher = {"kind": "orthonormal", "activation": "relu", "neurons": 2, "inputs": 2}
+    update = {"kind": "plain", "update": "counted", "steps": 3}
+    fields = {"probes": ["loss"], "teacher": teacher, "student": {"neurons": 2}, "parts": ["mine.py"]}
+    (tmp_path / "study.toml").write_text(tomli_w.dumps({**fields, "protocol": update}))
+    with pytest.raises(ens.StudyError, match=rf"protocol.update: got 'counted', whose state is another .*{said}"):
+        ens.run(tmp_path / "study.toml")

@@ -129,3 +129,26 @@ def test_random_teachers_warn_for_the_sharpest_that_is_drawn():
     assert drawn_stable_step(own, Descent(), "both", 0.01, 0.1, 0, range(5)) is None, "none can be so sharp"
     with pytest.warns(ens.StudyWarning, match=f"cannot rest at the teacher of seed {seed} "):
         study.replace(protocol={"kind": "plain", "step_size": 30.0, "steps": 10})
+
+
+@pytest.mark.parametrize(
+    ("stage", "said"),
+    [
+        (
+            {"update": "ridge", "keep_state": True},
+            r"keep_state: got true under the update 'ridge', which takes no step",
+        ),
+        ({"update": "balance", "steps": 20}, r"update: got 'balance' beside steps = 20, and it takes no step; take"),
+        ({"update": "flow", "decay": "decoupled"}, r"decay: got 'decoupled' under the update 'flow', which is of the"),
+        ({"update": "newton", "decay": "decoupled"}, r"decay: got 'decoupled' under the update 'newton', which is of"),
+    ],
+)
+def test_what_a_stage_would_not_look_at_is_refused(stage, said):
+    first = {"name": "first", "steps": 2}
+    with pytest.raises(ens.StudyError, match=rf"^protocol.stages.1.{said}"):
+        small(axes={}, protocol={"kind": "stages", "stages": [first, {"name": "then", "steps": 0} | stage]})
+
+
+def test_a_protocol_that_descends_refuses_an_update_that_takes_no_step():
+    with pytest.raises(ens.StudyError, match=r"^protocol.update: got 'ridge' beside steps = 20, and it takes no step"):
+        small(axes={}, records=[0, 5], protocol={"kind": "fixed_decay", "update": "ridge", "steps": 20})

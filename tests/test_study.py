@@ -1,6 +1,7 @@
 """Study files: what they mean, and what is said when they cannot be run."""
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,68 @@ def test_a_whole_table_can_be_an_axis():
     assert study.stage_names == ("early", "fit", "balance", "local")
 
 
+def test_axes_over_a_part_and_over_a_field_of_it_mean_the_same_in_any_order():
+    """The part that one axis chooses has the field that the other sets, and no axis has the values of another."""
+    teachers = [small().resolved()["teacher"] | {"separation": 0.1, "neurons": k} for k in (2, 4)]
+    axes = {
+        "b1": {"field": "protocol.update.b1", "values": [0.5, 0.9]},
+        "update": ["adam", "adamw"],
+        "separation": [0.4, 0.8],
+        "k": {"values": [2, 4], "fields": {"teacher": teachers}},
+    }
+    protocol = {"kind": "fixed_decay", "steps": 3, "step_size": 0.01, "update": "adam"}
+    for order in (list(axes), list(reversed(axes))):
+        study = small(protocol=protocol, axes={name: axes[name] for name in order})
+        for point in study.points:
+            teacher, (stage,) = point.cell.teacher, point.cell.stages.stages
+            ran = {"b1": stage.update.b1, "update": stage.update.kind}
+            assert ran | {"separation": teacher.separation, "k": teacher.neurons} == point.labels
+
+
+def test_numbers_of_parts_that_are_named_by_a_text_are_axes():
+    """Of a stage as of a named protocol, and of an activation; what is stored says the text."""
+    stages = [
+        {"name": "first", "update": "adam", "steps": 2},
+        {
+            "name": "then",
+            "update": "rmsprop",
+            "penalty": "elastic",
+            "weight_decay": 0.1,
+            "steps": 2,
+            "decay": "coupled",
+        },
+    ]
+    teacher = small().resolved()["teacher"] | {"activation": "leaky_relu"}
+    axes = {
+        "b1": [0.5, 0.9],
+        "rho": {"field": "protocol.stages.1.update.decay", "values": [0.8, 0.7]},
+        "decay": ["coupled", "decoupled"],  # the stage's own, and not that of its rmsprop
+        "leak": {"field": "teacher.activation.slope", "values": [0.1, 0.2]},
+        "layers": {"field": "protocol.stages.1.penalty.layers", "values": ["first", "output"]},
+    }
+    study = small(protocol={"kind": "stages", "stages": stages}, teacher=teacher, axes=axes)
+    assert study.axes["b1"].field == "protocol.stages.0.update.b1"
+    assert study.axes["decay"].field == "protocol.stages.1.decay"
+    for point in study.points:
+        first, then = point.cell.stages.stages
+        said = {"b1": first.update.b1, "rho": then.update.decay, "decay": then.decay, "layers": then.penalty.layers}
+        assert said | {"leak": point.cell.teacher.sigma.slope} == point.labels
+    table = study.resolved()
+    assert [stage["update"] for stage in table["protocol"]["stages"]] == ["adam", "rmsprop"]
+    assert table["teacher"]["activation"] == "leaky_relu"
+    with pytest.raises(StudyError, match=r"axes.x: got the field 'protocol.kind.x'; protocol.kind is a single value"):
+        study.replace(axes={"x": {"field": "protocol.kind.x", "values": [1]}})
+
+
+def test_axes_may_say_the_data_that_a_study_leaves_out():
+    tables = {"d": {"values": ["population", "sample"], "fields": {"data": [{}, {"samples": 20}]}}}
+    one = small(axes=tables)
+    assert one.data is None and [p.cell.is_sampled for p in one.points] == [False, True]
+    many = small(axes={"n": {"field": "data.samples", "values": [10, 20]}})
+    assert [p.cell.data.samples for p in many.points] == [10, 20]
+    assert all(p.cell.data is None for p in small().points)
+
+
 def test_replace_and_only():
     study = small()
     other = study.replace(seeds=8, axes={"weight_decay": [0.0, 0.05]}, max_steps=10)
@@ -183,6 +246,32 @@ def test_step_size_beyond_the_stability_bound_warns(tmp_path):
     text = TEXT.replace("weight_decay = 0.05", "weight_decay = 0.05\nstep_size = 30")
     with pytest.warns(ens.StudyWarning, match="got step_size = 30 in stage 'local'"):
         ens.Study.from_toml(write(tmp_path, text))
+
+
+def test_every_way_to_make_a_study_warns_once_and_opening_a_stored_one_does_not(tmp_path):
+    fields = small(axes={}, seeds=1, records=0).resolved()
+    wild = {"kind": "fixed_decay", "step_size": 30.0, "steps": 5, "update": {"kind": "momentum"}}
+    calm = small(axes={}, seeds=1, records=0)
+    path = write(tmp_path, TEXT.replace("weight_decay = 0.05", "weight_decay = 0.05\nstep_size = 30"))
+    made = []
+    for make in (
+        lambda: ens.Study(**fields | {"protocol": wild}),
+        lambda: ens.Study.model_validate(fields | {"protocol": wild}),
+        lambda: calm.replace(protocol=wild),
+        lambda: ens.Study.from_toml(path),
+    ):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            made.append(make())
+        # At the line that made the study, whatever is called in between.
+        assert [(w.category, w.filename) for w in caught] == [(ens.StudyWarning, __file__)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ens.StudyWarning)
+        ens.initial(made[0], seed=3)
+        ens.run(made[0], out=tmp_path / "run")
+        ens.run(made[0], out=tmp_path / "run")
+        ens.open_dataset(tmp_path / "run")
+        assert ens.Study.from_json(made[0].text) == made[0]
 
 
 def test_stability_bound_is_where_descent_leaves_the_teacher():

@@ -17,6 +17,7 @@ from jax.typing import DTypeLike
 from pydantic import Field, model_validator
 
 from ..parts import Part, chosen, register
+from ..spec import not_finite
 
 if TYPE_CHECKING:  # imported where a schedule of optax is asked for: other studies start sooner without
     import optax
@@ -64,6 +65,8 @@ class Optax(AbstractSchedule):
     def _check(self):
         if self.name not in (known := _optax_schedules()):
             raise ValueError(f"name: got {self.name!r}; optax.schedules has {', '.join(known)}")
+        if (wrong := not_finite(self.arguments, "arguments")) is not None:
+            raise ValueError(f"{wrong[0]}: got {wrong[1]}; give a finite number")
         try:
             first = float(self(jnp.asarray(0)))
         except (TypeError, ValueError) as error:

@@ -20,7 +20,7 @@ from ..parts import UnknownPart, chosen
 from ..problem.penalties import L2, Layers, Penalty, has_prox
 from ..spec import RADIANS, STEPS, Spec, Whole, printable
 from .schedules import Schedule
-from .updates import AbstractProximalUpdate, AbstractSteppedUpdate, AbstractUpdate, Descent, Flow
+from .updates import AbstractProximalUpdate, AbstractSteppedUpdate, AbstractUpdate, Descent, Flow, Newton
 
 Decay = Literal["coupled", "decoupled"]
 SLOW_RULES = ("loss", "max_angle")
@@ -144,11 +144,8 @@ class Stage(Spec):
             raise ValueError(
                 "keep_state: got true beside fresh layers, of which the update remembers nothing; leave one out"
             )
-        if self.keep_zeros and not self.takes_steps:
-            raise ValueError(
-                f"keep_zeros: got true under the update {self.update.kind!r}, which takes no step; say it in the stage "
-                "that trains on"
-            )
+        if not self.takes_steps:
+            self._check_instant()
         for name in ("neurons", "target"):
             chosen_ones = getattr(self, name)
             if isinstance(chosen_ones, tuple) and (not chosen_ones or len(set(chosen_ones)) < len(chosen_ones)):
@@ -160,10 +157,32 @@ class Stage(Spec):
                 )
         if self.time is not None:
             self._check_time(self.time)
+        if isinstance(self.update, Flow | Newton) and self.decay == "decoupled":
+            raise ValueError(
+                f"decay: got 'decoupled' under the update {self.update.kind!r}, which is of the whole ∇(L + λP); leave "
+                "it out"
+            )
         if isinstance(self.update, Flow) and not isinstance(self.penalty, UnknownPart):
             self._check_flow()
         if isinstance(self.update, AbstractProximalUpdate):
             self._check_proximal()
+
+    def _check_instant(self) -> None:
+        if self.keep_zeros:
+            raise ValueError(
+                f"keep_zeros: got true under the update {self.update.kind!r}, which takes no step; say it in the stage "
+                "that trains on"
+            )
+        if self.keep_state:
+            raise ValueError(
+                f"keep_state: got true under the update {self.update.kind!r}, which takes no step and has no state; "
+                "leave it out"
+            )
+        if self.steps:
+            raise ValueError(
+                f"update: got {self.update.kind!r} beside steps = {self.steps}, and it takes no step; take another "
+                "update, or a stage of its own without steps"
+            )
 
     def _check_flow(self) -> None:
         if not self.penalty.smooth:
@@ -249,8 +268,19 @@ class Protocol(Spec):
                     + (
                         "no stage before it takes steps"
                         if before is None
-                        else f"the stage before it is {before.update.kind}"
+                        else f"the stage before it is {_in_words(before.update, stage.update)}"
                     )
-                    + f"; only the state of a stage with the same update ({stage.update.kind}) can be kept"
+                    + "; only the state of a stage with the same update "
+                    + f"({_in_words(stage.update, before.update if before else None)}) can be kept"
                 )
             before = stage
+
+
+def _in_words(update: Any, other: Any) -> str:
+    """The kind of an update, and what another one of this kind differs in beside numbers."""
+    if other is None or other.kind != update.kind:
+        return update.kind
+    mine, theirs = update.structure(), other.structure()
+    differs = [name for name in type(mine).model_fields if getattr(mine, name) != getattr(theirs, name, None)]
+    said = ", ".join(f"{name} = {getattr(update, name)!r}" for name in differs)
+    return f"{update.kind} with {said}" if said else update.kind

@@ -3,7 +3,8 @@
 from .accelerator import missing, slow_float64
 from .devices import Compiled, Device, EngineError, configure, granted_cores, kept, places, side_by_side
 from .kernels import ENGINES, choose, kernel_name
-from .lanes import ACTIVE, DIVERGED, NEVER, RULE_MET, Fixed, Lanes, StageRow, row_like
+from .kernels.steps import step_of_lane
+from .lanes import ACTIVE, DIVERGED, NEVER, RULE_MET, Fixed, Lanes, Moving, StageRow, moving_entries, row_like
 from .program import TRACES, Pool, Program, moving_like, samples_a_step, tile_size
 from .run import Watch, run_workloads
 from .workload import Drawn, Ended, Flights, Measure, Sink, StagePlan, Work, Workload
@@ -24,6 +25,7 @@ __all__ = [
     "Flights",
     "Lanes",
     "Measure",
+    "Moving",
     "Pool",
     "Program",
     "Sink",
@@ -38,6 +40,7 @@ __all__ = [
     "kept",
     "kernel_name",
     "missing",
+    "moving_entries",
     "moving_like",
     "places",
     "row_like",
@@ -45,5 +48,6 @@ __all__ = [
     "samples_a_step",
     "side_by_side",
     "slow_float64",
+    "step_of_lane",
     "tile_size",
 ]

@@ -2,14 +2,13 @@
 
 import math
 import time
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 
 from ..plan import Group, groups
 from ..store import Box
-from ..study import Study, StudyWarning
+from ..study import Study, told
 from .local import run_box
 
 ENOUGH = 1.0
@@ -55,8 +54,7 @@ def timing(study: Study, engine: str = "auto") -> Timing:
     compilation = least = most = 0.0
     kernels: set[str] = set()
     for group in groups(study):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", StudyWarning)  # who loaded the study was told
+        with told():  # who loaded the study was
             (cheap, dear), member, once, names = _of_group(study, group, engine)
         compilation += once
         steps = study.seeds * sum(study.member_cap(study.points[c].cell) for c in group.cells)

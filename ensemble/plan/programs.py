@@ -11,27 +11,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..dynamics.updates import AbstractInstantUpdate, AbstractSteppedUpdate
+from ..dynamics.updates import AbstractInstantUpdate, AbstractSteppedUpdate, OptaxUpdate, drift, first_state
 from ..engine import (
     Compiled,
     Device,
     Drawn,
     Fixed,
     Lanes,
+    Moving,
     Program,
     StageRow,
     devices,
     kept,
+    moving_entries,
     moving_like,
     side_by_side,
+    step_of_lane,
 )
 from ..numerics import Keys, member_keys
+from ..parts import is_own
 from ..probes import PROBES, Measured, Moment, prepared
 from ..problem.data import Data
 from ..problem.draws import Space
 from ..problem.penalties import AbstractPenalty, anchored, needs_anchor
 from ..problem.students import AbstractStudent
 from ..problem.teachers import AbstractTeacher
+from ..study import StudyError
 
 BATCH = 256
 """Members in a batch."""
@@ -200,9 +205,29 @@ def lanes_like(program: Program, like: Drawn) -> Lanes:
         check_every=integer,
         target=jax.ShapeDtypeStruct(like.risk.teacher.a.shape, real.dtype) if program.targeted else (),
     )
-    state = jax.eval_shape(_init(program.update), like.model, stage.numbers["update"])
+    state = jax.eval_shape(_init(program.update), like.model, real, stage.numbers["update"])
     anchor = like.model if program.anchored else ()
-    return Lanes(moving_like(like.model, state, program.dtype, anchor), stage, Fixed(like.risk, like.aids, real))
+    lanes = Lanes(moving_like(like.model, state, program.dtype, anchor), stage, Fixed(like.risk, like.aids, real))
+    if isinstance(program.update, OptaxUpdate) or not is_own(program.update):
+        _refuse_drift(program, lanes)
+    return lanes
+
+
+def _refuse_drift(program: Program, lanes: Lanes) -> None:
+    """**Raises:** `StudyError` for an update whose step gives what the next cannot take."""
+
+    def stepped(moving: Moving, row: StageRow, fixed: Fixed):
+        row = row._replace(moves=moving_entries(row.moves, moving.anchor, program.keeps_zeros))
+        return step_of_lane(program, lambda risk: risk, moving, row, fixed, row.step_size, row.decay)
+
+    moving = lanes.moving
+    model, state, _ = jax.eval_shape(stepped, *lanes)
+    for what, before, after in (("model", moving.model, model), ("state", moving.state, state)):
+        if (changes := drift(before, after)) is not None:
+            raise StudyError(
+                f"protocol.update: got {program.update.kind!r}, whose {what} is another after a step: {changes}; let "
+                "`init` and the step give arrays of the same shapes and types"
+            )
 
 
 def moves_like(model: Any) -> Any:
@@ -213,12 +238,12 @@ def moves_like(model: Any) -> Any:
 
 
 def _init(update: AbstractSteppedUpdate) -> Callable:
-    return lambda model, numbers: update.with_numbers(numbers).init(model)
+    return lambda model, step_size, numbers: first_state(update.with_numbers(numbers), model, step_size)
 
 
 @kept
 def init_program(update: AbstractSteppedUpdate) -> Compiled:
-    """Jitted (models, numbers) → states, batched."""
+    """Jitted (models, step sizes, numbers) → states, batched."""
     return batched(_init(update))
 
 

@@ -17,7 +17,7 @@ from ..dynamics.updates import AbstractInstantUpdate, AbstractSteppedUpdate
 from ..engine import NEVER, Compiled, Drawn, Flights, Measure, Sink, StagePlan, StageRow, Workload
 from ..problem.models import chosen_layers, layer_numbers
 from ..problem.penalties import AbstractPenalty, needs_anchor
-from ..study import MOST_SEEDS, Study, StudyError
+from ..study import MOST_SEEDS, Study, StudyError, told
 from .groups import Group, Structure, group_of
 from .programs import (
     apply_program,
@@ -110,7 +110,7 @@ def _stage_plan(study: Study, group: Group, members: np.ndarray, number: int) ->
     if isinstance(update, AbstractSteppedUpdate):
         assert pool is not None, "an update that takes steps has a pool"
         has_state = bool(jax.tree.leaves(group.pools[pool].like.moving.state))
-        enter = functools.partial(_enter, update) if has_state else None
+        enter = functools.partial(_enter, update, _first_factors(schedules)) if has_state else None
     elif isinstance(update, AbstractInstantUpdate):
         apply = functools.partial(_apply, apply_program(update), size)
     at_end, at_records = _measures(study, shape.penalty, size)
@@ -170,8 +170,14 @@ def _fresh(study: Study, group: Group, members: np.ndarray, number: int) -> Call
     return replaced
 
 
-def _enter(update: AbstractSteppedUpdate, models: Any, rows: StageRow) -> Any:
-    arrays = models, rows.numbers["update"]
+def _first_factors(schedules: tuple[Callable, ...]) -> np.ndarray:
+    """By what the first step of a stage is multiplied, by `step_size_shape`; halvings begin at 1."""
+    return np.array([1.0, *(schedule(np.zeros((), np.int32)) for schedule in schedules)])
+
+
+def _enter(update: AbstractSteppedUpdate, factors: np.ndarray, models: Any, rows: StageRow) -> Any:
+    first = rows.step_size * factors.astype(rows.step_size.dtype)[rows.step_size_shape]
+    arrays = models, first, rows.numbers["update"]
     return in_batches(init_program(update), len(rows.decay), lambda part: jax.tree.map(lambda x: x[part], arrays))
 
 
@@ -251,6 +257,7 @@ def _targets(stages: list[Stage], count: int, dtype: DTypeLike) -> np.ndarray:
     return np.array([[j in those for j in range(count)] for those in chosen], dtype)
 
 
+@told()
 def one_drawn(study: Study, seed: int, labels: dict[str, Any]) -> Drawn:
     """What one member begins with, bit for bit, as JAX's arrays.
 

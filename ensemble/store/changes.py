@@ -7,7 +7,7 @@ an older study what its default says.
 from collections.abc import Iterator
 from typing import Any
 
-from ..study import Study
+from ..study import Study, told
 from ..study.errors import StudyError
 from ..study.identity import WORDS, digests
 
@@ -19,8 +19,8 @@ def same_study(old: Study, new: Study) -> bool:
 
 
 def _meaning(study: Study) -> dict[str, Any]:
-    told = {name: value for name, value in study.resolved().items() if name not in WORDS}
-    return told | {"parts": digests(told.get("parts", ()))}
+    said = {name: value for name, value in study.resolved().items() if name not in WORDS}
+    return said | {"parts": digests(said.get("parts", ()))}
 
 
 def _meanings(old: Study, new: Study) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -39,6 +39,7 @@ def scales(study: Study) -> dict[str, str]:
     return {name: axis.scale for name, axis in study.axes.items() if axis.scale is not None}
 
 
+@told()
 def with_scales_of(old: Study, new: Study) -> Study:
     """A study with the scales of another's axes where it says none."""
     missing = {name: scale for name, scale in scales(old).items() if name in new.axes and new.axes[name].scale is None}
@@ -48,6 +49,7 @@ def with_scales_of(old: Study, new: Study) -> Study:
     return new.replace(axes=axes)
 
 
+@told()
 def in_order_of(old: Study, new: Study) -> Study:
     """A study with its axes in the order of another's, where they have the same: it says the same members."""
     if list(old.axes) == list(new.axes) or set(old.axes) != set(new.axes):
@@ -55,6 +57,7 @@ def in_order_of(old: Study, new: Study) -> Study:
     return new.replace(axes={name: new.axes[name] for name in old.axes})
 
 
+@told()
 def obstacles(old: Study, new: Study) -> list[str]:
     """Why a study is no extension of another: one line a field.
 

@@ -2,7 +2,7 @@
 
 from .axes import Axis, Scalar
 from .cells import Cell, Point
-from .errors import StudyError, StudyWarning
+from .errors import StudyError, StudyWarning, told
 from .longer import longer
 from .sources import provided, texts_of
 from .study import MOST_SEEDS, Study
@@ -19,4 +19,5 @@ __all__ = [
     "longer",
     "provided",
     "texts_of",
+    "told",
 ]

@@ -6,7 +6,7 @@ field of its own name.
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -155,6 +155,9 @@ def axis_table(name: str, axis: Any, data: dict[str, Any]) -> Any:
     if table.get("field") is None and table.get("fields") is None:
         known = paths(data)
         matches = [path for path in known if path.split(".")[-1] == name]
+        if not matches:  # a stage's own field comes before one of a part that the stage only names
+            known += stage_paths(data)
+            matches = [path for path in known if path.split(".")[-1] == name]
         if len(matches) != 1 and not all(_is_table(data.get(part)) for part in ("teacher", "student", "protocol")):
             return table  # these are refused for what they are, and no axis for it
         if len(matches) != 1:
@@ -184,26 +187,41 @@ def paths(data: dict[str, Any]) -> list[str]:
         else:
             found.append(prefix)
 
-    def with_fields(table: Any, role: str, default: str | None = None) -> dict[str, Any]:
-        """The table with the other fields of its kind: an axis may set a field that the table leaves out."""
-        table = {"kind": table} if isinstance(table, str) else _table_or_none(table) or {}
-        kind = table.get("kind", default)
-        spec = REGISTRY[role].get(kind) if isinstance(kind, str) else None
-        return {name: None for name in (spec.model_fields if spec else ())} | table
-
-    student = with_fields(data.get("student"), "student", DEFAULT_STUDENT)
+    student = _with_fields(data.get("student"), "student", DEFAULT_STUDENT)
     if "start" in student:
-        student["start"] = with_fields(student["start"], "start")
+        student["start"] = _with_fields(student["start"], "start")
     protocol = _table_or_none(data.get("protocol")) or {}
     for role in ("update", "penalty"):
         if role in protocol:
-            protocol[role] = with_fields(protocol[role], role)
+            protocol[role] = _with_fields(protocol[role], role)
     if data.get("data") is not None:
         walk("data", {name: None for name in Data.model_fields} | (_table_or_none(data["data"]) or {}))
-    walk("teacher", with_fields(data.get("teacher"), "teacher"))
+    walk("teacher", _with_fields(data.get("teacher"), "teacher"))
     walk("student", student)
     walk("protocol", protocol)
     return found
+
+
+def stage_paths(data: dict[str, Any]) -> list[str]:
+    """The paths of the fields of parts that the stages of a protocol name by a text."""
+    protocol = _table_or_none(data.get("protocol")) or {}
+    stages = as_table(protocol.get("stages"))
+    return [
+        f"protocol.stages.{place}.{role}.{name}"
+        for place, stage in enumerate(stages if isinstance(stages, list) else [])
+        for role in ("update", "penalty")
+        if isinstance(stage, dict) and isinstance(stage.get(role), str)
+        for name in _with_fields(stage[role], role)
+        if name != "kind"
+    ]
+
+
+def _with_fields(table: Any, role: str, default: str | None = None) -> dict[str, Any]:
+    """The table with the other fields of its kind: an axis may set a field that the table leaves out."""
+    table = {"kind": table} if isinstance(table, str) else _table_or_none(table) or {}
+    kind = table.get("kind", default)
+    spec = REGISTRY[role].get(kind) if isinstance(kind, str) else None
+    return {name: None for name in (spec.model_fields if spec else ())} | table
 
 
 def _is_table(value: Any) -> bool:
@@ -216,6 +234,22 @@ def _table_or_none(value: Any) -> dict[str, Any] | None:
     return dict(table) if isinstance(table, dict) else None
 
 
+def set_fields(table: dict[str, Any], axes: Mapping[str, Axis], index: Sequence[int]) -> None:
+    """Sets the fields of all axes at a grid point: those of a part inside the part that another axis chooses, whichever
+    of the two axes is first.
+
+    **Raises:** `StudyError` where a path leads nowhere.
+    """
+    settings = [
+        (path, name, value)
+        for (name, axis), i in zip(axes.items(), index, strict=True)
+        for path, value in axis.settings(i).items()
+    ]
+    for path, name, value in sorted(settings, key=lambda setting: setting[0].count(".")):
+        # No copy of it: the identities of stored studies hold what was last set inside the table of an axis.
+        set_field(table, name, path, value)
+
+
 def set_field(table: dict[str, Any], axis: str, path: str, value: Any) -> None:
     """Sets the field at a path, for an axis.
 
@@ -226,10 +260,16 @@ def set_field(table: dict[str, Any], axis: str, path: str, value: Any) -> None:
     said = f"axes.{axis}: got the field {shortened(path)}"
     for key in parents:
         try:
-            place = place[int(key)] if isinstance(place, list) else place[key]
+            at: Any = int(key) if isinstance(place, list) else key
+            inner = place[at]
         except (KeyError, IndexError, ValueError, TypeError):
             close = nearest(key, place) if isinstance(place, dict) else ""
             raise StudyError(f"{said}, of which {key!r} does not exist{close}") from None
+        if key in REGISTRY and isinstance(inner, str):  # a part by its name alone
+            inner = place[at] = {"kind": inner}
+        if inner is None:  # the table of data, which a study may leave out
+            inner = place[at] = {}
+        place = inner
     if not parents and last not in table:
         raise StudyError(f"{said}; it must start with one of {', '.join(table)}{nearest(last, table)}")
     if isinstance(place, list):

@@ -1,7 +1,6 @@
 """What a study is refused for beyond its fields one by one."""
 
 import math
-import warnings
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ from ..problem.students import AbstractSizedStudent, AbstractStudent
 from ..problem.teachers import AbstractTwoLayerTeacher
 from .axes import taken
 from .cells import Cell
-from .errors import StudyError, StudyWarning, an, suggestion
+from .errors import StudyError, an, suggestion, warn
 from .units import DEFAULT_STUDENT
 
 MOST_DRAWN = 64
@@ -229,12 +228,12 @@ def parts_of(study: "Study") -> Iterator[Any]:
             yield from (stage.update, stage.penalty, stage.step_size_schedule, stage.weight_decay_schedule)
 
 
-def warn(study: "Study") -> None:
+def say_doubts(study: "Study") -> None:
     """Warns of what runs and is hardly meant: steps too large to rest, penalties of no weight, rows that inputs stretch
     beyond a series."""
     for said in (_too_large(study), _weightless(study), _stretched(study)):
         if said is not None:
-            warnings.warn(said, StudyWarning, stacklevel=5)
+            warn(said)
 
 
 def _weightless(study: "Study") -> str | None:

@@ -17,7 +17,7 @@ from ..dynamics.protocols import PROTOCOLS
 from ..parts import REGISTRY, choices
 from ..problem.activations import ACTIVATIONS
 from ..spec import Spec
-from .errors import StudyError
+from .errors import StudyError, told
 from .files import parsed, set_value
 from .study import Study
 from .units import DEFAULT_STUDENT
@@ -63,7 +63,8 @@ def draft(name: str, chosen: Mapping[str, Any], question: str = "") -> str:
     for path, value in chosen.items():
         set_value(table, path, value)
     _fill(table)
-    Study(**(table | {"name": name}))
+    with told():  # who runs the file is
+        Study(**(table | {"name": name}))
     question = str(table["question"])
     plain = {key: value for key, value in table.items() if not isinstance(value, dict)}
     lines = [*_head(name, question), ""]

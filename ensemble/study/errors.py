@@ -1,6 +1,10 @@
 """What is said of a study that cannot be run: one line an error, with field, value received and way out."""
 
-from collections.abc import Iterable, Mapping
+import contextlib
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,6 +23,34 @@ class StudyError(ValueError):
 
 class StudyWarning(UserWarning):
     """A study that can be run, but hardly means what it says."""
+
+
+_told: ContextVar[bool] = ContextVar("told", default=False)
+_INSIDE = (__name__.partition(".")[0], "pydantic", "contextlib")
+"""Packages through which whoever makes a study makes it."""
+
+
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """Inside it, studies are made without a warning: they are copies of one of which it was said, or are stored."""
+    token = _told.set(True)
+    try:
+        yield
+    finally:
+        _told.reset(token)
+
+
+def is_told() -> bool:
+    """Whether studies are made without a warning."""
+    return _told.get()
+
+
+def warn(said: str) -> None:
+    """Warns at the line that made the study."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _INSIDE:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(said, StudyWarning, stacklevel=level)
 
 
 _SCALARS = ("str", "int", "float", "bool")

@@ -31,9 +31,9 @@ from ..problem.draws import Space
 from ..problem.students import AbstractSizedStudent
 from ..spec import Spec, nearest
 from . import checks, identity
-from .axes import Axis, Scalar, as_table, axis_table, check_name, set_field
+from .axes import Axis, Scalar, as_table, axis_table, check_name, set_fields
 from .cells import Cell, Point, Student, Teacher, resolved_protocol
-from .errors import StudyError, messages, suggestion
+from .errors import StudyError, is_told, messages, suggestion, told
 from .files import table_of
 from .sources import PartSource, load, used
 
@@ -83,11 +83,13 @@ class Study(Spec):
     """Files of the user's own parts, imported before the study is read; paths from the study file's folder."""
 
     def __init__(self, /, **fields: Any):
-        """**Raises:** `StudyError`, a line an error."""
+        """**Raises:** `StudyError`, a line an error. **Warns:** `StudyWarning` of what runs and is hardly meant."""
         try:
             super().__init__(**fields)
         except ValidationError as error:
             raise StudyError("\n".join(messages(error))) from None
+        if not is_told():
+            checks.say_doubts(self)
 
     @classmethod
     def from_toml(cls, path: str | Path, fields: Mapping[str, Any] | None = None) -> Self:
@@ -140,21 +142,19 @@ class Study(Spec):
             load(table.get("parts", ()), Path())
         token = _reading.set(True)
         try:
-            study = cls._validated(table, "study: ", quiet=True)
+            with told():
+                study = cls._validated(table, "study: ")
         finally:
             _reading.reset(token)
         object.__setattr__(study, "text", text)  # the cached property's value
         return study
 
     @classmethod
-    def _validated(cls, data: dict[str, Any], prefix: str, quiet: bool = False) -> Self:
+    def _validated(cls, data: dict[str, Any], prefix: str) -> Self:
         try:
-            study = cls.model_validate(data)
+            return cls.model_validate(data)
         except ValidationError as error:
             raise StudyError("\n".join(prefix + line for line in messages(error))) from None
-        if not quiet:
-            checks.warn(study)
-        return study
 
     def replace(self, **changes: Any) -> Self:
         """This study with fields replaced, validated anew.
@@ -209,14 +209,13 @@ class Study(Spec):
         return tuple(self._points())
 
     def _points(self) -> Iterator[Point]:
-        base = self.model_dump(mode="json", include={"teacher", "student", "protocol", "data"}, exclude_none=True)
+        base: dict[str, Any] = {"data": None}  # an axis may say it where the study does not
+        base |= self.model_dump(mode="json", include={"teacher", "student", "protocol", "data"}, exclude_none=True)
         sizes = [range(len(axis.values)) for axis in self.axes.values()]
         for index in itertools.product(*sizes):
             labels = {name: axis.values[i] for (name, axis), i in zip(self.axes.items(), index, strict=True)}
             table = json.loads(json.dumps(base))
-            for (name, axis), i in zip(self.axes.items(), index, strict=True):
-                for path, value in axis.settings(i).items():
-                    set_field(table, name, path, value)
+            set_fields(table, self.axes, index)
             try:
                 cell = Cell.model_validate(table)
             except ValidationError as error:

@@ -19,13 +19,14 @@ from .base import (
     Clock,
     Info,
     Objective,
+    drift,
     gradient_norm,
 )
 from .descent import Descent
 from .flow import Flow
 from .instant import Balance, Ridge
 from .newton import Newton
-from .optax_updates import AdaGrad, Adam, AdamW, Momentum, Nesterov, OptaxUpdate, RMSProp, Sign
+from .optax_updates import AdaGrad, Adam, AdamW, Momentum, Nesterov, OptaxUpdate, RMSProp, Sign, first_state
 from .proximal import FISTA, AbstractProximalUpdate, Proximal
 from .prune import Prune
 
@@ -74,5 +75,7 @@ __all__ = [
     "RMSProp",
     "Ridge",
     "Sign",
+    "drift",
+    "first_state",
     "gradient_norm",
 ]

@@ -72,6 +72,24 @@ def gradient_norm(gradient: Any, moves: Any) -> Float[Array, ""]:
     return jnp.sqrt(sum(others, first))
 
 
+def drift(before: Any, after: Any) -> str | None:
+    """How the arrays that a step takes differ from those that it gives, in words; None where the next can take these.
+
+    **Arguments:** two pytrees of arrays, or of their shapes and types.
+    """
+    if jax.tree.structure(before) != jax.tree.structure(after):
+        return f"{jax.tree.structure(before)} becomes {jax.tree.structure(after)}"
+    for (path, old), new in zip(jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(after), strict=True):
+        if (old.shape, old.dtype) != (new.shape, new.dtype):
+            name = jax.tree_util.keystr(path, simple=True, separator=".")
+            return f"{f'{name}, ' if name else ''}{_of(old)}, becomes {_of(new)}"
+    return None
+
+
+def _of(array: Any) -> str:
+    return f"{array.dtype} of shape {array.shape}"
+
+
 class AbstractUpdate(Part):
     """How a stage moves weights."""
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
-from .base import AbstractGradientUpdate
+from ...spec import not_finite
+from .base import AbstractGradientUpdate, AbstractSteppedUpdate, drift
 
 if TYPE_CHECKING:  # each function that needs optax imports it: a study of plain descent starts sooner without
     import optax
@@ -155,25 +156,34 @@ class OptaxUpdate(AbstractGradientUpdate):
     One that has a `learning_rate` is given the step's η, and its update is added as it is; of another (`scale_by_…`,
     `clip`) the
     result is a direction, θ ← θ − η u. Its own `weight_decay`, where it has one, is 0: decay is the stage's,
-    `coupled` or `decoupled`.
+    `coupled` or `decoupled`. A state that begins with η (`rprop`'s, whose steps go their own way from there, whatever
+    a schedule says later) begins with that of the stage's first step.
     """
 
     kind: Literal["optax"] = "optax"
     name: str
     arguments: dict[str, Any] = Field(default_factory=dict)
+    _first: Any = PrivateAttr(default=1.0)
+    """η of the step that a state begins before."""
 
     def limit(self):
         return None
 
     def init(self, model):
         with promotion():
-            return self._transformation(jnp.ones(())).init(model)
+            return self._transformation(jnp.asarray(self._first)).init(model)
 
     def amount(self, gradient, state, model, step_size):
         with promotion():
             moved, state = self._transformation(step_size).update(gradient, state, model)
         scale = -1.0 if "learning_rate" in self._parameters() else step_size
         return jax.tree.map(lambda u: scale * u, moved), state
+
+    def begun_with(self, step_size: Any) -> "OptaxUpdate":
+        """This update where the first step of a state is of size `step_size`."""
+        begun = self.model_copy()
+        begun._first = step_size
+        return begun
 
     def _parameters(self) -> set[str]:
         import optax
@@ -197,6 +207,8 @@ class OptaxUpdate(AbstractGradientUpdate):
         for taken, instead in (("learning_rate", "step_size"), ("weight_decay", "weight_decay and decay")):
             if taken in self.arguments:
                 raise ValueError(f"arguments.{taken}: got {self.arguments[taken]!r}; the stage says it: {instead}")
+        if (wrong := not_finite(self.arguments, "arguments")) is not None:
+            raise ValueError(f"{wrong[0]}: got {wrong[1]}; give a finite number")
         probe = {"w": jnp.ones(2)}
         try:
             state = self.init(probe)
@@ -206,6 +218,16 @@ class OptaxUpdate(AbstractGradientUpdate):
         leaves = jax.tree.leaves(state)
         if any(jnp.issubdtype(x.dtype, jax.dtypes.prng_key) for x in leaves) or "key" in str(jax.tree.structure(state)):
             raise ValueError(f"name: got {self.name!r}, which draws random numbers that all members would share")
-        if jax.tree.structure((probe, state)) != jax.tree.structure((moved, after)):
+        if drift(probe, moved) is not None:
             raise ValueError(f"name: got {self.name!r}, whose update is no update of weights")
+        if (changes := drift(state, after)) is not None:
+            raise ValueError(
+                f"arguments: got {self.arguments} of optax.{self.name}, whose state changes its type in a step "
+                f"({changes}); give numbers of the type that optax says, such as whole ones for counts"
+            )
         return self
+
+
+def first_state(update: AbstractSteppedUpdate, model: Any, step_size: Any) -> Any:
+    """The state of an update before a first step of size `step_size`."""
+    return (update.begun_with(step_size) if isinstance(update, OptaxUpdate) else update).init(model)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...dynamics.schedules import halving_factor
-from ...dynamics.updates import Clock, Objective
+from ...dynamics.updates import Clock, Info, Objective
 from ...probes import PROBES, Measured, Moment
 from ...problem.penalties import anchored
 from ...problem.risks import AbstractStochasticRisk, scored
@@ -33,6 +33,19 @@ def stage_values(program: Program, moving: Moving, stage: StageRow) -> tuple[jax
     return step_size, decay
 
 
+def step_of_lane(
+    program: Program, risk_as: Callable[[Any], Any], moving: Moving, stage: StageRow, fixed: Fixed, step_size, decay
+) -> tuple[Any, Any, Info]:
+    """(model, state, what it saw) after the step that a lane's update takes, whether the lane goes or not."""
+    update = program.update.with_numbers(stage.numbers["update"])
+    penalty = anchored(program.penalty.with_numbers(stage.numbers["penalty"]), moving.anchor)
+    risk = _risk(program, stage, fixed)
+    risk = risk.of_step(moving.step) if isinstance(risk, AbstractStochasticRisk) else risk_as(risk)
+    objective = Objective(risk, penalty, decay, step_size, stage.moves, program.decoupled)
+    clock = Clock(moving.step, moving.step - stage.start_step)
+    return update.step(moving.model, moving.state, objective, clock)
+
+
 def take_step(
     program: Program,
     lanes: Lanes,
@@ -48,15 +61,7 @@ def take_step(
     moving, stage = lanes.moving, lanes.stage
     stage = stage._replace(moves=moving_entries(stage.moves, moving.anchor, program.keeps_zeros))
 
-    def of_lane(moving: Moving, stage: StageRow, fixed: Fixed, step_size, decay):
-        update = program.update.with_numbers(stage.numbers["update"])
-        penalty = anchored(program.penalty.with_numbers(stage.numbers["penalty"]), moving.anchor)
-        risk = _risk(program, stage, fixed)
-        risk = risk.of_step(moving.step) if isinstance(risk, AbstractStochasticRisk) else risk_as(risk)
-        objective = Objective(risk, penalty, decay, step_size, stage.moves, program.decoupled)
-        clock = Clock(moving.step, moving.step - stage.start_step)
-        return update.step(moving.model, moving.state, objective, clock)
-
+    of_lane = functools.partial(step_of_lane, program, risk_as)
     model, state, info = jax.vmap(of_lane)(moving, stage, lanes.fixed, step_size, decay)
     norm = info.gradient_norm
     met = norm <= stage.grad_norm
