@@ -156,6 +156,15 @@ def test_numbers_of_parts_that_are_named_by_a_text_are_axes():
         study.replace(axes={"x": {"field": "protocol.kind.x", "values": [1]}})
 
 
+def test_axes_may_say_the_data_that_a_study_leaves_out():
+    tables = {"d": {"values": ["population", "sample"], "fields": {"data": [{}, {"samples": 20}]}}}
+    one = small(axes=tables)
+    assert one.data is None and [p.cell.is_sampled for p in one.points] == [False, True]
+    many = small(axes={"n": {"field": "data.samples", "values": [10, 20]}})
+    assert [p.cell.data and p.cell.data.samples for p in many.points] == [10, 20]
+    assert all(p.cell.data is None for p in small().points)
+
+
 def test_replace_and_only():
     study = small()
     other = study.replace(seeds=8, axes={"weight_decay": [0.0, 0.05]}, max_steps=10)

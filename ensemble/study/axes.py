@@ -267,6 +267,8 @@ def set_field(table: dict[str, Any], axis: str, path: str, value: Any) -> None:
             raise StudyError(f"{said}, of which {key!r} does not exist{close}") from None
         if key in REGISTRY and isinstance(inner, str):  # a part by its name alone
             inner = place[at] = {"kind": inner}
+        if inner is None:  # the table of data, which a study may leave out
+            inner = place[at] = {}
         place = inner
     if not parents and last not in table:
         raise StudyError(f"{said}; it must start with one of {', '.join(table)}{nearest(last, table)}")

@@ -209,7 +209,8 @@ class Study(Spec):
         return tuple(self._points())
 
     def _points(self) -> Iterator[Point]:
-        base = self.model_dump(mode="json", include={"teacher", "student", "protocol", "data"}, exclude_none=True)
+        base: dict[str, Any] = {"data": None}  # an axis may say it where the study does not
+        base |= self.model_dump(mode="json", include={"teacher", "student", "protocol", "data"}, exclude_none=True)
         sizes = [range(len(axis.values)) for axis in self.axes.values()]
         for index in itertools.product(*sizes):
             labels = {name: axis.values[i] for (name, axis), i in zip(self.axes.items(), index, strict=True)}
