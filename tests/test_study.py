@@ -161,7 +161,7 @@ def test_axes_may_say_the_data_that_a_study_leaves_out():
     one = small(axes=tables)
     assert one.data is None and [p.cell.is_sampled for p in one.points] == [False, True]
     many = small(axes={"n": {"field": "data.samples", "values": [10, 20]}})
-    assert [p.cell.data.samples for p in many.points] == [10, 20]
+    assert [p.cell.data and p.cell.data.samples for p in many.points] == [10, 20]
     assert all(p.cell.data is None for p in small().points)
 
 
