@@ -153,6 +153,42 @@ def test_opened_and_analysed_by_an_interpreter_that_cannot_import_it(two_layer, 
     assert "got 'factorisation.py', which is not there; it was looked for at" in error and str(folder) in error
 
 
+def test_what_only_parts_of_a_two_layer_study_know_is_read_of_its_files(folder, tmp_path):
+    """Own start, teacher, penalties, update, activation and probe, whose file was edited since."""
+    study = ens.Study.from_toml(folder / "two_layer.toml")
+    # A second generation with a wider student: its files have other sizes than those of the first one.
+    for widths in ([3], [3, 5]):
+        axes = {"width": {"field": "student.neurons", "values": widths}}
+        ds = ens.run(study.replace(seeds=2, axes=axes), out=tmp_path / "out")
+    ds.to_netcdf(tmp_path / "expected.nc")
+    source = folder / "two_layer_parts.py"
+    source.write_text(source.read_text() + "# A word more.\n")
+    program = (
+        "import sys, xarray, ensemble as ens\n"
+        "from tests.helpers import called\n"
+        "expected = xarray.load_dataset(sys.argv[2])\n"
+        "xarray.testing.assert_identical(ens.open_dataset(sys.argv[1]).load(), expected)\n"
+        "called('ensemble', 'status', sys.argv[1]), called('analysis', 'summary', sys.argv[1])\n"
+        "called('analysis', 'survival', sys.argv[1], '--measure', 'loss', '--below', 0.1)\n"
+        "called('ensemble', 'collect', sys.argv[1], sys.argv[3])\n"
+        "collected = ens.open_dataset(sys.argv[3]).load()\n"
+        "assert collected['student_neurons'].equals(expected['student_neurons']) and collected.equals(expected)\n"
+    )
+    done = command("-c", program, tmp_path / "out", tmp_path / "expected.nc", tmp_path / "all.nc", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_run_that_wrote_nothing_yet_is_opened_with_its_parts_alone(folder, tmp_path):
+    study = ens.Study.from_toml(folder / "factorisation.toml").replace(seeds=1)
+    ens.run(study, out=tmp_path / "out")
+    for shard in (tmp_path / "out" / "shards").iterdir():
+        shard.unlink()
+    assert set(ens.open_dataset(tmp_path / "out")["status"].values.ravel()) == {ens.STATUS["not_run"]}
+    shutil.rmtree(folder)
+    with pytest.raises(ens.StoreError, match=r"holds no file yet .* parts that its study names cannot be imported"):
+        ens.open_dataset(tmp_path / "out")
+
+
 def test_runs_on_a_worker_that_does_not_see_the_file(folder, tmp_path):
     from distributed import Client, LocalCluster
 
