@@ -76,7 +76,7 @@ def _load_one(entry: Any, folder: Path) -> dict[str, Any]:
     places = [Path(place) / source.file for place in dict.fromkeys((source.folder or str(folder), str(folder), "."))]
     for path in places:
         if path.is_file():
-            text = path.read_text(encoding="utf-8")
+            text = _text_of(path)
             if source.digest and digest(text) != source.digest:
                 raise StudyError(
                     f"parts: {path} has changed since: its digest was {source.digest[:12]}… and is "
@@ -94,6 +94,15 @@ def _load_one(entry: Any, folder: Path) -> dict[str, Any]:
         return source.model_dump()
     looked = ", ".join(str(path.resolve()) for path in places)
     raise StudyError(f"parts: got {source.file!r}, which is not there; it was looked for at {looked}")
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise StudyError(
+            f"parts: {path} cannot be imported: its byte {error.start} is no UTF-8; save the file as UTF-8"
+        ) from error
 
 
 def _from_prompt(source: PartSource) -> dict[str, Any]:
@@ -124,7 +133,7 @@ def _import(path: Path, text: str) -> None:
     try:
         with registering() as found:
             spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a file that ends the process would do so without a word
         del sys.modules[name]
         raise StudyError(f"parts: {path} cannot be imported: {type(error).__name__}: {error}") from error
     module.gd_atlas_digest, module.gd_atlas_parts = digest(text), found
