@@ -259,6 +259,32 @@ def test_register_refuses_what_is_no_part():
         ens.register(Relu)
 
 
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"homogeneous": False}, "got Sech without symmetry; give the class .* which is 'line' or 'ray'"),
+        ({"symmetry": "line"}, "got Sech without homogeneous; give the class .* which is True or False"),
+        ({"homogeneous": False, "symmetry": "even"}, "got Sech with symmetry = 'even'; .* which is 'line' or 'ray'"),
+    ],
+)
+def test_register_refuses_a_class_without_what_its_base_declares(attributes, message):
+    def __call__(self, preactivation, norm):
+        return 1.0 / jnp.cosh(preactivation)
+
+    with pytest.raises(TypeError, match=rf"register: {message}"):
+        ens.register(type("Sech", (ens.AbstractSeries,), {"name": "sech", "__call__": __call__} | attributes))
+    assert "sech" not in ens.ACTIVATIONS
+
+    class Unsaid(ens.AbstractPlainProbe):
+        name = "unsaid"
+
+        def __call__(self, at):
+            return at.moment.decay
+
+    with pytest.raises(TypeError, match=r"register: got Unsaid without long_name; .* which is a text"):
+        ens.register(Unsaid)
+
+
 SCALED = """
 from typing import ClassVar, Literal
 import jax
