@@ -216,6 +216,9 @@ def test_runs_on_a_worker_that_does_not_see_the_file(folder, tmp_path):
         ({"parts": ["nowhere.py"]}, r"parts: got 'nowhere.py', which is not there; it was looked for at"),
         ({"parts": "two_layer_parts.py"}, r"parts: got 'two_layer_parts.py'; give a list of files"),
         ({"parts": ["broken.py"]}, r"parts: .*broken.py cannot be imported: ZeroDivisionError"),
+        ({"parts": ["helped.py"]}, r"No module named 'helper'; a file of parts is one file, .* installed package"),
+        ({"parts": ["relative.py"]}, r"relative.py cannot .*; a file of parts is one file, .* installed package"),
+        ({"parts": ["alone.py"]}, r"alone.py cannot be imported: ModuleNotFoundError: No module named 'nowhere'$"),
         ({"parts": ["leaving.py"]}, r"parts: .*leaving.py cannot be imported: SystemExit: 3"),
         ({"parts": ["latin.py"]}, r"parts: .*latin.py cannot be imported: its byte 2 is no UTF-8; save the file as"),
         ({"parts": ["two_layer_parts.py"]}, r"kind: got 'never'; known teachers are .*orthonormal"),
@@ -227,6 +230,10 @@ def test_runs_on_a_worker_that_does_not_see_the_file(folder, tmp_path):
 )
 def test_what_cannot_be_imported_is_said(folder, change, message):
     (folder / "broken.py").write_text("1 / 0\n")
+    (folder / "helper.py").write_text("FACTOR = 2.0\n")
+    (folder / "helped.py").write_text("from helper import FACTOR\n")
+    (folder / "relative.py").write_text("from .helper import FACTOR\n")
+    (folder / "alone.py").write_text("import nowhere\n")
     (folder / "leaving.py").write_text("raise SystemExit(3)\n")
     (folder / "latin.py").write_bytes(b"# \xfc\n")
     shutil.copy(folder / "two_layer_parts.py", folder / "twin.py")

@@ -25,6 +25,8 @@ class PartSource(Spec):
     digest: str = ""
 
 
+_FOLDER = "gd_atlas_parts"
+"""The package that files of parts are said to be in; there is none."""
 _provided: dict[str, str] = {}
 """Texts of files that are not here, by digest."""
 
@@ -120,7 +122,7 @@ def _from_prompt(source: PartSource) -> dict[str, Any]:
 
 def _import(path: Path, text: str) -> None:
     """Imports a file of parts, or registers again those of one that was imported before and did not change."""
-    name = f"gd_atlas_parts.{path.stem}_{digest(str(path))[:8]}"
+    name = f"{_FOLDER}.{path.stem}_{digest(str(path))[:8]}"
     known: Any = sys.modules.get(name)
     if known is not None and known.gd_atlas_digest == digest(text):
         for _, _, part in known.gd_atlas_parts:
@@ -135,10 +137,23 @@ def _import(path: Path, text: str) -> None:
             spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # a file that ends the process would do so without a word
         del sys.modules[name]
-        raise StudyError(f"parts: {path} cannot be imported: {type(error).__name__}: {error}") from error
+        said = f"parts: {path} cannot be imported: {type(error).__name__}: {error}"
+        raise StudyError(said + _beside(path, error)) from error
     module.gd_atlas_digest, module.gd_atlas_parts = digest(text), found
     for _, _, part in found:
         register(part)
+
+
+def _beside(path: Path, error: BaseException) -> str:
+    """What helps where a file of parts wants another one beside it, whose text no digest would be of."""
+    first = error.name.partition(".")[0] if isinstance(error, ModuleNotFoundError) and error.name else ""
+    is_there = first and any((path.parent / name).exists() for name in (first, f"{first}.py"))
+    if not is_there and first != _FOLDER:  # of which a relative import would be
+        return ""
+    return (
+        "; a file of parts is one file, which alone is kept with the study and sent to workers: put into it what it "
+        "imports from beside it, or make that an installed package"
+    )
 
 
 def used(parts: Iterable[BaseModel | Any], known: Iterable[PartSource]) -> list[PartSource]:
