@@ -36,6 +36,29 @@ REGISTRY: dict[str, dict[str, Any]] = {}
 _registered: ContextVar[list[tuple[str, str, Any]]] = ContextVar("registered", default=[])  # noqa: B039 (never read)
 
 
+_of_texts: dict[tuple[Path, str], dict[tuple[str, str], Any]] = {}
+"""Users' parts that were registered, by the file that defines them and the digest of the text that it then had."""
+
+
+def registered_of(file: Path, known: str) -> tuple[Any, ...] | None:
+    """The parts that this process registered as it ran a file whose text has this digest; None where it did not run it.
+    A script, or a module that was imported elsewhere, is such a file, too."""
+    found = _of_texts.get((file.resolve(), known))
+    return None if found is None else tuple(found.values())
+
+
+@contextlib.contextmanager
+def running(file: Path, known: str) -> Iterator[None]:
+    """Inside it, a file is run whose text has this digest; where that fails, nothing that it registered counts."""
+    key = (file.resolve(), known)
+    _of_texts[key] = {}
+    try:
+        yield
+    except BaseException:
+        del _of_texts[key]
+        raise
+
+
 @contextlib.contextmanager
 def registering() -> Iterator[list[tuple[str, str, Any]]]:
     """Gathers (role, name, part) of what is registered inside it."""
@@ -87,6 +110,8 @@ def register(part: Registered) -> Registered:
             f"register: the {role} {name!r} of {source_file(value)} has the name of the package's own; rename it"
         )
     _registered.get().append((role, name, part))
+    if not is_own(value) and (file := source_file(value)) is not None:
+        _of_texts.setdefault((file.resolve(), digest(source_text(value))), {})[role, name] = part
     REGISTRY[role][name] = value
     return part
 

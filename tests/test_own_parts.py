@@ -189,6 +189,42 @@ def test_a_run_that_wrote_nothing_yet_is_opened_with_its_parts_alone(folder, tmp
         ens.open_dataset(tmp_path / "out")
 
 
+SCRIPT = """
+import sys
+from typing import Literal
+import ensemble as ens
+print("runs as", __name__)
+
+@ens.register
+class Half(ens.AbstractDifferentiatedPenalty):
+    kind: Literal["half"] = "half"
+
+    def value(self, model):
+        return 0.5 * (model.U * model.U).sum()
+
+study = ens.Study.from_toml(sys.argv[1]).replace(seeds=1, axes={"rank": [1]})
+protocol = {"kind": "fixed_decay", "penalty": "half", "weight_decay": 0.1, "step_size": 0.01, "steps": 5}
+ds = ens.run(study.replace(protocol=protocol), out=sys.argv[2])
+again = ens.Study.from_json(ds.attrs["study"])
+assert type(again.points[0].cell.stages.stages[0].penalty) is Half
+print(*(part.file for part in again.parts))
+"""
+
+
+def test_a_script_that_registers_its_parts_is_run_once(folder, tmp_path):
+    (folder / "script.py").write_text(SCRIPT)
+    done = command("script.py", folder / "factorisation.toml", tmp_path / "out", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["runs as __main__", "factorisation.py script.py"]
+
+
+def test_a_file_that_failed_to_be_imported_is_tried_again(folder):
+    (folder / "factorisation.py").write_text((OWN / "factorisation.py").read_text() + "import missing_so_far\n")
+    for _ in range(2):
+        with pytest.raises(ens.StudyError, match="cannot be imported: ModuleNotFoundError"):
+            ens.Study.from_toml(folder / "factorisation.toml")
+
+
 def test_runs_on_a_worker_that_does_not_see_the_file(folder, tmp_path):
     from distributed import Client, LocalCluster
 

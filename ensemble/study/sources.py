@@ -10,7 +10,19 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from ..parts import PROMPT, REGISTRY, Part, digest, is_own, register, registering, source_file, source_text
+from ..parts import (
+    PROMPT,
+    REGISTRY,
+    Part,
+    digest,
+    is_own,
+    register,
+    registered_of,
+    registering,
+    running,
+    source_file,
+    source_text,
+)
 from ..spec import Spec
 from .errors import StudyError
 
@@ -121,27 +133,24 @@ def _from_prompt(source: PartSource) -> dict[str, Any]:
 
 
 def _import(path: Path, text: str) -> None:
-    """Imports a file of parts, or registers again those of one that was imported before and did not change."""
-    name = f"{_FOLDER}.{path.stem}_{digest(str(path))[:8]}"
-    known: Any = sys.modules.get(name)
-    if known is not None and known.gd_atlas_digest == digest(text):
-        for _, _, part in known.gd_atlas_parts:
+    """Imports a file of parts, or registers again those of one that this process ran before and that did not change."""
+    known = registered_of(path, digest(text))
+    if known is not None:
+        for part in known:
             register(part)
         return
+    name = f"{_FOLDER}.{path.stem}_{digest(str(path))[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None, "a path of a Python file has a loader"
-    module: Any = importlib.util.module_from_spec(spec)
+    module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        with registering() as found:
+        with running(path, digest(text)):
             spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # a file that ends the process would do so without a word
         del sys.modules[name]
         said = f"parts: {path} cannot be imported: {type(error).__name__}: {error}"
         raise StudyError(said + _beside(path, error)) from error
-    module.gd_atlas_digest, module.gd_atlas_parts = digest(text), found
-    for _, _, part in found:
-        register(part)
 
 
 def _beside(path: Path, error: BaseException) -> str:
