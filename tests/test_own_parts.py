@@ -328,6 +328,49 @@ def test_register_refuses_a_class_without_what_its_base_declares(attributes, mes
         ens.register(Unsaid)
 
 
+class _Measuring(ens.AbstractPlainProbe):
+    """Returns so many numbers, along what it says."""
+
+    name = "measured"
+    long_name = "numbers"
+    count: int = 3
+
+    def __call__(self, at):
+        return jnp.zeros(self.count)
+
+
+@pytest.mark.parametrize(
+    ("dims", "count", "message"),
+    [
+        (("one", "two"), 3, r"dimensions one, two and returns an array of shape \(3,\); declare one for every"),
+        ((), 3, r"dimensions none and returns an array of shape \(3,\)"),
+        (("neuron",), 7, r"dimensions neuron \(3\) and returns an array of shape \(7,\); .* another name for each"),
+        (("input",), 7, r"dimensions input \(2\) and returns an array of shape \(7,\)"),
+    ],
+)
+def test_a_probe_that_returns_another_shape_than_it_declares_is_refused_first(
+    tmp_path, monkeypatch, dims, count, message
+):
+    probe = type("Measuring", (_Measuring,), {"dims": dims, "__module__": __name__})(count)
+    monkeypatch.setitem(ens.PROBES, "measured", probe)
+    study = ens.Study(
+        name="shapes",
+        probes=["loss", "measured"],
+        teacher={"kind": "orthonormal", "activation": "relu", "neurons": 2, "inputs": 2},
+        student={"neurons": 3},
+        protocol={"kind": "plain", "steps": 5},
+    )
+    with pytest.raises(ens.StudyError, match=f"probes: got 'measured', which declares the {message}"):
+        ens.run(study, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("dims", [("seed",), ("mode", "stage"), ("step",), ("mode", "mode"), ("measured",), "mode"])
+def test_dimensions_that_no_dataset_can_have_are_refused_as_a_probe_is_registered(dims):
+    with pytest.raises(ValueError, match=r"dims: got .* of the probe 'measured'; (a dimension|give a tuple)"):
+        ens.register(type("Measuring", (_Measuring,), {"dims": dims}))
+
+
 SCALED = """
 from typing import ClassVar, Literal
 import jax
