@@ -115,6 +115,18 @@ def test_resumed_with_the_same_bits_and_refused_when_its_source_changed(folder, 
     np.testing.assert_allclose(2.0 * first[0], first[1], rtol=1e-15)
 
 
+def test_a_part_inside_a_sum_is_one_of_the_study_s():
+    ens.Study.from_toml(OWN / "two_layer.toml")  # registers them
+    penalty = [{"kind": "cauchy", "strength": 0.5}, "l2"]
+    study = ens.Study(
+        name="sum",
+        teacher={"kind": "orthonormal", "activation": "relu", "neurons": 2, "inputs": 2},
+        student={"neurons": 3},
+        protocol={"kind": "fixed_decay", "steps": 5, "penalty": penalty},
+    )
+    assert [Path(source.file).name for source in study.parts] == ["two_layer_parts.py"]
+
+
 def test_a_moved_folder_is_the_same_study(folder, tmp_path):
     study = ens.Study.from_toml(folder / "factorisation.toml").replace(seeds=1)
     moved = Path(shutil.move(folder, tmp_path / "elsewhere"))

@@ -13,7 +13,6 @@ from pydantic import BaseModel
 from ..parts import (
     PROMPT,
     REGISTRY,
-    Part,
     digest,
     is_own,
     register,
@@ -194,10 +193,10 @@ def _own_parts() -> Iterator[tuple[str, Any]]:
 
 
 def _with_inner(part: Any) -> Iterator[Any]:
-    """A part and the parts inside it."""
+    """A part and what is inside it: parts, and specs that hold such, as the terms of a sum do."""
     yield part
-    if isinstance(part, Part):
-        for name in type(part).model_fields:
-            inner = getattr(part, name)
-            if isinstance(inner, Part):
-                yield from _with_inner(inner)
+    for name in type(part).model_fields if isinstance(part, Spec) else ():
+        inner = getattr(part, name)
+        for held in inner if isinstance(inner, tuple) else (inner,):
+            if isinstance(held, Spec):
+                yield from _with_inner(held)
