@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BeforeValidator, ConfigDict, SerializeAsAny
 
@@ -34,6 +34,29 @@ REGISTRY: dict[str, dict[str, Any]] = {}
 """Every part by role and name: classes of parts, instances of activations and probes."""
 
 _registered: ContextVar[list[tuple[str, str, Any]]] = ContextVar("registered", default=[])  # noqa: B039 (never read)
+
+
+_of_texts: dict[tuple[Path, str], dict[tuple[str, str], Any]] = {}
+"""Users' parts that were registered, by the file that defines them and the digest of the text that it then had."""
+
+
+def registered_of(file: Path, known: str) -> tuple[Any, ...] | None:
+    """The parts that this process registered as it ran a file whose text has this digest; None where it did not run it.
+    A script, or a module that was imported elsewhere, is such a file, too."""
+    found = _of_texts.get((file.resolve(), known))
+    return None if found is None else tuple(found.values())
+
+
+@contextlib.contextmanager
+def running(file: Path, known: str) -> Iterator[None]:
+    """Inside it, a file is run whose text has this digest; where that fails, nothing that it registered counts."""
+    key = (file.resolve(), known)
+    _of_texts[key] = {}
+    try:
+        yield
+    except BaseException:
+        del _of_texts[key]
+        raise
 
 
 @contextlib.contextmanager
@@ -59,7 +82,8 @@ def register(part: Registered) -> Registered:
 
     **Returns:** what it was given. A part of one's own that has the name of another one of one's own replaces it.
 
-    **Raises:** `TypeError` for anything else, and for an abstract class; `ValueError` for a name of the package's own.
+    **Raises:** `TypeError` for anything else, for an abstract class, and for one without an attribute that its base
+    only declares; `ValueError` for a name of the package's own.
     """
     cls: Any = part if inspect.isclass(part) else type(part)
     role = getattr(cls, "role", None)
@@ -78,14 +102,41 @@ def register(part: Registered) -> Registered:
         raise TypeError(
             f"register: got {cls.__name__} without a name; give its field `kind` (or `name`) a default text"
         )
+    for attribute, type_ in _declared(cls):
+        _check_attribute(value, attribute, type_)
     known = REGISTRY.setdefault(role, {}).get(name)
     if known is not None and is_own(known) and not is_own(value):
         raise ValueError(
             f"register: the {role} {name!r} of {source_file(value)} has the name of the package's own; rename it"
         )
     _registered.get().append((role, name, part))
+    if not is_own(value) and (file := source_file(value)) is not None:
+        _of_texts.setdefault((file.resolve(), digest(source_text(value))), {})[role, name] = part
     REGISTRY[role][name] = value
     return part
+
+
+def _declared(cls: type) -> Iterator[tuple[str, Any]]:
+    """The class attributes that the package says a part has, and their types."""
+    for base in filter(is_own, cls.__mro__):
+        for name, annotation in inspect.get_annotations(base).items():
+            if get_origin(annotation) is ClassVar:
+                yield name, *get_args(annotation)
+
+
+def _check_attribute(part: Any, name: str, type_: Any) -> None:
+    """**Raises:** `TypeError` where a part lacks a class attribute, or where that is none of the few that it may be."""
+    may_be = get_args(type_) if get_origin(type_) is Literal else (True, False) if type_ is bool else ()
+    if hasattr(part, name):
+        value = getattr(part, name)
+        if not may_be or value in may_be or isinstance(value, property):
+            return
+        said = f"with {name} = {shortened(value)}"
+    else:
+        said = f"without {name}"
+    cls = part if inspect.isclass(part) else type(part)
+    wanted = " or ".join(map(repr, may_be)) or f"a {'text' if type_ is str else type_.__name__}"
+    raise TypeError(f"register: got {cls.__name__} {said}; give the class the attribute {name}, which is {wanted}")
 
 
 def lookup(role: str, name: Any) -> Any:

@@ -115,6 +115,18 @@ def test_resumed_with_the_same_bits_and_refused_when_its_source_changed(folder, 
     np.testing.assert_allclose(2.0 * first[0], first[1], rtol=1e-15)
 
 
+def test_a_part_inside_a_sum_is_one_of_the_study_s():
+    ens.Study.from_toml(OWN / "two_layer.toml")  # registers them
+    penalty = [{"kind": "cauchy", "strength": 0.5}, "l2"]
+    study = ens.Study(
+        name="sum",
+        teacher={"kind": "orthonormal", "activation": "relu", "neurons": 2, "inputs": 2},
+        student={"neurons": 3},
+        protocol={"kind": "fixed_decay", "steps": 5, "penalty": penalty},
+    )
+    assert [Path(source.file).name for source in study.parts] == ["two_layer_parts.py"]
+
+
 def test_a_moved_folder_is_the_same_study(folder, tmp_path):
     study = ens.Study.from_toml(folder / "factorisation.toml").replace(seeds=1)
     moved = Path(shutil.move(folder, tmp_path / "elsewhere"))
@@ -153,6 +165,78 @@ def test_opened_and_analysed_by_an_interpreter_that_cannot_import_it(two_layer, 
     assert "got 'factorisation.py', which is not there; it was looked for at" in error and str(folder) in error
 
 
+def test_what_only_parts_of_a_two_layer_study_know_is_read_of_its_files(folder, tmp_path):
+    """Own start, teacher, penalties, update, activation and probe, whose file was edited since."""
+    study = ens.Study.from_toml(folder / "two_layer.toml")
+    # A second generation with a wider student: its files have other sizes than those of the first one.
+    for widths in ([3], [3, 5]):
+        axes = {"width": {"field": "student.neurons", "values": widths}}
+        ds = ens.run(study.replace(seeds=2, axes=axes), out=tmp_path / "out")
+    ds.to_netcdf(tmp_path / "expected.nc")
+    source = folder / "two_layer_parts.py"
+    source.write_text(source.read_text() + "# A word more.\n")
+    program = (
+        "import sys, xarray, ensemble as ens\n"
+        "from tests.helpers import called\n"
+        "expected = xarray.load_dataset(sys.argv[2])\n"
+        "xarray.testing.assert_identical(ens.open_dataset(sys.argv[1]).load(), expected)\n"
+        "called('ensemble', 'status', sys.argv[1]), called('analysis', 'summary', sys.argv[1])\n"
+        "called('analysis', 'survival', sys.argv[1], '--measure', 'loss', '--below', 0.1)\n"
+        "called('ensemble', 'collect', sys.argv[1], sys.argv[3])\n"
+        "collected = ens.open_dataset(sys.argv[3]).load()\n"
+        "assert collected['student_neurons'].equals(expected['student_neurons']) and collected.equals(expected)\n"
+    )
+    done = command("-c", program, tmp_path / "out", tmp_path / "expected.nc", tmp_path / "all.nc", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_run_that_wrote_nothing_yet_is_opened_with_its_parts_alone(folder, tmp_path):
+    study = ens.Study.from_toml(folder / "factorisation.toml").replace(seeds=1)
+    ens.run(study, out=tmp_path / "out")
+    for shard in (tmp_path / "out" / "shards").iterdir():
+        shard.unlink()
+    assert set(ens.open_dataset(tmp_path / "out")["status"].values.ravel()) == {ens.STATUS["not_run"]}
+    shutil.rmtree(folder)
+    with pytest.raises(ens.StoreError, match=r"holds no file yet .* parts that its study names cannot be imported"):
+        ens.open_dataset(tmp_path / "out")
+
+
+SCRIPT = """
+import sys
+from typing import Literal
+import ensemble as ens
+print("runs as", __name__)
+
+@ens.register
+class Half(ens.AbstractDifferentiatedPenalty):
+    kind: Literal["half"] = "half"
+
+    def value(self, model):
+        return 0.5 * (model.U * model.U).sum()
+
+study = ens.Study.from_toml(sys.argv[1]).replace(seeds=1, axes={"rank": [1]})
+protocol = {"kind": "fixed_decay", "penalty": "half", "weight_decay": 0.1, "step_size": 0.01, "steps": 5}
+ds = ens.run(study.replace(protocol=protocol), out=sys.argv[2])
+again = ens.Study.from_json(ds.attrs["study"])
+assert type(again.points[0].cell.stages.stages[0].penalty) is Half
+print(*(part.file for part in again.parts))
+"""
+
+
+def test_a_script_that_registers_its_parts_is_run_once(folder, tmp_path):
+    (folder / "script.py").write_text(SCRIPT)
+    done = command("script.py", folder / "factorisation.toml", tmp_path / "out", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["runs as __main__", "factorisation.py script.py"]
+
+
+def test_a_file_that_failed_to_be_imported_is_tried_again(folder):
+    (folder / "factorisation.py").write_text((OWN / "factorisation.py").read_text() + "import missing_so_far\n")
+    for _ in range(2):
+        with pytest.raises(ens.StudyError, match="cannot be imported: ModuleNotFoundError"):
+            ens.Study.from_toml(folder / "factorisation.toml")
+
+
 def test_runs_on_a_worker_that_does_not_see_the_file(folder, tmp_path):
     from distributed import Client, LocalCluster
 
@@ -180,6 +264,11 @@ def test_runs_on_a_worker_that_does_not_see_the_file(folder, tmp_path):
         ({"parts": ["nowhere.py"]}, r"parts: got 'nowhere.py', which is not there; it was looked for at"),
         ({"parts": "two_layer_parts.py"}, r"parts: got 'two_layer_parts.py'; give a list of files"),
         ({"parts": ["broken.py"]}, r"parts: .*broken.py cannot be imported: ZeroDivisionError"),
+        ({"parts": ["helped.py"]}, r"No module named 'helper'; a file of parts is one file, .* installed package"),
+        ({"parts": ["relative.py"]}, r"relative.py cannot .*; a file of parts is one file, .* installed package"),
+        ({"parts": ["alone.py"]}, r"alone.py cannot be imported: ModuleNotFoundError: No module named 'nowhere'$"),
+        ({"parts": ["leaving.py"]}, r"parts: .*leaving.py cannot be imported: SystemExit: 3"),
+        ({"parts": ["latin.py"]}, r"parts: .*latin.py cannot be imported: its byte 2 is no UTF-8; save the file as"),
         ({"parts": ["two_layer_parts.py"]}, r"kind: got 'never'; known teachers are .*orthonormal"),
         (
             {"parts": ["two_layer_parts.py", "twin.py"]},
@@ -189,6 +278,12 @@ def test_runs_on_a_worker_that_does_not_see_the_file(folder, tmp_path):
 )
 def test_what_cannot_be_imported_is_said(folder, change, message):
     (folder / "broken.py").write_text("1 / 0\n")
+    (folder / "helper.py").write_text("FACTOR = 2.0\n")
+    (folder / "helped.py").write_text("from helper import FACTOR\n")
+    (folder / "relative.py").write_text("from .helper import FACTOR\n")
+    (folder / "alone.py").write_text("import nowhere\n")
+    (folder / "leaving.py").write_text("raise SystemExit(3)\n")
+    (folder / "latin.py").write_bytes(b"# \xfc\n")
     shutil.copy(folder / "two_layer_parts.py", folder / "twin.py")
     lines = (folder / "two_layer.toml").read_text().replace("fading", "never").splitlines()
     lines = [line for line in lines if not line.startswith("ratio")]
@@ -217,6 +312,75 @@ def test_register_refuses_what_is_no_part():
         ValueError, match=r"register: the probe 'loss' of .*test_own_parts.py has the name of the package's own"
     ):
         ens.register(Relu)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"homogeneous": False}, "got Sech without symmetry; give the class .* which is 'line' or 'ray'"),
+        ({"symmetry": "line"}, "got Sech without homogeneous; give the class .* which is True or False"),
+        ({"homogeneous": False, "symmetry": "even"}, "got Sech with symmetry = 'even'; .* which is 'line' or 'ray'"),
+    ],
+)
+def test_register_refuses_a_class_without_what_its_base_declares(attributes, message):
+    def __call__(self, preactivation, norm):
+        return 1.0 / jnp.cosh(preactivation)
+
+    with pytest.raises(TypeError, match=rf"register: {message}"):
+        ens.register(type("Sech", (ens.AbstractSeries,), {"name": "sech", "__call__": __call__} | attributes))
+    assert "sech" not in ens.ACTIVATIONS
+
+    class Unsaid(ens.AbstractPlainProbe):
+        name = "unsaid"
+
+        def __call__(self, at):
+            return at.moment.decay
+
+    with pytest.raises(TypeError, match=r"register: got Unsaid without long_name; .* which is a text"):
+        ens.register(Unsaid)
+
+
+class _Measuring(ens.AbstractPlainProbe):
+    """Returns so many numbers, along what it says."""
+
+    name = "measured"
+    long_name = "numbers"
+    count: int = 3
+
+    def __call__(self, at):
+        return jnp.zeros(self.count)
+
+
+@pytest.mark.parametrize(
+    ("dims", "count", "message"),
+    [
+        (("one", "two"), 3, r"dimensions one, two and returns an array of shape \(3,\); declare one for every"),
+        ((), 3, r"dimensions none and returns an array of shape \(3,\)"),
+        (("neuron",), 7, r"dimensions neuron \(3\) and returns an array of shape \(7,\); .* another name for each"),
+        (("input",), 7, r"dimensions input \(2\) and returns an array of shape \(7,\)"),
+    ],
+)
+def test_a_probe_that_returns_another_shape_than_it_declares_is_refused_first(
+    tmp_path, monkeypatch, dims, count, message
+):
+    probe = type("Measuring", (_Measuring,), {"dims": dims, "__module__": __name__})(count)
+    monkeypatch.setitem(ens.PROBES, "measured", probe)
+    study = ens.Study(
+        name="shapes",
+        probes=["loss", "measured"],
+        teacher={"kind": "orthonormal", "activation": "relu", "neurons": 2, "inputs": 2},
+        student={"neurons": 3},
+        protocol={"kind": "plain", "steps": 5},
+    )
+    with pytest.raises(ens.StudyError, match=f"probes: got 'measured', which declares the {message}"):
+        ens.run(study, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("dims", [("seed",), ("mode", "stage"), ("step",), ("mode", "mode"), ("measured",), "mode"])
+def test_dimensions_that_no_dataset_can_have_are_refused_as_a_probe_is_registered(dims):
+    with pytest.raises(ValueError, match=r"dims: got .* of the probe 'measured'; (a dimension|give a tuple)"):
+        ens.register(type("Measuring", (_Measuring,), {"dims": dims}))
 
 
 SCALED = """

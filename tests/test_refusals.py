@@ -87,6 +87,7 @@ def test_a_probe_of_ones_own_takes_its_name_where_it_is_measured_and_nowhere_els
     class Width(ens.AbstractPlainProbe):
         name = "width"
         dims = ("layer_of_mine",)
+        long_name = "no width of any study here"
 
         def __call__(self, at):
             raise AssertionError("no study of this test runs")

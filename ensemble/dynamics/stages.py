@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat, PrivateAttr
 
-from ..parts import UnknownPart, chosen
+from ..parts import UnknownPart, chosen, is_lenient
 from ..problem.penalties import L2, Layers, Penalty, has_prox
 from ..spec import RADIANS, STEPS, Spec, Whole, printable
 from .schedules import Schedule
@@ -92,7 +92,9 @@ class Stage(Spec):
 
     @property
     def takes_steps(self) -> bool:
-        return isinstance(self.update, AbstractSteppedUpdate | UnknownPart)
+        if isinstance(self.update, UnknownPart):
+            return self.length > 0  # an update that is done once has no steps
+        return isinstance(self.update, AbstractSteppedUpdate)
 
     @property
     def of_axes(self) -> str | None:
@@ -157,12 +159,14 @@ class Stage(Spec):
                 )
         if self.time is not None:
             self._check_time(self.time)
+        if is_lenient():  # how update and penalty go together was checked when it was made, with all its parts
+            return
         if isinstance(self.update, Flow | Newton) and self.decay == "decoupled":
             raise ValueError(
                 f"decay: got 'decoupled' under the update {self.update.kind!r}, which is of the whole ∇(L + λP); leave "
                 "it out"
             )
-        if isinstance(self.update, Flow) and not isinstance(self.penalty, UnknownPart):
+        if isinstance(self.update, Flow):
             self._check_flow()
         if isinstance(self.update, AbstractProximalUpdate):
             self._check_proximal()
@@ -256,6 +260,8 @@ class Protocol(Spec):
                 f"stages.{names[0]}.fresh: got {self.stages[0].fresh!r} in the first stage, whose weights are the "
                 "start's; leave it out, or say it in a later stage"
             )
+        if is_lenient():
+            return
         before: Stage | None = None
         for stage in self.stages:
             if not stage.takes_steps:

@@ -24,7 +24,7 @@ from ..engine import (
     run_workloads,
     slow_float64,
 )
-from ..plan import Group, groups, refuse_many, workload
+from ..plan import Group, check_shapes, groups, refuse_many, workload
 from ..store import (
     STATUS,
     Box,
@@ -138,8 +138,10 @@ def _study_of(study: Any) -> Study:
 def kernels_of(study: Study, engine: str) -> set[str]:
     """The kernels that would run a study.
 
-    **Raises:** `EngineError` where the one that is asked for does not exist or cannot.
+    **Raises:** `EngineError` where the one that is asked for does not exist or cannot; `StudyError` for a probe that
+    does not return what it declares, which nobody else could say before the first record.
     """
+    check_shapes(study)
     return {choose(pool, engine).name for group in groups(study) for pool in group.pools}
 
 

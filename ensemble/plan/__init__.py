@@ -2,13 +2,14 @@
 
 from .groups import Group, groups
 from .members import Sample, initial, sample
-from .shapes import member_sizes, stored_arrays
+from .shapes import check_shapes, member_sizes, stored_arrays
 from .sizes import refuse_many
 from .workloads import workload
 
 __all__ = [
     "Group",
     "Sample",
+    "check_shapes",
     "groups",
     "initial",
     "member_sizes",

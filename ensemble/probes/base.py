@@ -14,6 +14,8 @@ from ..problem.teachers import AbstractTeacher
 
 View = TypeVar("View")
 When = Literal["records", "stages", "end"]
+_OF_DATASETS = ("seed", "record", "stage", "step")
+"""Dimensions and coordinates of every dataset, whatever is measured."""
 
 
 class Moment(NamedTuple):
@@ -72,6 +74,18 @@ class AbstractProbe(eqx.Module):
     """The teachers that it is measured against."""
     of_network: ClassVar[bool] = False
     """Whether it is one of the network that the weights are, over x ~ N(0, I)."""
+
+    def __check_init__(self):
+        """**Raises:** `ValueError` for dimensions that a dataset cannot have."""
+        dims, name = self.dims, getattr(self, "name", "")
+        if not isinstance(dims, tuple) or not all(isinstance(dim, str) for dim in dims):
+            raise ValueError(f'dims: got {dims!r} of the probe {name!r}; give a tuple of texts, such as ("mode",)')
+        for place, dim in enumerate(dims):
+            if dim in _OF_DATASETS or dim == name or dim in dims[:place]:
+                raise ValueError(
+                    f"dims: got {dim!r} of the probe {name!r}; a dimension is named once, not as the probe itself, and "
+                    f"datasets have a {', '.join(_OF_DATASETS)} of their own: rename it"
+                )
 
     @abc.abstractmethod
     def prepare(self, risk: Any) -> Any:

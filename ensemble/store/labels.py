@@ -10,14 +10,17 @@ import xarray as xr
 from ..problem.students import AbstractSizedStudent
 from ..study import Study
 from .boxes import Box
-from .schema import BEFORE_DECAY, SCHEMA_VERSION, STATUS, variables
+from .schema import BEFORE_DECAY, SCHEMA_VERSION, STATUS, adopted, variables
 
 
 def labelled(
     study: Study, box: Box, arrays: Mapping[str, Any], complete: bool, provenance: Mapping[str, Any]
 ) -> xr.Dataset:
-    """The dataset of a box whose variables are `arrays`, of shape (axes…, seed, …); lazy where these are."""
-    axes = tuple(study.axes)
+    """The dataset of a box whose variables are `arrays`, of shape (axes…, seed, …); lazy where these are.
+
+    Of a study without its parts, `arrays` have the sizes of cells, too, of shape (axes…).
+    """
+    axes, layout = tuple(study.axes), adopted(study)
     data = {
         name: xr.Variable((*axes, "seed", *v.dims), arrays[name], _said(v.units, v.long_name))
         for name, v in variables(study).items()
@@ -26,11 +29,13 @@ def labelled(
     data["status"].attrs.update(flag_values=np.array(list(STATUS.values()), np.int8), flag_meanings=" ".join(STATUS))
     if "loss_error" in data:
         for name in [name for name in ("loss", "loss_stage", "loss_history") if name in data]:
-            data[name].attrs["comment"] = _estimated(study)
+            data[name].attrs["comment"] = _estimated(study) if layout is None else layout.estimated
     data["status"].attrs["comment"] = "probes of diverged members may be infinite or NaN"
     for name, (values, long_name) in _cell_sizes(study, box).items():
         if name not in axes:  # else the coordinate says it
             data[name] = xr.Variable(axes, values.reshape(box.shape[:-1]), _said("1", long_name))
+    for name, v in ({} if layout is None else layout.of_cells).items():
+        data[name] = xr.Variable(axes, arrays[name], _said(v.units, v.long_name))
     attributes = {
         "title": f"gd-atlas ensemble: {study.name}",
         "question": study.question,

@@ -23,11 +23,12 @@ from .schema import (
     STATUS,
     SchemaError,
     StoreError,
+    Variable,
     add_counts,
     adopt_layout,
+    adopted,
     check,
     is_new,
-    lacks_parts,
     sizes,
     variables,
 )
@@ -47,7 +48,8 @@ def open_dataset(path: str | os.PathLike) -> xr.Dataset:
     or `running`. Every shard's checksum is verified when the first of its values is read.
 
     **Raises:** `FileNotFoundError` where there is none; `SchemaError` where it is no dataset of gd-atlas; `StoreError`
-    where a manifest, or later a shard, is damaged.
+    where a manifest, or later a shard, is damaged, and where neither a file nor a part that is here says what a run
+    that has just begun holds.
     """
     path = Path(path)
     if RunDirectory.exists(path):
@@ -93,15 +95,22 @@ def _open_directory(directory: RunDirectory) -> xr.Dataset:
     study = directory.study
     found, shards = _surveyed(directory)
     paths = [*found.stored.values(), *found.partial.values()]
-    if lacks_parts(study) and paths:
-        with xr.open_dataset(paths[0], engine="netcdf4") as ds:
+    if study.lacks_parts and not paths:
+        raise StoreError(
+            f"{directory.path}: holds no file yet that says what its members have, and parts that its study names "
+            "cannot be imported; bring these back, or go on with the run first"
+        )
+    # Files of one generation have the same sizes.
+    for path in {found.writers[path]: path for path in paths}.values() if study.lacks_parts else ():
+        with xr.open_dataset(path, engine="netcdf4") as ds:
             adopt_layout(study, ds)
     # Where a version before λ was stored wrote some of the files, the dataset has what all of them have.
     oldest = min((found.schemas[path] for path in paths), default=SCHEMA_VERSION)
     known = {name: v for name, v in variables(study).items() if oldest >= SCHEMA_VERSION or not is_new(name)}
     edges = _chunks(study)
     size = sizes(study)
-    arrays = {}
+    layout = adopted(study)
+    arrays = {} if layout is None else {name: _of_cells(shards, study, name, v) for name, v in layout.of_cells.items()}
     for name, variable in known.items():
         shape = (*grid(study), *(size[d] for d in variable.dims))
         dtype = np.dtype(variable.dtype or study.precision)
@@ -112,6 +121,12 @@ def _open_directory(directory: RunDirectory) -> xr.Dataset:
         arrays[name] = xr.Variable(dims, lazy).chunk(chunks).data
     complete = directory.covers_grid and len(found.stored) == len(directory.boxes)
     return labelled(study, Box.whole(study), arrays, complete, of_sessions(directory.sessions))
+
+
+def _of_cells(shards: Shards, study: Study, name: str, variable: Variable) -> Any:
+    """A variable of cells over all shards, lazily, as one chunk."""
+    lazy = ShardedArray(shards, name, variable, grid(study)[:-1], np.dtype(variable.dtype), of_cells=True)
+    return xr.Variable((*study.axes,), indexing.LazilyIndexedArray(lazy)).chunk().data
 
 
 def _surveyed(directory: RunDirectory) -> tuple[Survey, Shards]:

@@ -15,7 +15,7 @@ import xarray as xr
 
 from ..plan import member_sizes, stored_arrays
 from ..probes import ALWAYS, PROBES
-from ..study import Study, StudyError
+from ..study import Study
 from ..study.identity import is_identity
 from .boxes import Box
 
@@ -76,6 +76,10 @@ class Layout(NamedTuple):
 
     variables: dict[str, Variable]
     sizes: dict[str, int]
+    of_cells: dict[str, Variable]
+    """The variables with one value a cell."""
+    estimated: str
+    """What is said of a loss that is estimated."""
 
 
 _layouts: dict[str, Layout] = {}
@@ -83,31 +87,33 @@ _layouts: dict[str, Layout] = {}
 
 
 def adopt_layout(study: Study, ds: xr.Dataset) -> None:
-    """Takes a file's word for the variables of a study whose parts cannot be imported."""
-    of_member = {n: v for n, v in ds.data_vars.items() if v.dims[: len(study.axes) + 1] == (*study.axes, "seed")}
-    found = {}
-    for name, v in of_member.items():
-        kind, own = v.dtype.kind, tuple(str(d) for d in v.dims[len(study.axes) + 1 :])
+    """Takes a file's word for the variables of a study whose parts cannot be imported; of several files, the largest
+    sizes."""
+    shared = (*study.axes, "seed")
+    found, of_cells = {}, {}
+    for name, v in ds.data_vars.items():
+        kind, own = v.dtype.kind, tuple(str(d) for d in v.dims[len(shared) :])
         fill = np.nan if kind == "f" else STATUS["not_run"] if name == "status" else NEVER_ENDED
         said = str(v.attrs.get("units", "1")), str(v.attrs.get("long_name", name))
-        found[str(name)] = Variable(own, None if kind == "f" else str(v.dtype), fill, *said)
-    sizes = {str(d): n for d, n in ds.sizes.items() if d not in (*study.axes, "seed")}
-    _layouts[study.hash] = Layout(found, sizes)
+        variable = Variable(own, None if kind == "f" else str(v.dtype), fill, *said)
+        if v.dims[: len(shared)] == shared:
+            found[str(name)] = variable
+        elif v.dims == (*study.axes,):
+            of_cells[str(name)] = variable._replace(fill=0)
+    before = _layouts[study.hash].sizes if study.hash in _layouts else {}
+    sizes = {str(d): max(n, before.get(str(d), 0)) for d, n in ds.sizes.items() if d not in shared}
+    estimated = str(ds["loss"].attrs.get("comment", "")) if "loss" in ds else ""
+    _layouts[study.hash] = Layout(found, sizes, of_cells, estimated)
 
 
-def lacks_parts(study: Study) -> bool:
-    """Whether a stored study names parts that are not here."""
-    try:
-        Study.from_json(study.text)
-    except StudyError:
-        return True
-    _layouts.pop(study.hash, None)
-    return False
+def adopted(study: Study) -> Layout | None:
+    """What a file said, of a study whose parts are not here; None where the study says it itself."""
+    return _layouts.get(study.hash) if study.lacks_parts else None
 
 
 def variables(study: Study) -> dict[str, Variable]:
     """The data variables that hold a value a member, by name; of a study without its parts, those that a file has."""
-    if (layout := _layouts.get(study.hash)) is not None:
+    if (layout := adopted(study)) is not None:
         return layout.variables
     found = {
         "status": Variable((), "int8", STATUS["not_run"], "1", "how the member ended"),
@@ -137,7 +143,7 @@ def variables(study: Study) -> dict[str, Variable]:
 
 def sizes(study: Study) -> dict[str, int]:
     """Every dimension's size, in the dataset's order of dimensions."""
-    if (layout := _layouts.get(study.hash)) is not None:
+    if (layout := adopted(study)) is not None:
         return {name: len(axis.values) for name, axis in study.axes.items()} | {"seed": study.seeds} | layout.sizes
     return {
         **{name: len(axis.values) for name, axis in study.axes.items()},
@@ -177,7 +183,7 @@ def check(ds: xr.Dataset, values: bool = True) -> None:
     )
     _require(is_identity(ds.attrs["study"], ds.attrs["study_hash"]), "study_hash: does not belong to the stored study")
     study = Study.stored(ds.attrs["study"])
-    if lacks_parts(study):
+    if study.lacks_parts:
         adopt_layout(study, ds)
     box = Box.from_runs(json.loads(ds.attrs["box"]), study) if "box" in ds.attrs else Box.whole(study)
     expected = sizes(study) | dict(zip((*study.axes, "seed"), box.shape, strict=True))

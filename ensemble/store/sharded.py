@@ -85,7 +85,7 @@ class Shards:
             return self.statuses[number][np.ix_(*places)]
         for _ in range(_LISTINGS):
             path, order = self.paths[number], self.orders.get(number)
-            indices = places if order is None else tuple(o[p] for o, p in zip(order, places, strict=True))
+            indices = places if order is None else tuple(o[p] for o, p in zip(order, places, strict=False))
             try:
                 return self._read(path, name, indices)
             except FileNotFoundError:
@@ -151,10 +151,16 @@ def _places(indices: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 class ShardedArray(BackendArray):
-    """One variable over all shards; members that no shard has are `not_run`."""
+    """One variable over all shards; members that no shard has are `not_run`.
 
-    def __init__(self, shards: Shards, name: str, variable: Variable, shape: tuple[int, ...], dtype: np.dtype):
+    A variable of cells, and not of members, is read of any shard that has some of the cell's.
+    """
+
+    def __init__(
+        self, shards: Shards, name: str, variable: Variable, shape: tuple[int, ...], dtype: np.dtype, of_cells=False
+    ):
         self.shards, self.name, self.variable, self.shape, self.dtype = shards, name, variable, shape, dtype
+        self.owner = shards.owner.max(axis=-1) if of_cells else shards.owner
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> np.ndarray:
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._outer)
@@ -169,14 +175,13 @@ class ShardedArray(BackendArray):
         return self._read(key) if whole is None else _chosen(whole, key)
 
     def _read(self, key: tuple[Any, ...]) -> np.ndarray:
-        shards = self.shards
-        ranks = len(shards.owner.shape)
+        shards, ranks = self.shards, self.owner.ndim
         wanted = tuple(np.atleast_1d(np.arange(n)[k]) for k, n in zip(key[:ranks], self.shape, strict=False))
         found = np.full((*map(len, wanted), *self.shape[ranks:]), self.variable.fill, self.dtype)
-        for number in np.unique(shards.owner[np.ix_(*wanted)]):
+        for number in np.unique(self.owner[np.ix_(*wanted)]):
             if number < 0:
                 continue
-            places = [_places(i, w) for i, w in zip(shards.boxes[number].indices, wanted, strict=True)]
+            places = [_places(i, w) for i, w in zip(shards.boxes[number].indices, wanted, strict=False)]
             values = shards.read(number, self.name, tuple(p[p >= 0] for p in places))
             # A shard knows only the neurons and inputs that its own study had; what is beyond is 0.
             padded = np.zeros((*values.shape[:ranks], *self.shape[ranks:]), self.dtype)

@@ -26,6 +26,8 @@ MOST_DRAWN = 64
 """Teachers that are drawn to know whether a step size is too large for one of them."""
 _STEPS_LOOKED_AT = 1025
 """Of a stage, evenly, where a schedule is asked for its factor."""
+NO_STEP = 2**31 - 1
+"""A step that no member's clock reaches."""
 BYTES_A_CELL = 11_000
 """What a cell takes, resolved to its parts (measured)."""
 
@@ -111,6 +113,19 @@ def check_grid(study: "Study") -> None:
             f"axes: got {math.prod(shape):,} cells ({said}), which take {in_words(need)} before anything runs, and "
             f"this process may have {in_words(room)}; take fewer values, or several studies"
         )
+
+
+def check_steps(study: "Study") -> None:
+    """**Raises:** `ValueError` where a cell's members take no step, or more than their clock counts."""
+    for point in study.points:
+        steps = study.member_cap(point.cell)
+        if steps < 1 and not isinstance(study.records, tuple):
+            raise ValueError("protocol: got no descent stage; a member needs at least one step")
+        if steps >= NO_STEP:
+            raise ValueError(
+                f"protocol: got {steps:,} steps; a member's clock counts up to {NO_STEP - 1:,}: lower the steps or set "
+                "max_steps"
+            )
 
 
 def check_probes(study: "Study") -> None:

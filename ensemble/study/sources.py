@@ -10,7 +10,18 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from ..parts import PROMPT, REGISTRY, Part, digest, is_own, register, registering, source_file, source_text
+from ..parts import (
+    PROMPT,
+    REGISTRY,
+    digest,
+    is_own,
+    register,
+    registered_of,
+    registering,
+    running,
+    source_file,
+    source_text,
+)
 from ..spec import Spec
 from .errors import StudyError
 
@@ -25,6 +36,8 @@ class PartSource(Spec):
     digest: str = ""
 
 
+_FOLDER = "gd_atlas_parts"
+"""The package that files of parts are said to be in; there is none."""
 _provided: dict[str, str] = {}
 """Texts of files that are not here, by digest."""
 
@@ -76,7 +89,7 @@ def _load_one(entry: Any, folder: Path) -> dict[str, Any]:
     places = [Path(place) / source.file for place in dict.fromkeys((source.folder or str(folder), str(folder), "."))]
     for path in places:
         if path.is_file():
-            text = path.read_text(encoding="utf-8")
+            text = _text_of(path)
             if source.digest and digest(text) != source.digest:
                 raise StudyError(
                     f"parts: {path} has changed since: its digest was {source.digest[:12]}… and is "
@@ -96,6 +109,15 @@ def _load_one(entry: Any, folder: Path) -> dict[str, Any]:
     raise StudyError(f"parts: got {source.file!r}, which is not there; it was looked for at {looked}")
 
 
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise StudyError(
+            f"parts: {path} cannot be imported: its byte {error.start} is no UTF-8; save the file as UTF-8"
+        ) from error
+
+
 def _from_prompt(source: PartSource) -> dict[str, Any]:
     """A part that was registered in a running session and has no file: it must be registered here, too."""
     for _, part in _own_parts():
@@ -110,26 +132,36 @@ def _from_prompt(source: PartSource) -> dict[str, Any]:
 
 
 def _import(path: Path, text: str) -> None:
-    """Imports a file of parts, or registers again those of one that was imported before and did not change."""
-    name = f"gd_atlas_parts.{path.stem}_{digest(str(path))[:8]}"
-    known: Any = sys.modules.get(name)
-    if known is not None and known.gd_atlas_digest == digest(text):
-        for _, _, part in known.gd_atlas_parts:
+    """Imports a file of parts, or registers again those of one that this process ran before and that did not change."""
+    known = registered_of(path, digest(text))
+    if known is not None:
+        for part in known:
             register(part)
         return
+    name = f"{_FOLDER}.{path.stem}_{digest(str(path))[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None, "a path of a Python file has a loader"
-    module: Any = importlib.util.module_from_spec(spec)
+    module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        with registering() as found:
+        with running(path, digest(text)):
             spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a file that ends the process would do so without a word
         del sys.modules[name]
-        raise StudyError(f"parts: {path} cannot be imported: {type(error).__name__}: {error}") from error
-    module.gd_atlas_digest, module.gd_atlas_parts = digest(text), found
-    for _, _, part in found:
-        register(part)
+        said = f"parts: {path} cannot be imported: {type(error).__name__}: {error}"
+        raise StudyError(said + _beside(path, error)) from error
+
+
+def _beside(path: Path, error: BaseException) -> str:
+    """What helps where a file of parts wants another one beside it, whose text no digest would be of."""
+    first = error.name.partition(".")[0] if isinstance(error, ModuleNotFoundError) and error.name else ""
+    is_there = first and any((path.parent / name).exists() for name in (first, f"{first}.py"))
+    if not is_there and first != _FOLDER:  # of which a relative import would be
+        return ""
+    return (
+        "; a file of parts is one file, which alone is kept with the study and sent to workers: put into it what it "
+        "imports from beside it, or make that an installed package"
+    )
 
 
 def used(parts: Iterable[BaseModel | Any], known: Iterable[PartSource]) -> list[PartSource]:
@@ -161,10 +193,10 @@ def _own_parts() -> Iterator[tuple[str, Any]]:
 
 
 def _with_inner(part: Any) -> Iterator[Any]:
-    """A part and the parts inside it."""
+    """A part and what is inside it: parts, and specs that hold such, as the terms of a sum do."""
     yield part
-    if isinstance(part, Part):
-        for name in type(part).model_fields:
-            inner = getattr(part, name)
-            if isinstance(inner, Part):
-                yield from _with_inner(inner)
+    for name in type(part).model_fields if isinstance(part, Spec) else ():
+        inner = getattr(part, name)
+        for held in inner if isinstance(inner, tuple) else (inner,):
+            if isinstance(held, Spec):
+                yield from _with_inner(held)

@@ -41,9 +41,7 @@ _reading: ContextVar[bool] = ContextVar("reading", default=False)
 """Whether a stored study is read: names that were reserved since then stay axes of it."""
 MOST_SEEDS = 2**32
 """A generator takes 32 bits of a seed: beyond them seeds would be drawn twice."""
-NO_STEP = 2**31 - 1
-"""A step that no member's clock reaches."""
-RecordSteps = Annotated[tuple[Annotated[int, Field(ge=0, lt=NO_STEP)], ...], Field(max_length=100_000)]
+RecordSteps = Annotated[tuple[Annotated[int, Field(ge=0, lt=checks.NO_STEP)], ...], Field(max_length=100_000)]
 
 
 class Study(Spec):
@@ -79,6 +77,7 @@ class Study(Spec):
     """Inputs, samples and noise; none: the exact population risk of x ~ N(0, I)."""
     axes: dict[str, Axis] = Field(default_factory=dict)
     _checked: bool = PrivateAttr(default=False)
+    _lacks_parts: bool = PrivateAttr(default=False)
     parts: tuple[PartSource, ...] = ()
     """Files of the user's own parts, imported before the study is read; paths from the study file's folder."""
 
@@ -200,6 +199,11 @@ class Study(Spec):
         return known.model_copy(update={"values": values})
 
     @property
+    def lacks_parts(self) -> bool:
+        """Whether it was read without parts that it names: what only these know, its files have to say."""
+        return self._lacks_parts
+
+    @property
     def members(self) -> int:
         return self.seeds * math.prod(len(axis.values) for axis in self.axes.values())
 
@@ -227,9 +231,9 @@ class Study(Spec):
     def space(self, cell: Cell) -> Space | None:
         """The coordinates of a cell's rows: reduced where that is exact and fewer than the d inputs.
 
-        None for a student whose weights are no rows of an input.
+        None for a student whose weights are no rows of an input, and where parts that would say it are not here.
         """
-        if not isinstance(cell.student, AbstractSizedStudent):
+        if self.lacks_parts or not isinstance(cell.student, AbstractSizedStudent):
             return None
         reduces = self.coordinates != "full" and cell.stages.rotation_equivariant and cell.is_isotropic
         return cell.student.space(cell.teacher, reduces and not any(checks.full_probes(self)))
@@ -326,16 +330,10 @@ class Study(Spec):
     def _check_once(self) -> None:
         checks.check_fields(self)
         checks.check_grid(self)
-        for point in self.points:
-            if not isinstance(self.records, tuple) and self.member_cap(point.cell) < 1:
-                raise ValueError("protocol: got no descent stage; a member needs at least one step")
-            if self.member_cap(point.cell) >= NO_STEP:
-                raise ValueError(
-                    f"protocol: got {self.member_cap(point.cell):,} steps; a member's clock counts up to "
-                    f"{NO_STEP - 1:,}: lower the steps or set max_steps"
-                )
+        checks.check_steps(self)
         self._checked = True
         if is_lenient():
+            self._lacks_parts = True
             return
         checks.check_probes(self)
         if not _reading.get():

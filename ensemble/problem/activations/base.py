@@ -24,6 +24,7 @@ class AbstractActivation(eqx.Module):
     role: ClassVar[str] = "activation"
     name: ClassVar[str]
     symmetry: ClassVar[Symmetry]
+    """`line` for an even σ, where w and −w are one neuron, else `ray`: what angles are measured between."""
     homogeneous: ClassVar[bool]
     """Whether σ is positively 1-homogeneous in w: a σ(w) is then a function of a‖w‖ and w/‖w‖."""
     growth: ClassVar[int] = 1

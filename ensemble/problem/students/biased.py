@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import NonNegativeFloat, model_validator
 
-from ...parts import chosen
+from ...parts import chosen, is_lenient
 from ...spec import Count, Whole
 from ..activations import AbsCentred, ReLUEven
 from ..draws import full_space
@@ -78,6 +78,7 @@ class BiasedStudent(AbstractTwoLayeredStudent):
 
     @model_validator(mode="after")
     def _check(self):
-        self.start.check_width(self.width)
+        if not is_lenient():
+            self.start.check_width(self.width)
         check_biases(self.biases, self.width)
         return self

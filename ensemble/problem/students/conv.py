@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
-from ...parts import chosen
+from ...parts import chosen, is_lenient
 from ...spec import Count
 from ..draws import full_space
 from ..risks import SharedRisk
@@ -49,5 +49,6 @@ class ConvStudent(AbstractComparedStudent, AbstractTwoLayeredStudent):
 
     @model_validator(mode="after")
     def _check(self):
-        self.start.check_width(self.width)
+        if not is_lenient():
+            self.start.check_width(self.width)
         return self
