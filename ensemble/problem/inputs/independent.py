@@ -29,8 +29,7 @@ class AbstractIndependent(AbstractInputs):
 
     def check(self, inputs, teacher):
         sigma = activation_of(teacher)
-        needed = 2 if sigma is None else 2 * sigma.growth
-        if not needed < self.moments():
+        if sigma is not None and not (needed := 2 * sigma.growth) < self.moments():
             raise ValueError(
                 f"got {self.kind!r}, of which moments of order {self.moments():g} are infinite, with activation "
                 f"{sigma.name}, whose loss has moments of order {needed}; take lighter tails or another activation"
