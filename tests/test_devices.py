@@ -106,17 +106,19 @@ def test_the_number_of_cores_changes_nothing(tmp_path):
     program = (
         "import sys, ensemble as ens\n"
         "from tests.studies import small\n"
-        "for engine in ('simd', 'xla'):\n"
-        "    ds = ens.run(small(), engine=engine)\n"
-        "    ds.to_netcdf(sys.argv[1] + engine, encoding={'stage': {'dtype': 'S1'}})\n"
+        "decay = {'kind': 'halving_decay', 'weight_decay': 0.05, 'epochs': 3, 'epoch_steps': 20}\n"
+        "adam = {'protocol': decay | {'update': 'adam'}, 'probes': ['loss'], 'data': {'samples': 9, 'batch': 4}}\n"
+        "for name, engine, changes in (('plain', 'simd', {}), ('xla', 'xla', {}), ('adam', 'xla', adam)):\n"
+        "    ds = ens.run(small(**changes), engine=engine)\n"
+        "    ds.to_netcdf(sys.argv[1] + name, encoding={'stage': {'dtype': 'S1'}})\n"
     )
     for cores in (1, 3):
         environment = os.environ | {"GD_ATLAS_CORES": str(cores), "PYTHONPATH": os.getcwd()}
         subprocess.run([sys.executable, "-c", program, tmp_path / f"{cores}"], env=environment, check=True)
-    for engine in ("simd", "xla"):
-        one, three = (xr.load_dataset(tmp_path / f"{cores}{engine}") for cores in (1, 3))
+    for name in ("plain", "xla", "adam"):
+        one, three = (xr.load_dataset(tmp_path / f"{cores}{name}") for cores in (1, 3))
         assert_same_members(one, three)
-        assert one.attrs["engine"] == engine
+        assert one.attrs["engine"] == ("simd" if name == "plain" else "xla")
 
 
 def test_options_that_xla_does_not_know_are_left_out():
