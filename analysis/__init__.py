@@ -10,7 +10,8 @@ from .boundaries.refine import refine
 from .learning_curves import double_descent, learning_curve
 from .members import below, finished
 from .modes import learning_steps, learning_time, mode_curves, mode_strength
-from .online.order_parameters import order_deviation, order_parameters
+from .online.deviation import deviation_exponent, order_deviation
+from .online.order_parameters import order_parameters
 from .phase import difference, marginal, order_parameter, phase
 from .plots import (
     angle_picture,
@@ -64,6 +65,7 @@ __all__ = [
     "by_stage",
     "certificates",
     "complexity_picture",
+    "deviation_exponent",
     "difference",
     "difference_picture",
     "double_descent",

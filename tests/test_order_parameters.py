@@ -15,6 +15,7 @@ from analysis.online.fourth_moments import squared_errors
 from analysis.online.order_parameters import _clock, _pieces
 from analysis.online.overlap_equations import Overlaps, velocity
 from ensemble.problem.activations import ACTIVATIONS, Polynomial
+from tests.helpers import called
 
 
 def committee(activation="erf", neurons=2, teacher=2, inputs=400, step_size=1.0, steps=1000, start="xavier", **fields):
@@ -185,6 +186,37 @@ def test_an_online_ensemble_follows_the_equations():
     left = analysis.order_deviation(lost)
     assert int(left["seeds"]) == ds.sizes["seed"] - 1
     np.testing.assert_array_equal(left["mean"], analysis.order_deviation(ds.isel(seed=slice(1, None)))["mean"])
+
+
+def test_the_spread_of_linear_members_falls_as_the_root_of_the_dimension(tmp_path):
+    axes = {
+        "d": {
+            "values": [20, 80, 320],
+            "fields": {
+                "teacher.inputs": [20, 80, 320],
+                "protocol.step_size": [1 / 40, 1 / 160, 1 / 640],
+                "protocol.steps": [40, 160, 640],
+            },
+        }
+    }
+    ds = ens.run(committee("linear", 1, 1, 20, records=12, seeds=24, axes=axes, data={"online": True}))
+    found = analysis.deviation_exponent(ds, "d")
+    low, high = float(found["exponent_low"]), float(found["exponent_high"])
+    assert low < -0.5 < high and low < float(found["exponent"]) < high < -0.3
+    np.testing.assert_allclose(found["typical"], analysis.order_deviation(ds)["typical"], rtol=1e-12)
+    assert np.all((found["typical_low"] < found["typical"]) & (found["typical"] < found["typical_high"]))
+    with pytest.raises(ValueError, match=r"along: got 'd' with the values \[20\]; an exponent needs two"):
+        analysis.deviation_exponent(ds.isel(d=[0]), "d")
+    with pytest.raises(ValueError, match="along: got 'width', which is no axis"):
+        analysis.deviation_exponent(ds, "width")
+    with pytest.raises(ValueError, match=r"level: got 1\.5"):
+        analysis.deviation_exponent(ds, "d", level=1.5)
+    ds.to_netcdf(tmp_path / "online.nc", encoding={"stage": {"dtype": "S1"}})
+    said = called("analysis", "order-parameters", tmp_path / "online.nc").stdout
+    power = f"∝ d^{float(found['exponent']):.2f} [{low:.2f}, {high:.2f}]"
+    assert said.splitlines()[-1] == f"typical spread over the loss {power}" and "difference [95%]" in said
+    of_one = called("analysis", "order-parameters", tmp_path / "online.nc", "--at", "d=20").stdout
+    assert of_one.splitlines()[-1] == "with the term of order η"
 
 
 def test_halvings_are_followed():

@@ -173,6 +173,7 @@ CALLS = {
 # Functions that take no dataset: what they take has no shape but its own, or is a study.
 OF_NETWORKS = {"duality_gap", "hessian_eigenvalues", "reference_optimum", "wilson", "save", "refine"}
 OF_NETWORKS |= {"Reference", "ReferenceWarning", "predictions", "order_parameters", "order_deviation", "online_picture"}
+OF_NETWORKS |= {"deviation_exponent"}
 # Functions of other students, teachers or axes, tested in test_deep_linear.py, test_transfer.py, test_complexity.py.
 OF_OTHERS = {"learning_steps", "learning_time", "mode_curves", "mode_picture", "mode_strength"}
 OF_OTHERS |= {"transfer", "transfer_picture", "sample_complexity", "complexity_picture", "layer_picture"}

@@ -11,9 +11,10 @@ import analysis
 from ensemble.console import At, Csv, Json, Overwrite, load
 
 from ..console import Column, Form, console, facts_of, say, tell
+from ..members import axes
 from .options import Analysis, Drawing, Height, Width, app, opened
 
-_OF_CELLS = ["largest", "typical", "second_order"]
+_OF_CELLS = ["largest", "typical", "second_order", "seeds"]
 """What a deviation says of a whole cell."""
 
 
@@ -32,7 +33,10 @@ def order_parameters(
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
-    """Closed equations of online SGD from a study's starts; of a run: how far its members are from them."""
+    """Closed equations of online SGD from a study's starts; of a run: how far its members are from them.
+
+    Along an axis of positive numbers, the only one of several values: also the power of it by which they are.
+    """
     form = Form.of(as_json, as_csv)
     if out is not None and source.suffix == ".toml":
         raise ValueError(f"out: got {out} for a study file; a picture needs the members of a run: give its DIR")
@@ -46,7 +50,7 @@ def order_parameters(
         result = xr.Dataset(parts | {"time": found["time"], "step": found["step"]}).reset_coords()
         columns.append(Column("median loss [10–90% of seeds]", "loss", "{:.4g}", True))
         frame, facts = analysis.table(result, by="record"), {"study_hash": study.hash}
-        exact = bool(found["second_order"].all())
+        exact, power = bool(found["second_order"].all()), ""
     else:
         ds = opened(source, at)
         found = analysis.order_deviation(ds, noise=noise, batch=batch)
@@ -59,8 +63,20 @@ def order_parameters(
             Column("z", "z", "{:+.2f}"),
         ]
         frame = frame.assign(share=frame["mean"] / frame["spread"])
-        facts, exact = facts_of(ds), bool(found["second_order"].all())
+        facts, exact, power = facts_of(ds), bool(found["second_order"].all()), _power(ds, noise, batch)
         picture.save(partial(analysis.online_picture, ds, noise=noise, batch=batch))
     if tell(frame, columns, form, facts, console):
         say("with the term of order η" if exact else "to leading order in η: the population's gradient flow")
+        if power:
+            say(power)
         picture.say()
+
+
+def _power(ds: xr.Dataset, noise: float | None, batch: int | None) -> str:
+    """What is said of the spread along the only axis of several values, where these are positive numbers."""
+    wide = [name for name in axes(ds) if ds.sizes.get(name, 1) > 1]
+    if len(wide) != 1 or ds[wide[0]].dtype.kind not in "fiu" or float(ds[wide[0]].min()) <= 0:
+        return ""
+    found = analysis.deviation_exponent(ds, wide[0], noise=noise, batch=batch)
+    low, power, high = (float(found[name]) for name in ("exponent_low", "exponent", "exponent_high"))
+    return f"typical spread over the loss ∝ {wide[0]}^{power:.2f} [{low:.2f}, {high:.2f}]"

@@ -11,13 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from scipy.integrate import cumulative_trapezoid
-from scipy.stats import t as t_distribution
 
-from ensemble import STATUS, Study
+from ensemble import Study
 from ensemble.numerics import member_keys
 from ensemble.problem.students import TwoLayerStudent
 
-from ..members import axes, cells, finished, history, standard
+from ..members import axes, cells
 from .fourth_moments import has_fourth_moments
 from .overlap_equations import Numbers, Overlaps, by_seed, losses, solve
 
@@ -55,6 +54,16 @@ def order_parameters(
     steps = np.asarray(study.record_steps, float)
     found = [_of_cell(study, point.cell, steps, wanted, noise, batch, np.arange(count)) for point in study.points]
     return _dataset(study, found, [point.place for point in study.points])
+
+
+def solutions(ds: xr.Dataset, *, noise: float | None = None, batch: int | None = None) -> xr.Dataset:
+    """`order_parameters` from the starts of a dataset's members, over its own cells, seeds and records."""
+    study, grid, names = Study.from_json(ds.attrs["study"]), cells(ds), axes(ds)
+    steps, seeds = ds["step"].values.astype(float), np.atleast_1d(ds["seed"].values)
+    found = [_of_cell(study, cell, steps, None, noise, batch, seeds) for cell in grid.flat]
+    return _filled(found, list(np.ndindex(*grid.shape)), names, grid.shape).assign_coords(
+        {name: ds[name] for name in (*names, "seed")}
+    )
 
 
 class _Solved(NamedTuple):
@@ -278,71 +287,3 @@ def _filled(found: list[_Solved], places: list[tuple[int, ...]], names: tuple[st
         "step": filled(("record",), [s.step for s in found], "descent step", "step"),
     }
     return xr.Dataset(data, coords=coords)
-
-
-def order_deviation(ds: xr.Dataset, *, noise: float | None = None, batch: int | None = None) -> xr.Dataset:
-    """How far the members of an ensemble are from the equations, each from its own start.
-
-    **Arguments:** a dataset with a history of `loss`; `noise` and `batch` as in `order_parameters`.
-
-    Members that diverged do not count.
-
-    **Returns:** over axes and `record`: `measured` and `solution`, means of the loss over seeds; `mean` of loss −
-    solution with `mean_low`, `mean_high` (95%, Student's t), its standard deviation `spread` over seeds, and `z` =
-    mean/(standard error); over axes `seeds`, the members that count, `largest`, the largest |mean|/spread of the
-    records at which the spread is above 1e-9 of the loss at the start, `typical`, the geometric mean of spread/solution
-    over the times, on a log scale, that all cells have (of order d^−1/2), and `second_order` as `order_parameters`.
-
-    **Raises:** `ValueError` as `order_parameters`, and where a cell has fewer than two members that count.
-    """
-    ds = standard(ds)
-    measured = history(ds, "loss").load()
-    study, grid, names = Study.from_json(ds.attrs["study"]), cells(ds), axes(ds)
-    steps, seeds = ds["step"].values.astype(float), np.atleast_1d(ds["seed"].values)
-    found = [_of_cell(study, cell, steps, None, noise, batch, seeds) for cell in grid.flat]
-    solved = _filled(found, list(np.ndindex(*grid.shape)), names, grid.shape).assign_coords(
-        {name: ds[name] for name in (*names, "seed")}
-    )
-    counted = (finished(ds) & (ds["status"] != STATUS["diverged"])).load()
-    count = counted.sum("seed")
-    if int(count.min()) < 2:
-        raise ValueError(
-            "seed: got a cell with fewer than two members that are finished and did not diverge; a deviation needs a "
-            "spread"
-        )
-    difference = (measured - solved["loss"]).where(counted)
-    mean, spread = difference.mean("seed"), difference.std("seed", ddof=1)
-    error = spread / np.sqrt(count)
-    half = xr.apply_ufunc(lambda n: t_distribution.ppf(0.975, n - 1), count) * error
-    typical = _typical(spread / solved["loss"].where(counted).mean("seed"), solved["time"])
-    differs = spread > 1e-9 * measured.isel(record=0).mean("seed")
-    data = {
-        "measured": (measured.where(counted).mean("seed"), "mean loss over seeds"),
-        "solution": (solved["loss"].where(counted).mean("seed"), "mean loss over seeds, from the equations"),
-        "seeds": (count, "members counted"),
-        "mean": (mean, "mean of loss − solution"),
-        "mean_low": (mean - half, "low end of its 95% interval"),
-        "mean_high": (mean + half, "high end of its 95% interval"),
-        "spread": (spread, "standard deviation of loss − solution over seeds"),
-        "z": ((mean / error).where(differs), "mean over its standard error"),
-        "largest": ((abs(mean) / spread).where(differs).max("record"), "largest |mean|/spread of all records"),
-        "typical": (typical, "geometric mean of spread/solution over times that all cells have"),
-    }
-    variables = {name: array.assign_attrs({"units": "1", "long_name": said}) for name, (array, said) in data.items()}
-    attrs = {"study": ds.attrs["study"], "study_hash": ds.attrs["study_hash"]}
-    variables["second_order"] = solved["second_order"]
-    return xr.Dataset(variables, coords={"time": solved["time"], "step": solved["step"]}, attrs=attrs)
-
-
-def _typical(share: xr.DataArray, time: xr.DataArray) -> xr.DataArray:
-    """The geometric mean of a positive history over log-spaced times between two records that every cell has."""
-    values, times = share.transpose(..., "record"), time.transpose(..., "record").values
-    later = np.where(times > 0.0, times, np.nan)
-    common = np.geomspace(np.nanmax(np.nanmin(later, axis=-1)), times.max(axis=-1).min(), 64)
-    found = np.full(times.shape[:-1], np.nan)
-    for place in np.ndindex(*found.shape):
-        at, value = times[place], values.values[place]
-        kept = (at > 0.0) & (value > 0.0)
-        if kept.any():
-            found[place] = np.exp(np.mean(np.interp(np.log(common), np.log(at[kept]), np.log(value[kept]))))
-    return xr.DataArray(found, values.isel(record=0, drop=True).coords, dims=values.dims[:-1])

@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 
 from ..alignment import trajectory
 from ..members import finished, open_axis, standard
-from ..online.order_parameters import order_deviation
+from ..online.deviation import order_deviation
 from .layout import COLUMN, PAGE, Look, sheet
 from .style import colours, of_seeds, said_at
 
