@@ -5,6 +5,8 @@ import pytest
 
 import analysis
 import ensemble as ens
+from analysis import commands
+from tests.helpers import called
 
 d, NOISE, SEEDS = 8, 1.0, 400
 SIZES = [4, 20]
@@ -127,3 +129,19 @@ def test_a_measure_that_is_not_positive_is_refused(fitted):
             ValueError, match=r"measure: got 'loss', which is 0 or less for 6 of 800 members; a geometric"
         ):
             curve(none, "samples")
+
+
+def test_the_command_says_the_curve_and_its_peak(fitted, monkeypatch):
+    rng = np.random.default_rng(3)
+    rise = replaced(fitted, np.array([2.0, 1.0, 4.0, 3.0, 0.5])[:, None] * rng.lognormal(0.0, 0.1, (5, SEEDS)))
+    monkeypatch.setattr(commands.curves, "opened", lambda *_: rise)
+    said = called("analysis", "curve", "tests", "--along", "samples").stdout
+    found, peak = analysis.learning_curve(rise, "samples"), analysis.double_descent(rise, "samples")
+    assert f"{float(found['mean'][2]):.3g} [{float(found['low'][2]):.3g}, {float(found['high'][2]):.3g}]" in said
+    last = said.splitlines()[-1]
+    assert last.startswith(f"double descent: a peak at samples = {float(peak['peak']):g}, by a logarithm of ")
+    assert f"{float(peak['rise']):.2f} [{float(peak['rise_low']):.2f}, {float(peak['rise_high']):.2f}] above" in last
+    flat = replaced(fitted, np.array([5.0, 4.0, 3.0, 2.0, 1.0])[:, None] * rng.lognormal(0.0, 0.1, (5, SEEDS)))
+    monkeypatch.setattr(commands.curves, "opened", lambda *_: flat)
+    said = called("analysis", "curve", "tests", "--along", "samples").stdout
+    assert said.splitlines()[-1] == "no peak along samples beyond doubt (simultaneous 95%)"

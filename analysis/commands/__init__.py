@@ -1,7 +1,7 @@
-"""The commands of the analysis: tables, arrival times, closed equations, what features are good for, pictures and the
-page, a server of pages, and refinement, which runs members."""
+"""The commands of the analysis: tables, learning curves, arrival times, closed equations, what features are good for,
+pictures and the page, a server of pages, and refinement, which runs members."""
 
-from . import online, pictures, refining, serving, tables, times, uses
+from . import curves, online, pictures, refining, serving, tables, times, uses
 from .options import app
 
-__all__ = ["app", "online", "pictures", "refining", "serving", "tables", "times", "uses"]
+__all__ = ["app", "curves", "online", "pictures", "refining", "serving", "tables", "times", "uses"]
