@@ -196,6 +196,7 @@ def test_descent_is_that_of_the_exact_risk(trained):
     assert float(again.output_bias) == 0.3
 
 
+@pytest.mark.long
 def test_the_teacher_has_no_loss_and_no_slope(rng):
     """A neuron of the teacher's twice at half its weight, an opposite one and one without weights: all finite."""
     sigma = SIGMAS["relu"]

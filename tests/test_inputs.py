@@ -296,7 +296,7 @@ def holes() -> np.ndarray:
             np.ones((9, d)),
             {"replacement": False},
             {},
-            r"data.samples: got 20 without replacement of 8 rows",
+            r"data.samples: got 20 without replacement of 7 rows",
         ),
         (
             np.ones((9, d)),

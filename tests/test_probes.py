@@ -113,10 +113,15 @@ def test_threshold_is_a_share_of_the_largest_teacher_mass():
     assert int(probe(["active"], student, TEACHER, threshold=0.016)["active"]) == 1
 
 
+NEIGHBOURS = ("abs", "leaky_relu", "linear", "relu_even", "sigmoid", "softplus")
+"""Activations for which others of the same code stand in `make test`."""
+
+
 def activations_and_probes():
     """All probes of every activation; of those that have another one's code the usual ones, and all for `long`."""
     for name in ACTIVATIONS:
-        yield pytest.param(name, USUAL if name in ALIKE else UNCERTIFIED, id=name)
+        seldom = [pytest.mark.long] if name in NEIGHBOURS else []
+        yield pytest.param(name, USUAL if name in ALIKE else UNCERTIFIED, id=name, marks=seldom)
         if name in ALIKE:
             yield pytest.param(name, UNCERTIFIED, id=f"{name}, all", marks=pytest.mark.long)
 

@@ -35,7 +35,7 @@ class Features(AbstractInputs):
     kind: Literal["features"] = "features"
     path: str
     variable: str = ""
-    held_out: Annotated[int, Field(ge=2)] | None = None
+    held_out: Annotated[int, Field(ge=2, le=2**53)] | None = None
     replacement: bool = True
     digest: str = ""
 
