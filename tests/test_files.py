@@ -63,6 +63,13 @@ def test_status_works_without_a_usable_progress_file(text, out):
 # -- many files, and files that change ----------------------------------------------------------------
 
 
+def test_a_folder_without_a_run_is_said(tmp_path):
+    for path in (tmp_path, tmp_path / "none"):
+        for look in (ens.status, ens.open_dataset):
+            with pytest.raises(FileNotFoundError, match=rf"{path}: holds no dataset \(manifest.json\); make one with"):
+                look(path)
+
+
 def test_status_computes_no_checksum_of_a_file_that_did_not_change(out, monkeypatch):
     """As from another terminal: only what the directory remembers is known, and what changed is found."""
     ens.run(tiny(), out=out)

@@ -39,6 +39,11 @@ _MOST_MEMBERS = 4096
 _MOST_BYTES = 32 * 2**20
 
 
+def no_dataset(path: Path) -> FileNotFoundError:
+    """What is said of a path where there is none."""
+    return FileNotFoundError(f"{path}: holds no dataset ({MANIFEST}); make one with `python -m ensemble run`")
+
+
 class RunDirectory:
     """A run directory and its manifest; `boxes` are those of the newest study."""
 
@@ -76,6 +81,8 @@ class RunDirectory:
 
         **Raises:** `FileNotFoundError` where there is none; `StoreError` where its manifest cannot be used.
         """
+        if not cls.exists(path):
+            raise no_dataset(path)
         manifest, damaged = Manifest.read(path)
         try:
             made = cls(path, generations_of(manifest), [s.model_dump() for s in manifest.sessions])

@@ -13,11 +13,10 @@ from xarray.core import indexing
 
 from ..study import Study
 from .boxes import Box, cut, grid
-from .directory import RunDirectory, members_a_shard
+from .directory import RunDirectory, members_a_shard, no_dataset
 from .files import NOT_PLAIN, parse_name, read_variable, refuse_references
 from .folders import OLD_FILE
 from .labels import labelled
-from .manifest import MANIFEST
 from .schema import (
     SCHEMA_VERSION,
     STATUS,
@@ -56,7 +55,7 @@ def open_dataset(path: str | os.PathLike) -> xr.Dataset:
         return _open_directory(RunDirectory.open(path))
     file = path if path.suffix == ".nc" else path / OLD_FILE
     if not os.path.lexists(file):
-        raise FileNotFoundError(f"{path}: holds no dataset ({MANIFEST}); make one with `python -m ensemble run`")
+        raise no_dataset(path)
     return _open_file(file)
 
 
