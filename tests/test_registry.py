@@ -1,5 +1,8 @@
 """Every registered update on every model that there is, and every penalty: bits depend on nothing but the member."""
 
+import contextlib
+import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ import tests.test_deep
 import tests.test_deep_linear
 from ensemble.dynamics.updates import AbstractSteppedUpdate
 from ensemble.engine.pools import LanePool
+from ensemble.launch import local
 from ensemble.parts import REGISTRY, is_own
 from tests.helpers import assert_same_members, run_paused
 
@@ -123,3 +127,19 @@ def test_stopped_and_gone_on_with(case):
     assert pauses >= 3
     for name in again.data_vars:
         xr.testing.assert_equal(again[name].drop_attrs(), ds[name].drop_attrs())
+
+
+def test_stopped_on_disk_and_gone_on_with(case, tmp_path, monkeypatch):
+    """As a signal stops it: members in flight, states of updates included, are read back of a file."""
+    parts, ds = case
+    stopped = threading.Event()
+    monkeypatch.setattr(local, "stop_on_signal", lambda: contextlib.nullcontext(stopped))
+    monkeypatch.setattr(LanePool, "budget", lambda self, *_: 9)
+    with pytest.raises(KeyboardInterrupt):
+        ens.run(study(*parts), out=tmp_path, engine="xla", on_progress=lambda report: stopped.set())
+    with ens.open_dataset(tmp_path) as partial:
+        assert np.any(partial["status"] == ens.STATUS["running"])
+    stopped.clear()
+    assert_same_members(ds, ens.run(study(*parts), out=tmp_path, engine="xla").load())
+    sessions = json.loads((tmp_path / "manifest.json").read_text())["sessions"]
+    assert len(sessions) == 2 and 0 < sessions[1]["member_steps"] < sum(s["member_steps"] for s in sessions)
