@@ -138,12 +138,13 @@ class GroupSink:
         """Which members trained on though their exact loss was not known any more."""
         study = self.collection.study
         left = np.zeros(len(rows), bool)
+        # The cells of a group have one activation, and are all trained on samples or none.
+        if not study.points[results.members[rows[0]] // study.seeds].cell.outgrows_kernel:
+            return left
         reached = results.arrays["stage_end_step"][rows] >= 0
         for name in (name for name, array in results.arrays.items() if array.dtype.kind == "f"):
             unknown = np.isnan(results.arrays[name][rows])
             if "stage" in results.variables[name].dims:
                 unknown &= reached.reshape(*reached.shape, *(1,) * (unknown.ndim - 2))
             left |= unknown.reshape(len(rows), -1).any(axis=1)
-        cells = results.members[rows[left]] // study.seeds
-        left[left] = [study.points[cell].cell.outgrows_kernel for cell in cells]
         return left
