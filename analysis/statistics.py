@@ -17,6 +17,15 @@ def require_level(level: float) -> None:
         )
 
 
+def require_sizes(argument: str, axis: str, sizes: np.ndarray) -> None:
+    """**Raises:** `ValueError` where the values of an axis, along which a power is sought, are texts, not positive, or
+    fewer than two."""
+    if sizes.dtype.kind not in "fiu" or len(sizes) < 2 or sizes.min() <= 0:
+        raise ValueError(
+            f"{argument}: got {axis!r} with the values {sizes.tolist()}; an exponent needs two positive numbers or more"
+        )
+
+
 def wilson(successes: np.ndarray, trials: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
     """Wilson's score interval for a share: the p with |k/n − p| ≤ z √(p(1−p)/n).
 

@@ -11,7 +11,7 @@ import xarray as xr
 from scipy.optimize import linprog
 
 from ..members import require_axis
-from ..statistics import LEVEL, require_level
+from ..statistics import LEVEL, require_level, require_sizes
 from .boundary import boundary
 
 
@@ -51,10 +51,7 @@ def sample_complexity(
     if along == samples:
         raise ValueError(f"along: got {along!r}, which is the axis of samples; give that of the dimension")
     sizes = ds[along].values
-    if sizes.dtype.kind not in "fiu" or len(sizes) < 2 or sizes.min() <= 0:
-        raise ValueError(
-            f"along: got {along!r} with the values {sizes.tolist()}; an exponent needs two positive numbers or more"
-        )
+    require_sizes("along", along, sizes)
     if not (ds[samples].dtype.kind in "fiu" and ds[samples].min() > 0):
         raise ValueError(f"samples: got {samples!r} with values that are not positive numbers; give an axis of n")
     found = boundary(ds, along, samples, measure, below, at, level=1.0 - (1.0 - level) / len(sizes))

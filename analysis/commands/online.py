@@ -50,7 +50,7 @@ def order_parameters(
         result = xr.Dataset(parts | {"time": found["time"], "step": found["step"]}).reset_coords()
         columns.append(Column("median loss [10–90% of seeds]", "loss", "{:.4g}", True))
         frame, facts = analysis.table(result, by="record"), {"study_hash": study.hash}
-        exact, power = bool(found["second_order"].all()), ""
+        exact, power = bool(found["second_order"].all()), str
     else:
         ds = opened(source, at)
         found = analysis.order_deviation(ds, noise=noise, batch=batch)
@@ -63,12 +63,12 @@ def order_parameters(
             Column("z", "z", "{:+.2f}"),
         ]
         frame = frame.assign(share=frame["mean"] / frame["spread"])
-        facts, exact, power = facts_of(ds), bool(found["second_order"].all()), _power(ds, noise, batch)
+        facts, exact, power = facts_of(ds), bool(found["second_order"].all()), partial(_power, ds, noise, batch)
         picture.save(partial(analysis.online_picture, ds, noise=noise, batch=batch))
     if tell(frame, columns, form, facts, console):
         say("with the term of order η" if exact else "to leading order in η: the population's gradient flow")
-        if power:
-            say(power)
+        if line := power():
+            say(line)
         picture.say()
 
 

@@ -7,7 +7,7 @@ from scipy.stats import t as t_distribution
 from ensemble import STATUS
 
 from ..members import axes, finished, history, require_axis, standard
-from ..statistics import LEVEL, require_level
+from ..statistics import LEVEL, require_level, require_sizes
 from .order_parameters import solutions
 
 _RESAMPLES = 2000
@@ -78,10 +78,7 @@ def deviation_exponent(
     if others:
         raise ValueError(f"along: got {along!r} beside {', '.join(others)}; choose one value of each with ds.sel")
     sizes = ds[along].values
-    if sizes.dtype.kind not in "fiu" or len(sizes) < 2 or sizes.min() <= 0:
-        raise ValueError(
-            f"along: got {along!r} with the values {sizes.tolist()}; an exponent needs two positive numbers or more"
-        )
+    require_sizes("along", along, sizes)
     ds = ds.isel({name: 0 for name in axes(ds) if name != along}, drop=True)
     measured, solved, counted = _beside(ds, noise, batch)
     difference, solution = (
