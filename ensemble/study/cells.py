@@ -60,9 +60,10 @@ class Cell(Spec):
         """Whether the population loss of its members has a closed form."""
         if not self.is_closed:
             return False
-        if self.data is not None and self.data.inputs.kind != "gaussian" and getattr(self.teacher, "has_biases", False):
+        inputs = None if self.data is None else self.data.inputs
+        if getattr(self.teacher, "has_biases", False) and not getattr(inputs, "with_biases", True):
             return False
-        refusal = None if self.data is None else getattr(self.data.inputs, "population_refusal", None)
+        refusal = getattr(inputs, "population_refusal", None)
         return refusal is None or refusal(self.student, self.teacher) is None
 
     @property

@@ -1,22 +1,26 @@
 """Gaussian inputs with a spectrum."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 from pydantic import Field, PositiveFloat, model_validator
 
+from ..risks.biased import BiasedRisk
 from ..risks.linear import LinearRisk
-from ..risks.other_inputs import CENTRED, AnisotropicLinearRisk, AnisotropicRisk
+from ..risks.mixture import MixtureLinearRisk, MixtureRisk
+from ..risks.other_inputs import CENTRED, AnisotropicRisk
 from .base import AbstractInputs, activation_of, is_of_product
 
 
 class Anisotropic(AbstractInputs):
     """x ~ N(0, Σ), Σ diagonal: eigenvalues ∝ k^(−`power`), k = 1 … d, of mean 1; or the `spectrum` as it is.
 
-    Exact for every activation of wᵀx alone, for abs_centred and relu_even. Angles and recovery are those of w, not of
-    Σ^{1/2}w.
+    Exact for every activation of wᵀx alone, for abs_centred and relu_even; with biases for what has biases under
+    N(0, I). Angles and recovery are those of w, not of Σ^{1/2}w.
     """
+
+    with_biases: ClassVar[bool] = True
 
     kind: Literal["anisotropic"] = "anisotropic"
     power: Annotated[float, Field(ge=0.0)] | None = None
@@ -49,7 +53,9 @@ class Anisotropic(AbstractInputs):
     def population(self, risk, inputs):
         root = jnp.sqrt(self.eigenvalues(inputs))
         if isinstance(risk, LinearRisk):
-            return AnisotropicLinearRisk(risk.teacher, root)
+            return MixtureLinearRisk(risk.teacher, jnp.zeros((1, inputs)), root)
+        if isinstance(risk, BiasedRisk):
+            return MixtureRisk.of(risk.teacher, jnp.zeros((1, inputs)), root)
         return AnisotropicRisk.of(risk.teacher, root)
 
     @model_validator(mode="after")

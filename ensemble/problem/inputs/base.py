@@ -20,6 +20,8 @@ class AbstractInputs(Part):
     role: ClassVar[str] = "inputs"
     isotropic: ClassVar[bool] = False
     """Whether its rotations are itself: reduced coordinates are exact only then."""
+    with_biases: ClassVar[bool] = False
+    """Whether its closed forms are those of networks with biases, too."""
     of_rows: ClassVar[bool] = False
     """Whether it draws from the rows of a table, of which some are held out."""
 

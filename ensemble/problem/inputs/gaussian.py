@@ -11,6 +11,7 @@ class Gaussian(AbstractInputs):
     """x ~ N(0, I), which every closed form of this project begins with."""
 
     isotropic: ClassVar[bool] = True
+    with_biases: ClassVar[bool] = True
 
     kind: Literal["gaussian"] = "gaussian"
 

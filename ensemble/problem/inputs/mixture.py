@@ -1,12 +1,15 @@
 """Mixtures of Gaussian clusters."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 from pydantic import Field, PositiveFloat, model_validator
 
-from .base import AbstractInputs
+from ..activations.biased import BIASED, biased_dual
+from ..risks.linear import LinearRisk
+from ..risks.mixture import MixtureLinearRisk, MixtureRisk
+from .base import AbstractInputs, activation_of
 
 Mean = Annotated[tuple[float, ...], Field(min_length=1)]
 
@@ -14,8 +17,11 @@ Mean = Annotated[tuple[float, ...], Field(min_length=1)]
 class Mixture(AbstractInputs):
     """x = μ_c + `spread` · z, z ~ N(0, I), cluster c drawn with equal shares, `means` μ_c one a row.
 
-    No closed form: such studies need samples, and losses come from a test sample.
+    Exact for the activations whose kernel has a closed form with biases, which every cluster's mean is, and for deep
+    linear networks.
     """
+
+    with_biases: ClassVar[bool] = True
 
     kind: Literal["mixture"] = "mixture"
     means: Annotated[tuple[Mean, ...], Field(min_length=1)]
@@ -33,10 +39,15 @@ class Mixture(AbstractInputs):
             )
 
     def population_refusal(self, student, teacher):
-        return ""
+        sigma = activation_of(teacher)
+        if sigma is None or biased_dual(sigma) is not None:
+            return None
+        return f"with activation {sigma.name}: there is one for {', '.join(BIASED)}"
 
     def population(self, risk, inputs):
-        return None
+        means, root = jnp.asarray(self.means), jnp.full(inputs, self.spread)
+        made = MixtureLinearRisk if isinstance(risk, LinearRisk) else MixtureRisk.of
+        return made(risk.teacher, means, root)
 
     @model_validator(mode="after")
     def _check(self):

@@ -4,7 +4,8 @@ from .adversary import AdversarialRisk
 from .base import AbstractDifferentiatedRisk, AbstractRisk, AbstractScoredRisk, AbstractStochasticRisk, scored
 from .biased import BiasedRisk, biased_kernel, biased_mean
 from .linear import LinearRisk
-from .other_inputs import AnisotropicLinearRisk, AnisotropicRisk, QuarticRisk, SphereRisk
+from .mixture import MixtureLinearRisk, MixtureRisk
+from .other_inputs import AnisotropicRisk, QuarticRisk, SphereRisk
 from .population import PopulationRisk, kernel, population_gradient, population_loss
 from .sample import BatchRisk, HeldOutRisk, OnlineRisk, SampleRisk
 from .shared import SharedRisk, converted
@@ -17,12 +18,13 @@ __all__ = [
     "AbstractScoredRisk",
     "AbstractStochasticRisk",
     "AdversarialRisk",
-    "AnisotropicLinearRisk",
     "AnisotropicRisk",
     "BatchRisk",
     "BiasedRisk",
     "HeldOutRisk",
     "LinearRisk",
+    "MixtureLinearRisk",
+    "MixtureRisk",
     "OnlineRisk",
     "PopulationRisk",
     "QuarticRisk",

@@ -115,16 +115,6 @@ def _stretched(model: TwoLayer, root: Float[Array, " input"]) -> TwoLayer:
     return TwoLayer(model.a, model.W * root[None, :], model.activation)
 
 
-class AnisotropicLinearRisk(AbstractDifferentiatedRisk):
-    """½‖(A − T)Σ^{1/2}‖²_F: E‖Ax − Tx‖²/2 of linear maps for x ~ N(0, Σ), Σ diagonal."""
-
-    teacher: Any
-    root: Float[Array, "*batch input"]
-
-    def value(self, model):
-        return 0.5 * jnp.sum(((model.matrix - self.teacher.matrix) * self.root[None, :]) ** 2)
-
-
 class QuarticRisk(AbstractDifferentiatedRisk):
     """½E(f − f*)² of `square` networks for independent coordinates of variance 1 and excess kurtosis κ₄.
 
