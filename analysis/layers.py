@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from .members import cells
+from .problems import cells
 
 LAYERS = {"layer": 0, "hidden_layer": -1, "layer_pair": -1}
 """Dimensions that count layers, and by how much fewer there are of them than layers of weights."""

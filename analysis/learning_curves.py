@@ -9,9 +9,8 @@ import numpy as np
 import xarray as xr
 from scipy.stats import t as student
 
-from ensemble import STATUS
-
-from .members import finished, largest, probe, require_axis, standard
+from .members import largest, probe, sound, standard
+from .selection import require_axis
 from .statistics import LEVEL, require_level
 
 
@@ -127,7 +126,7 @@ def _logarithms(ds: xr.Dataset, along: str, measure: str) -> tuple[np.ndarray, x
         raise ValueError(
             f"along: got {along!r} with values {values.tolist()}; a curve needs an axis of positive numbers"
         )
-    counts = (finished(ds) & (ds["status"] != STATUS["diverged"])).compute()
+    counts = sound(ds).compute()
     found = found.where(counts).sortby(along)
     if none := int((found <= 0).sum()):
         raise ValueError(

@@ -19,7 +19,8 @@ from scipy.integrate import solve_ivp
 from ensemble.problem.starts.linear import AbstractAlignedStart
 from ensemble.problem.students import DeepLinearStudent
 
-from .members import axes, cells, finished, history, require_population, standard
+from .members import axes, finished, history, standard
+from .problems import cells, require_population
 
 RTOL, ATOL = 1e-12, 1e-14
 

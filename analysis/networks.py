@@ -17,7 +17,8 @@ from ensemble.problem.activations import AbstractActivation
 from ensemble.problem.models import DeepLinear
 from ensemble.problem.students import DeepLinearStudent, TwoLayerStudent
 
-from .members import axes, cells, finished, require_plain, standard
+from .members import axes, finished, standard
+from .problems import cells, require_plain
 
 BATCH = 64
 

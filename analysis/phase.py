@@ -7,8 +7,9 @@ from scipy.stats import binomtest
 from ensemble import STATUS
 
 from .boundaries.boundary import boundary
-from .members import axes, finished, largest, only_axes, probe, require_axis, standard
+from .members import axes, finished, largest, probe, standard
 from .members import below as is_below
+from .selection import only_axes, require_axis
 from .statistics import LEVEL, paired_difference, quantiles, require_level, share
 
 

@@ -24,7 +24,8 @@ from ensemble.dynamics.stages import Stage
 from ensemble.problem.students import AbstractStudent, TwoLayerStudent
 from ensemble.study import Cell
 
-from .members import axes, cells, of_population, standard
+from .members import axes, standard
+from .problems import cells, of_population
 
 
 class Kind(NamedTuple):

@@ -9,9 +9,13 @@ import ensemble as ens
 
 @ens.register
 class Spherical(ens.AbstractGradientUpdate):
-    """w ← (w − η g)/‖w − η g‖ with g = ∇_w L − (wᵀ∇_w L) w of unit rows; output weights by plain descent."""
+    """w ← (w − η g)/‖w − η g‖ with g = ∇_w L − (wᵀ∇_w L) w of unit rows; output weights by plain descent.
+
+    η = step_size · d^(−`exponent`), in all d coordinates.
+    """
 
     kind: Literal["spherical"] = "spherical"
+    exponent: float = 0.0
     rotation_equivariant: ClassVar[bool] = True
 
     def limit(self):
@@ -22,6 +26,7 @@ class Spherical(ens.AbstractGradientUpdate):
 
     def amount(self, gradient, state, model, step_size):
         W = model.W
+        step_size = step_size * W.shape[-1] ** -self.exponent
         tangent = gradient.W - jnp.sum(gradient.W * W, axis=-1, keepdims=True) * W
         moved = W - step_size * tangent
         unit = moved / jnp.linalg.norm(moved, axis=-1, keepdims=True)

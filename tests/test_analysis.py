@@ -8,9 +8,9 @@ from scipy.stats import binom, binomtest
 
 import analysis
 import ensemble as ens
-from analysis.members import is_log_spaced
 from analysis.plots import save
 from analysis.plots.style import axis_positions
+from analysis.selection import is_log_spaced
 from tests.studies import heavy_tailed, small
 
 

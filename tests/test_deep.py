@@ -11,8 +11,8 @@ import analysis
 import ensemble as ens
 import ensemble.engine.kernels.base as kernels
 import ensemble.engine.kernels.xla as xla
-from analysis.members import select
 from analysis.report.measures import measures
+from analysis.selection import select
 from ensemble.engine.pools import LanePool
 from ensemble.numerics.keys import fixed_key
 from ensemble.probes import Measured, Moment, prepared

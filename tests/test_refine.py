@@ -13,8 +13,8 @@ from analysis.__main__ import app
 from analysis.boundaries.question import kept
 from analysis.boundaries.refine import run_batches as refine
 from analysis.boundaries.refinement import Addition, _rounded, additions, first_additions
-from analysis.members import is_log_spaced
 from analysis.plots.style import axis_positions
+from analysis.selection import is_log_spaced
 from tests.studies import small, written
 
 GRID = [0.4, 0.8, 1.2]

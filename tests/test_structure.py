@@ -38,6 +38,7 @@ ANALYSIS_LAYERS = [
     {"alignment", "boundaries", "learning_curves", "modes", "online", "predictions", "times", "two_layer", "uses"},
     {"networks", "tables"},
     {"layers"},
+    {"problems", "selection"},
     {"members", "statistics", "writing"},
 ]
 ANALYSIS_DEPTH = {name: depth for depth, names in enumerate(ANALYSIS_LAYERS) for name in names}

@@ -18,7 +18,8 @@ from numpy.typing import ArrayLike
 from ensemble import Study
 
 from ..members import below as is_below
-from ..members import finished, is_log_spaced, only_axes, probe
+from ..members import finished, probe
+from ..selection import is_log_spaced, only_axes
 from ..statistics import LEVEL, require_level
 from .bands import Band, bands
 from .crossing import Columns

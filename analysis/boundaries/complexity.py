@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from scipy.optimize import linprog
 
-from ..members import require_axis
+from ..selection import require_axis
 from ..statistics import LEVEL, require_level, require_sizes
 from .boundary import boundary
 

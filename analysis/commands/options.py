@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 from ensemble import open_dataset
 from ensemble.console import Command, say, texts_at, values_of
 
-from ..members import PARTS, axes, like, select
+from ..members import PARTS, axes, like
 from ..plots import Look, save
 from ..plots.layout import WIDTHS, width_of
+from ..selection import select
 from ..writing import require_free
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)

@@ -4,9 +4,8 @@ import numpy as np
 import xarray as xr
 from scipy.stats import t as t_distribution
 
-from ensemble import STATUS
-
-from ..members import axes, finished, history, require_axis, standard
+from ..members import axes, history, sound, standard
+from ..selection import require_axis
 from ..statistics import LEVEL, require_level, require_sizes
 from .order_parameters import solutions
 
@@ -113,7 +112,7 @@ def _beside(ds: xr.Dataset, noise: float | None, batch: int | None) -> tuple[xr.
     **Raises:** `ValueError` where a cell has fewer than two members that count.
     """
     measured = history(ds, "loss").load()
-    counted = (finished(ds) & (ds["status"] != STATUS["diverged"])).load()
+    counted = sound(ds).load()
     if int(counted.sum("seed").min()) < 2:
         raise ValueError(
             "seed: got a cell with fewer than two members that are finished and did not diverge; a deviation needs a "

@@ -16,7 +16,8 @@ from ensemble import Study
 from ensemble.numerics import member_keys
 from ensemble.problem.students import TwoLayerStudent
 
-from ..members import axes, cells
+from ..members import axes
+from ..problems import cells
 from .fourth_moments import has_fourth_moments
 from .overlap_equations import Numbers, Overlaps, by_seed, losses, solve
 

@@ -11,7 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter
 
 from ..alignment import trajectory
-from ..members import axes, finished, largest, open_axis, probe, standard
+from ..members import axes, finished, largest, probe, standard
+from ..selection import open_axis
 from ..two_layer.certificate import CERTIFIED
 from .layout import COLUMN, PAGE, Look, Sheet, sheet, width_of
 from .style import axis_label, colours, of_seeds, said_at, units_label

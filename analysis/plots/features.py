@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..members import one_member
+from ..selection import one_member
 from ..uses.features import KINDS, TOLERANCE, features
 from .layout import PAGE, Look, sheet, width_of
 from .style import said_at

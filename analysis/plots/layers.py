@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from ..alignment import trajectory
 from ..layers import LAYERS, depths_of
-from ..members import PARTS, finished, open_axis, standard
+from ..members import PARTS, finished, standard
+from ..selection import open_axis
 from .layout import COLUMN, PAGE, Look, sheet, width_of
 from .style import of_seeds, said_at, units_label
 

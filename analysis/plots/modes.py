@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ..alignment import trajectory
-from ..members import finished, open_axis, standard
+from ..members import finished, standard
 from ..modes import mode_curves
+from ..selection import open_axis
 from .layout import COLUMN, PAGE, Look, sheet, width_of
 from .style import colours, of_seeds, said_at
 

@@ -14,7 +14,9 @@ from matplotlib.lines import Line2D
 from ensemble import TwoLayer, duality_gap
 from ensemble.probes.certificate import Certificate
 
-from ..members import applied_decay, cells, one_member, require_plain
+from ..members import applied_decay
+from ..problems import cells, require_plain
+from ..selection import one_member
 from ..two_layer.certificate import profile
 from ..two_layer.families import pattern
 from ..two_layer.paths import Paths, Plane, in_view, neuron_paths, vanished

@@ -7,8 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ..alignment import trajectory
-from ..members import finished, open_axis, standard
+from ..members import finished, standard
 from ..online.deviation import order_deviation
+from ..selection import open_axis
 from .layout import COLUMN, PAGE, Look, sheet
 from .style import colours, of_seeds, said_at
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from ..members import is_log_spaced
+from ..selection import is_log_spaced
 from ..writing import marks, replace
 
 STYLE: dict[Any, Any] = {

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ..members import is_log_spaced
+from ..selection import is_log_spaced
 from ..statistics import quantiles
 from .layout import COLUMN, Look, sheet
 from .style import axis_label, colours, of_seeds, said_at

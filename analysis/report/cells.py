@@ -9,7 +9,8 @@ import xarray as xr
 from ensemble import Study
 
 from ..alignment import trajectory
-from ..members import all_plain, axes, cells, finished, history
+from ..members import axes, finished, history
+from ..problems import all_plain, cells
 from ..statistics import share
 from ..times.survival import survival
 from ..two_layer.certificate import certificates, certified

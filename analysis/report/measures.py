@@ -13,7 +13,8 @@ import xarray as xr
 from ensemble import PROBES, STATUS
 
 from ..layers import LAYERS, depths_of
-from ..members import PARTS, axes, finished, like, probe, require_axis, require_threshold
+from ..members import PARTS, axes, finished, like, probe, require_threshold
+from ..selection import require_axis
 from ..statistics import LEVEL, order_ranks
 from .numbers import packed
 

@@ -12,7 +12,8 @@ import xarray as xr
 from ensemble.problem.students import DeepLinearStudent, TwoLayerStudent
 from ensemble.problem.teachers import TwoTasks
 
-from ..members import axes, cells
+from ..members import axes
+from ..problems import cells
 from ..statistics import LEVEL, order_ranks
 from ..uses.pruning import pruning
 from ..uses.robustness import Label, Norm, checked, robust_loss

@@ -10,7 +10,7 @@ import xarray as xr
 
 from ensemble import STATUS
 
-from ..members import finished, history, largest, standard, with_units
+from ..members import history, largest, sound, standard, with_units
 from ..statistics import quantiles
 
 
@@ -49,7 +49,7 @@ def arrivals(ds: xr.Dataset, inside: xr.DataArray) -> xr.Dataset:
     # Counted from the end: how many last records are all inside.
     stays = inside.isel(record=slice(None, None, -1)).astype(int).cumprod("record").sum("record")
     count = ds.sizes["record"]
-    arrived = (stays > 0) & finished(ds) & (ds["status"] != STATUS["diverged"])
+    arrived = (stays > 0) & sound(ds)
     first = (count - stays).clip(0, count - 1)
     step = xr.DataArray(ds["step"].values.astype(float), dims="step_index")
     at = step[first.compute()]

@@ -6,9 +6,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ensemble import STATUS
-
-from ..members import finished, history, largest, standard
+from ..members import history, largest, sound, standard
 from .convergence import arrivals
 
 _END = 1e-3
@@ -55,7 +53,7 @@ def escape_times(
     ds = standard(ds)
     values = largest(history(ds, measure))
     stop = ds["stop_step"].astype(float)
-    sound = finished(ds) & (ds["status"] != STATUS["diverged"])
+    counted = sound(ds)
     if plateau is None:
         least = _END * values.isel(record=0, drop=True) if floor is None else xr.full_like(stop, floor)
         # Records after the stop repeat the last value: no plateau goes on there.
@@ -65,7 +63,7 @@ def escape_times(
             values,
             steps,
             least,
-            sound,
+            counted,
             input_core_dims=[["record"], ["record"], [], []],
             output_core_dims=[[]] * 3,
             dask="parallelized",

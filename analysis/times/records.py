@@ -6,7 +6,8 @@ import xarray as xr
 
 from ensemble.dynamics.stages import Stage
 
-from ..members import axes, cells, standard
+from ..members import axes, standard
+from ..problems import cells
 
 
 def record_times(ds: xr.Dataset) -> xr.DataArray:

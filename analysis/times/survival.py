@@ -20,7 +20,8 @@ from scipy.stats import chi2
 
 from ensemble import STATUS
 
-from ..members import finished, require_axis, standard
+from ..members import finished, standard
+from ..selection import require_axis
 from ..statistics import LEVEL, require_level
 from .convergence import stopping_time, time_below
 from .kaplan_meier import Curve

@@ -16,18 +16,9 @@ from ensemble import TwoLayer, duality_gap
 from ensemble.probes.certificate import Certificate, correlation, residual
 from ensemble.problem.activations import AbstractActivation
 
-from ..members import (
-    applied_decay,
-    axes,
-    cells,
-    finished,
-    require_penalty,
-    require_plain,
-    require_population,
-    shared_teacher,
-    standard,
-)
+from ..members import applied_decay, axes, finished, standard
 from ..networks import for_threads
+from ..problems import cells, require_penalty, require_plain, require_population, shared_teacher
 
 
 def certificates(ds: xr.Dataset, weight_decay: float | None = None) -> xr.Dataset:

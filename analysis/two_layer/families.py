@@ -18,17 +18,8 @@ import xarray as xr
 from ensemble import STATUS, TwoLayer, population_gradient
 from ensemble.problem.activations import AbstractActivation
 
-from ..members import (
-    applied_decay,
-    axes,
-    cells,
-    finished,
-    probe,
-    require_penalty,
-    require_plain,
-    require_population,
-    standard,
-)
+from ..members import applied_decay, axes, finished, probe, sound, standard
+from ..problems import cells, require_penalty, require_plain, require_population
 from ..statistics import wilson
 from .hessian import Layers, hessian_eigenvalues
 
@@ -89,7 +80,7 @@ def families(
     dims = (*names, "seed")
     loss = probe(ds, "loss").transpose(*dims).values
     rank = (ds["grad_norm"] if "grad_norm" in ds else ds["loss"]).transpose(*dims).values
-    counted = (finished(ds) & (ds["status"] != STATUS["diverged"])).transpose(*dims).values
+    counted = sound(ds).transpose(*dims).values
     ended = (ds["status"] == STATUS["converged"]).transpose(*dims).values
     decay = applied_decay(ds).transpose(*dims).values
     weights = {name: ds[name].transpose(*dims, ...) for name in ("a", "W", "teacher_a", "teacher_W")}

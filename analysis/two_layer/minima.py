@@ -7,7 +7,7 @@ import xarray as xr
 
 from ensemble import STATUS
 
-from ..members import axes, finished, probe, standard
+from ..members import axes, finished, probe, sound, standard
 from ..statistics import share, wilson
 
 RELATIVE, ABSOLUTE = 1e-6, 1e-12
@@ -31,7 +31,7 @@ def minima(ds: xr.Dataset, relative: float = RELATIVE, absolute: float = ABSOLUT
         raise ValueError(f"tolerance: got relative = {relative}, absolute = {absolute}; both must be positive")
     ds = standard(ds)
     loss = probe(ds, "loss").transpose(..., "seed")
-    counted = (finished(ds) & (ds["status"] != STATUS["diverged"])).transpose(..., "seed").values
+    counted = sound(ds).transpose(..., "seed").values
     values = loss.values
     cells = list(np.ndindex(values.shape[:-1]))
     found = {cell: _families(values[cell][counted[cell]], relative, absolute) for cell in cells}

@@ -9,7 +9,8 @@ import xarray as xr
 from ensemble import Study, initial
 from ensemble.study import Cell
 
-from ..members import cells, one_member
+from ..problems import cells
+from ..selection import one_member
 
 
 class Plane(NamedTuple):

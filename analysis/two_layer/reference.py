@@ -22,17 +22,8 @@ from ensemble.probes.certificate import correlation, residual
 from ensemble.problem.models import row_norms
 from ensemble.problem.risks import PopulationRisk
 
-from ..members import (
-    applied_decay,
-    axes,
-    cells,
-    history,
-    require_penalty,
-    require_plain,
-    require_population,
-    shared_teacher,
-    standard,
-)
+from ..members import applied_decay, axes, history, standard
+from ..problems import cells, require_penalty, require_plain, require_population, shared_teacher
 
 _ATOMS = 16
 """Atoms that may be added to those of the teacher."""

@@ -14,8 +14,8 @@ from ensemble.probes.geometry import angles
 from ensemble.problem.models import TwoLayer, masses, row_norms, unit_rows
 from ensemble.problem.risks import kernel, population_loss
 
-from ..members import cells
 from ..networks import mapped, networks
+from ..problems import cells
 
 KINDS = ("vanished", "aligned", "merged", "stray")
 """What a neuron is, by its number in `neuron_kind`."""

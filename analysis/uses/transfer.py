@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ensemble import STATUS
 from ensemble.problem.teachers import TwoTasks
 
-from ..members import axes, cells, finished, require_axis, standard
+from ..members import axes, sound, standard
+from ..problems import cells
+from ..selection import require_axis
 from ..statistics import LEVEL, require_level
 from .paired import summarised
 
@@ -131,7 +132,7 @@ def _ends(ds: xr.Dataset) -> xr.Dataset:
                 arrays[f"{name}_learned"][place] = at_ends[name][place][:, learned]
         begun = 0 if before is None else end_step[place][:, before]
         arrays["steps"][place] = end_step[place][:, last] - begun
-    good = finished(ds) & (ds["status"] != STATUS["diverged"])
+    good = sound(ds)
     good = good.drop_vars("stage", errors="ignore").transpose(*dims).values
     coords = {name: ds[name] for name in dims if name in ds.coords}
     return xr.Dataset({name: (dims, np.where(good, x, np.nan)) for name, x in arrays.items()}, coords=coords)

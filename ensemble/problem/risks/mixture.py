@@ -1,7 +1,7 @@
 """Population risks under Gaussian clusters, made of that of networks with biases under N(0, I) (theory.md §9).
 
-x = μ_c + Σ^{1/2}z, z ~ N(0, I), Σ diagonal: within a cluster wᵀx + b is (Σ^{1/2}w)ᵀz + (b + wᵀμ_c), so that a network is
-one with biases of z.
+x = μ_c + Σ^{1/2}z, z ~ N(0, I), Σ diagonal: within a cluster wᵀx + b is (Σ^{1/2}w)ᵀz + (b + wᵀμ_c), so that a network
+of x is one with biases of z.
 """
 
 from typing import Any
