@@ -16,6 +16,7 @@ from ensemble.engine import granted_cores
 from ensemble.store import directory
 from tests.studies import tiny
 
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 

@@ -1,4 +1,4 @@
-"""Noise floors of online learning by the closed equations, from starts at the teacher and elsewhere."""
+"""Online learning: noise floors by the closed equations and by members, and members at d = 500 beside the equations."""
 
 import math
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import analysis
+import ensemble as ens
 from tests.test_order_parameters import at_teacher, committee
 
 
@@ -29,3 +30,40 @@ def test_noise_floor_of_linear_is_exact(K):
     study = committee("linear", K, 1, 400, 0.3, 4_000_000, seeds=1, records=[0])
     loss = analysis.order_parameters(study, [0.0, 200.0], noise=0.2)["loss"].isel(seed=0).values
     np.testing.assert_allclose(loss[1], 0.3 * 0.2**2 * K / (4 - 2 * 0.3 * K), rtol=1e-7)  # the solver's own
+
+
+def floor_of_members(activation: str, steps: int) -> tuple[float, float]:
+    """(mean, standard error) of the loss of 256 members that stay at two orthonormal teachers of 50 inputs, η̃ = 0.02."""
+    start = {"kind": "given", "a": [1.0, 1.0], "W": np.eye(2, 50).tolist()}
+    data = {"online": True, "noise": 0.1}
+    study = committee(activation, 2, 2, 50, 0.02, steps, start, seeds=256, records=[steps], data=data)
+    loss = ens.run(study)["loss"].values
+    return float(loss.mean()), float(loss.std(ddof=1) / math.sqrt(len(loss)))
+
+
+def test_members_stay_at_the_noise_floor_of_erf():
+    """ε = (η̃σ²/2π) M/√3 for small η̃ and many inputs; a fifth less would be told from it."""
+    mean, error = floor_of_members("erf", 40_000)
+    floor = 0.02 * 0.1**2 / (2 * math.pi) * 2 / math.sqrt(3)
+    assert abs(mean - floor) < 3.0 * error < abs(mean - 0.8 * floor)
+
+
+def test_members_stay_at_the_noise_floor_of_linear():
+    """f − f* = Δ·x, and V = E‖Δ‖² = (1 − 2ηK + η²K²(d + 2)) V + η²K²σ²d where it stays: ε = V/2, for every d."""
+    mean, error = floor_of_members("linear", 40_000)
+    rate = 0.02 / 50
+    floor = rate * 0.1**2 * 2 * 50 / (4.0 - 2.0 * rate * 2 * 52)
+    assert abs(mean - floor) < 3.0 * error < abs(mean - 0.8 * floor)
+
+
+def test_members_at_500_inputs_follow_the_equations_along_the_whole_curve():
+    """studies/online.toml at d = 500: every mean difference within the spread over its seeds, from the start over the
+    plateau to the floor; a solution of twice the noise is beyond it."""
+    study = ens.Study.from_toml("studies/online.toml")
+    fields = {"teacher.inputs": [500], "protocol.step_size": [0.002], "protocol.steps": [100_000]}
+    ds = ens.run(study.replace(axes={"d": {"values": [500], "fields": fields}}))
+    found = analysis.order_deviation(ds)
+    measured = found["measured"].isel(d=0).values
+    assert len(measured) > 25 and measured[-1] < 0.1 * measured[0]
+    assert float(found["largest"][0]) < 1.0
+    assert float(analysis.order_deviation(ds, noise=0.2)["largest"][0]) > 3.0
