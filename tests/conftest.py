@@ -16,9 +16,11 @@ from ensemble.engine import granted_cores
 from ensemble.store import directory
 from tests.studies import tiny
 
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+# Single operations, too: several processes compile the same thousands of them, and compile them again once they have
+# dropped what they had.
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's background job has it ignored, and so would the processes that tests start and interrupt.

@@ -118,6 +118,7 @@ def test_a_member_alone_has_the_same_bits(case):
     assert_same_members(alone, ds)
 
 
+@pytest.mark.long  # on disk, below, is every time
 def test_stopped_and_gone_on_with(case):
     """State of the update included: paused in both stages, and gone on from what the engine says of those in flight."""
     parts, ds = case
