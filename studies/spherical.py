@@ -1,6 +1,6 @@
 """Descent on the sphere, as the theory of single-index models has it: an update of one's own (docs/extending.md)."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import jax.numpy as jnp
 
@@ -11,12 +11,15 @@ import ensemble as ens
 class Spherical(ens.AbstractGradientUpdate):
     """w ← (w − η g)/‖w − η g‖ with g = ∇_w L − (wᵀ∇_w L) w of unit rows; output weights by plain descent.
 
-    η = step_size · d^(−`exponent`), in all d coordinates.
+    η = step_size · d^(−`exponent`), which needs all d coordinates: with an exponent it asks for them.
     """
 
     kind: Literal["spherical"] = "spherical"
     exponent: float = 0.0
-    rotation_equivariant: ClassVar[bool] = True
+
+    @property
+    def rotation_equivariant(self):
+        return self.exponent == 0.0
 
     def limit(self):
         return None

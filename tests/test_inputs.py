@@ -20,6 +20,7 @@ from ensemble.launch.cluster import connected, run_on_cluster
 from ensemble.numerics.keys import fixed_key
 from ensemble.parts import REGISTRY
 from ensemble.problem.activations import AbsCentred
+from ensemble.problem.draws import full_space
 from ensemble.problem.inputs import InputLaw
 from ensemble.problem.models import DeepLinear, SingularMap
 from ensemble.problem.risks import LinearRisk
@@ -216,6 +217,43 @@ def test_samples_without_a_closed_form_are_trained_on_and_scored():
         assert np.all(np.isfinite(ds["loss"])) and np.all(ds["loss_error"] > 0)
         x, y = ens.sample(s, 1)
         np.testing.assert_allclose(y, ens.initial(s, 1)[1](x), rtol=1e-12)
+
+
+def test_clusters_are_trained_on_in_single_precision():
+    """Their loss is that of doubles to the rounding of singles."""
+    inputs = {"kind": "mixture"} | EXAMPLES["mixture"]
+    single, double = (ens.run(study(inputs, precision=precision)) for precision in ("float32", "float64"))
+    assert single["loss"].dtype == np.float32
+    np.testing.assert_allclose(single["loss"], double["loss"], rtol=1e-4)
+
+
+def test_losses_that_an_earlier_version_estimated_stay_what_they_are(tmp_path, monkeypatch):
+    """A directory of before the closed form: it opens as it was written, and is not gone on with."""
+    part, s = REGISTRY["inputs"]["mixture"], study({"kind": "mixture"} | EXAMPLES["mixture"], sampled=True, records=3)
+    with monkeypatch.context() as before:
+        before.setattr(part, "population_refusal", lambda self, student, teacher: "")
+        before.setattr(part, "population", lambda self, risk, inputs: None)
+        written = ens.run(study(s.data.inputs, sampled=True, records=3), tmp_path).load()
+    with ens.open_dataset(tmp_path) as ds:
+        assert ds["loss"].attrs["comment"].startswith("estimated on a test sample of 10,000, each member's own")
+        assert_same_members(ds, written)
+        assert np.all(ds["loss_error"] > 0) and "record" in ds["loss_error_history"].dims
+    exact = ens.run(s)
+    assert "loss_error" not in exact and np.any(exact["loss"] != written["loss"])
+    assert_same_members(ens.run(s, tmp_path), written)  # it is whole: nothing is computed
+    with pytest.raises(
+        ens.StoreError, match=r"estimated on a test sample, and this one knows exactly: .* overwrite=True"
+    ):
+        ens.run(s.replace(seeds=3), tmp_path)
+
+
+def test_a_step_that_knows_the_dimension_is_taken_in_all_of_them():
+    found = {}
+    for name in ("information_exponent", "harder_indices"):
+        made = ens.Study.from_toml(f"studies/{name}.toml").replace(data=None)
+        cell = made.points[0].cell
+        found[name] = made.space(cell) == full_space(cell.inputs)
+    assert found == {"information_exponent": False, "harder_indices": True}
 
 
 @pytest.fixture

@@ -21,7 +21,18 @@ from distributed import Client, Future, KilledWorker, LocalCluster, wait
 from distributed.security import Security
 
 from ..engine import Work, granted_cores
-from ..store import STATUS, Box, RunDirectory, StoreError, Survey, adopt_file, open_dataset, provenance, write_shard
+from ..store import (
+    STATUS,
+    Box,
+    RunDirectory,
+    StoreError,
+    Survey,
+    adopt_file,
+    open_dataset,
+    provenance,
+    refuse_estimates,
+    write_shard,
+)
 from ..study import Study, provided, texts_of
 from .local import kernels_of, refuse_another_engine, run_box
 from .report import Report
@@ -135,6 +146,7 @@ def run_on_cluster(
     with opened(Path(out), study, overwrite, say) as (directory, found):
         refuse_another_engine(directory, kernels)
         if len(found.stored) < len(directory.boxes):
+            refuse_estimates(directory, found)
             with stop_on_signal() as stopped:
                 _ClusterRun(directory, found, client, on_progress, stopped, engine).run()
             if stopped.is_set():

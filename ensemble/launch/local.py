@@ -39,6 +39,7 @@ from ..store import (
     open_box,
     open_dataset,
     provenance,
+    refuse_estimates,
 )
 from ..study import Study, StudyError, StudyWarning
 from .report import Report, Reporter
@@ -112,6 +113,7 @@ def run(
     with opened(Path(out), study, overwrite, say, boxes) as (directory, found):
         refuse_another_engine(directory, kernels)
         if len(found.stored) < len(directory.boxes):
+            refuse_estimates(directory, found)
             with stop_on_signal() as stopped:
                 _LocalRun(directory, found, on_progress, say, stopped, keep_every, engine).run()
             if stopped.is_set():

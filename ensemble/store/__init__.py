@@ -12,7 +12,7 @@ from .lock import lock
 from .manifest import MANIFEST
 from .networks import network
 from .provenance import provenance
-from .reading import of_sessions, open_box, open_dataset, status_counts
+from .reading import of_sessions, open_box, open_dataset, refuse_estimates, status_counts
 from .results import Results
 from .schema import FINISHED, STATUS, SchemaError, StoreError, check, status_line
 from .survey import Survey
@@ -47,6 +47,7 @@ __all__ = [
     "open_dataset",
     "open_plain",
     "provenance",
+    "refuse_estimates",
     "refuse_foreign",
     "same_study",
     "scales",

@@ -10,20 +10,26 @@ import xarray as xr
 from ..problem.students import AbstractSizedStudent
 from ..study import Study
 from .boxes import Box
-from .schema import BEFORE_DECAY, SCHEMA_VERSION, STATUS, adopted, variables
+from .schema import BEFORE_DECAY, SCHEMA_VERSION, STATUS, Variable, adopted, variables
 
 
 def labelled(
-    study: Study, box: Box, arrays: Mapping[str, Any], complete: bool, provenance: Mapping[str, Any]
+    study: Study,
+    box: Box,
+    arrays: Mapping[str, Any],
+    complete: bool,
+    provenance: Mapping[str, Any],
+    known: Mapping[str, Variable] | None = None,
 ) -> xr.Dataset:
     """The dataset of a box whose variables are `arrays`, of shape (axes…, seed, …); lazy where these are.
 
-    Of a study without its parts, `arrays` have the sizes of cells, too, of shape (axes…).
+    `known` is what they are, where it is not what the study says. Of a study without its parts, `arrays` have the
+    sizes of cells, too, of shape (axes…).
     """
     axes, layout = tuple(study.axes), adopted(study)
     data = {
         name: xr.Variable((*axes, "seed", *v.dims), arrays[name], _said(v.units, v.long_name))
-        for name, v in variables(study).items()
+        for name, v in (known or variables(study)).items()
         if name in arrays
     }
     data["status"].attrs.update(flag_values=np.array(list(STATUS.values()), np.int8), flag_meanings=" ".join(STATUS))
@@ -52,8 +58,10 @@ def labelled(
 
 def _estimated(study: Study) -> str:
     """What is said of a loss that is estimated."""
-    sizes = {p.cell.data.test_count for p in study.points if p.cell.data is not None and not p.cell.is_exact}
-    said = ", ".join(f"{size:,}" for size in sorted(sizes))
+    sizes = {(p.cell.is_exact, p.cell.data.test_count) for p in study.points if p.cell.data is not None}
+    # Where this version knows all of them exactly, it was an earlier one that estimated them.
+    estimated = {size for exact, size in sizes if not exact} or {size for _, size in sizes}
+    said = ", ".join(f"{size:,}" for size in sorted(estimated))
     kept = all(p.cell.data.inputs.of_rows for p in study.points if p.cell.data is not None)
     whose = "rows that no member is trained on" if kept else "each member's own"
     return f"estimated on a test sample of {said}, {whose}; its standard error is loss_error"

@@ -28,6 +28,7 @@ from .schema import (
     adopted,
     check,
     is_new,
+    of_probe,
     sizes,
     variables,
 )
@@ -106,6 +107,8 @@ def _open_directory(directory: RunDirectory) -> xr.Dataset:
     # Where a version before λ was stored wrote some of the files, the dataset has what all of them have.
     oldest = min((found.schemas[path] for path in paths), default=SCHEMA_VERSION)
     known = {name: v for name, v in variables(study).items() if oldest >= SCHEMA_VERSION or not is_new(name)}
+    if holds_estimates(directory, found):
+        known |= of_probe("loss_error", "loss_history" in known)
     edges = _chunks(study)
     size = sizes(study)
     layout = adopted(study)
@@ -119,7 +122,29 @@ def _open_directory(directory: RunDirectory) -> xr.Dataset:
         chunks = dict.fromkeys(dims, -1) if small else edges | dict.fromkeys(variable.dims, -1)
         arrays[name] = xr.Variable(dims, lazy).chunk(chunks).data
     complete = directory.covers_grid and len(found.stored) == len(directory.boxes)
-    return labelled(study, Box.whole(study), arrays, complete, of_sessions(directory.sessions))
+    return labelled(study, Box.whole(study), arrays, complete, of_sessions(directory.sessions), known)
+
+
+def holds_estimates(directory: RunDirectory, found: Survey) -> bool:
+    """Whether the files of a directory have losses that an earlier version estimated on a test sample, where this one
+    knows them exactly. It is the same in all: `refuse_estimates` sees to it."""
+    study, paths = directory.study, [*found.stored.values(), *found.partial.values()]
+    if study.lacks_parts or "loss" not in study.probes or "loss_error" in study.stored_probes or not paths:
+        return False
+    if not any(point.cell.is_sampled for point in study.points):
+        return False
+    with contextlib.suppress(OSError), xr.open_dataset(paths[0], engine="netcdf4") as ds:
+        return "loss_error" in ds
+    return False
+
+
+def refuse_estimates(directory: RunDirectory, found: Survey) -> None:
+    """**Raises:** `StoreError` where members that are to come would have another kind of loss than those there are."""
+    if holds_estimates(directory, found):
+        raise StoreError(
+            f"{directory.path}: holds losses that an earlier version estimated on a test sample, and this one knows "
+            "exactly: no dataset has both; run the study into another directory, or replace it with overwrite=True"
+        )
 
 
 def _of_cells(shards: Shards, study: Study, name: str, variable: Variable) -> Any:

@@ -123,21 +123,27 @@ def variables(study: Study) -> dict[str, Variable]:
         ),
     }
     for name in study.stored_probes:
-        probe = PROBES[name]
-        dtype, fill = (None, np.nan) if probe.dtype == "float" else (probe.dtype, -1)
-        found[name] = Variable(probe.dims, dtype, fill, probe.units, probe.long_name)
-        if probe.when == "end":
-            continue
-        found[f"{name}_stage"] = Variable(
-            ("stage", *probe.dims), dtype, fill, probe.units, f"{probe.long_name}, at the end of each stage"
-        )
-        if study.record_steps and name in study.recorded_probes:
-            found[f"{name}_history"] = Variable(
-                ("record", *probe.dims), dtype, fill, probe.units, f"{probe.long_name}, at records"
-            )
+        found |= of_probe(name, bool(study.record_steps) and name in study.recorded_probes)
     if study.store_weights:
         for name, stored in stored_arrays(study).items():
             found[name] = Variable(stored.dims, None, np.nan, "1", stored.long_name)
+    return found
+
+
+def of_probe(name: str, recorded: bool) -> dict[str, Variable]:
+    """The data variables of a probe: its values at the end, at the ends of stages, and at records where it has them."""
+    probe = PROBES[name]
+    dtype, fill = (None, np.nan) if probe.dtype == "float" else (probe.dtype, -1)
+    found = {name: Variable(probe.dims, dtype, fill, probe.units, probe.long_name)}
+    if probe.when == "end":
+        return found
+    found[f"{name}_stage"] = Variable(
+        ("stage", *probe.dims), dtype, fill, probe.units, f"{probe.long_name}, at the end of each stage"
+    )
+    if recorded:
+        found[f"{name}_history"] = Variable(
+            ("record", *probe.dims), dtype, fill, probe.units, f"{probe.long_name}, at records"
+        )
     return found
 
 

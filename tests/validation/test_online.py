@@ -33,7 +33,7 @@ def test_noise_floor_of_linear_is_exact(K):
 
 
 def floor_of_members(activation: str, steps: int) -> tuple[float, float]:
-    """(mean, standard error) of the loss of 256 members that stay at two orthonormal teachers of 50 inputs, η̃ = 0.02."""
+    """(mean, standard error) of the loss of 256 members that stay at two teachers of 50 inputs, η̃ = 0.02."""
     start = {"kind": "given", "a": [1.0, 1.0], "W": np.eye(2, 50).tolist()}
     data = {"online": True, "noise": 0.1}
     study = committee(activation, 2, 2, 50, 0.02, steps, start, seeds=256, records=[steps], data=data)

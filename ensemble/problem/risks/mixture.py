@@ -42,7 +42,7 @@ class MixtureRisk(AbstractRisk):
         return jnp.mean(values), gathered(jax.tree.map(lambda slope: slope / len(values), slopes))[0]
 
     def of_target(self, share: Float[Array, " neuron"]) -> "MixtureRisk":
-        """As that under N(0, I)."""
+        """As that under N(0, I); of a teacher without biases, which alone has targets."""
         part = TwoLayer(self.teacher.a * share, self.teacher.W, self.teacher.activation)
         return MixtureRisk.of(part, self.means, self.root)
 
@@ -56,7 +56,8 @@ class MixtureRisk(AbstractRisk):
 
 def _by_cluster(network: Any, means: Array, root: Array) -> BiasedTwoLayer:
     """What a network is as a function of z, for each cluster."""
-    biases, constant = getattr(network, "biases", 0.0), getattr(network, "output_bias", 0.0)
+    biases = getattr(network, "biases", 0.0)
+    constant = jnp.asarray(getattr(network, "output_bias", 0.0), network.a.dtype)
 
     def within(mean: Array) -> BiasedTwoLayer:
         moved = biases + network.W @ mean
