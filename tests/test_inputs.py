@@ -227,6 +227,16 @@ def test_clusters_are_trained_on_in_single_precision():
     np.testing.assert_allclose(single["loss"], double["loss"], rtol=1e-4)
 
 
+def test_many_clusters_take_the_memory_of_one():
+    """A thousand of them: 8 MB for all pairs of neurons, and a few arrays of one cluster's beside the teachers."""
+    rng = np.random.default_rng(3)
+    part = REGISTRY["inputs"]["mixture"](means=rng.normal(size=(1000, d)).tolist())
+    student = ens.TwoLayer(rng.normal(size=32), rng.normal(size=(32, d)), "erf")
+    risk = part.population(ens.PopulationRisk.of(networks("erf")[1]), d)
+    compiled = eqx.filter_jit(lambda risk, model: risk.value_and_gradient(model)).lower(risk, student).compile()
+    assert compiled.compiled.memory_analysis().temp_size_in_bytes < 1000 * 32 * 32 * 8 / 4
+
+
 def test_losses_that_an_earlier_version_estimated_stay_what_they_are(tmp_path, monkeypatch):
     """A directory of before the closed form: it opens as it was written, and is not gone on with."""
     part, s = REGISTRY["inputs"]["mixture"], study({"kind": "mixture"} | EXAMPLES["mixture"], sampled=True, records=3)
