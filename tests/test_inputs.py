@@ -227,6 +227,11 @@ def test_clusters_are_trained_on_in_single_precision():
     np.testing.assert_allclose(single["loss"], double["loss"], rtol=1e-4)
 
 
+def test_members_of_clusters_depend_on_no_neighbour():
+    s = study({"kind": "mixture"} | EXAMPLES["mixture"], records=3, store_weights=True, seeds=9)
+    assert_same_members(ens.run(s.replace(seeds=1)), ens.run(s))
+
+
 def test_many_clusters_take_the_memory_of_one():
     """A thousand of them: 8 MB for all pairs of neurons, and a few arrays of one cluster's beside the teachers."""
     rng = np.random.default_rng(3)
