@@ -227,6 +227,13 @@ def test_clusters_are_trained_on_in_single_precision():
     np.testing.assert_allclose(single["loss"], double["loss"], rtol=1e-4)
 
 
+def test_a_test_sample_that_nothing_is_scored_on_is_told():
+    inputs = {"kind": "mixture"} | EXAMPLES["mixture"]
+    with pytest.warns(ens.StudyWarning, match=r"data\.test_samples: got 50, and no cell has a test sample"):
+        study(inputs, data={"inputs": inputs, "samples": 20, "test_samples": 50})
+    study(inputs, "gelu", data={"inputs": inputs, "samples": 20, "test_samples": 50})
+
+
 def test_members_of_clusters_depend_on_no_neighbour():
     s = study({"kind": "mixture"} | EXAMPLES["mixture"], records=3, store_weights=True, seeds=9)
     assert_same_members(ens.run(s.replace(seeds=1)), ens.run(s))

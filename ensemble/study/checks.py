@@ -245,8 +245,8 @@ def parts_of(study: "Study") -> Iterator[Any]:
 
 def say_doubts(study: "Study") -> None:
     """Warns of what runs and is hardly meant: steps too large to rest, penalties of no weight, rows that inputs stretch
-    beyond a series."""
-    for said in (_too_large(study), _weightless(study), _stretched(study)):
+    beyond a series, test samples that nothing is scored on."""
+    for said in (_too_large(study), _weightless(study), _stretched(study), _untested(study)):
         if said is not None:
             warn(said)
 
@@ -280,6 +280,18 @@ def _stretched(study: "Study") -> str | None:
                 f'{{kind = "{sigma.name}", largest_norm = …}} with a larger one, or take a flatter spectrum'
             )
     return None
+
+
+def _untested(study: "Study") -> str | None:
+    """That the size of a test sample is asked for where every loss is known exactly."""
+    cells = [point.cell for point in study.points]
+    sizes = [cell.data.test_samples for cell in cells if cell.data is not None and cell.data.test_samples is not None]
+    if not sizes or not all(cell.is_exact for cell in cells):
+        return None
+    return (
+        f"data.test_samples: got {max(sizes):,}, and no cell has a test sample: the population loss is known exactly in "
+        "all of them; leave it out"
+    )
 
 
 def _too_large(study: "Study") -> str | None:
