@@ -289,8 +289,8 @@ def _untested(study: "Study") -> str | None:
     if not sizes or not all(cell.is_exact for cell in cells):
         return None
     return (
-        f"data.test_samples: got {max(sizes):,}, and no cell has a test sample: the population loss is known exactly in "
-        "all of them; leave it out"
+        f"data.test_samples: got {max(sizes):,}, and no cell has a test sample: the population loss is known exactly "
+        "in all of them; leave it out"
     )
 
 
