@@ -53,7 +53,8 @@ def finished(ds: xr.Dataset) -> xr.DataArray:
 
 def sound(ds: xr.Dataset) -> xr.DataArray:
     """Members with a result that did not diverge."""
-    return finished(ds) & (standard(ds)["status"] != STATUS["diverged"])
+    status = standard(ds)["status"]
+    return (status >= STATUS["converged"]) & (status != STATUS["diverged"])
 
 
 def probe(ds: xr.Dataset, name: str) -> xr.DataArray:

@@ -186,6 +186,15 @@ def attributes(path: Path, *names: str) -> dict[str, Any]:
         return {k: v.decode() if isinstance(v, bytes) else v for k, v in found.items()}
 
 
+def has_variable(path: Path, name: str) -> bool:
+    """Whether a netCDF4 file has a variable of that name.
+
+    **Raises:** `OSError` where it is no such file.
+    """
+    with _said_as_os_error(), _opened(path) as file:
+        return name in file
+
+
 def refuse_references(path: Path) -> None:
     """Lets a netCDF4 file pass whose values are all its own: a checksum says nothing of those in other files.
 

@@ -14,7 +14,7 @@ from xarray.core import indexing
 from ..study import Study
 from .boxes import Box, cut, grid
 from .directory import RunDirectory, members_a_shard, no_dataset
-from .files import NOT_PLAIN, parse_name, read_variable, refuse_references
+from .files import NOT_PLAIN, has_variable, parse_name, read_variable, refuse_references
 from .folders import OLD_FILE
 from .labels import labelled
 from .schema import (
@@ -133,8 +133,8 @@ def holds_estimates(directory: RunDirectory, found: Survey) -> bool:
         return False
     if not any(point.cell.is_sampled for point in study.points):
         return False
-    with contextlib.suppress(OSError), xr.open_dataset(paths[0], engine="netcdf4") as ds:
-        return "loss_error" in ds
+    with contextlib.suppress(OSError):  # a damaged file says so where it is read
+        return has_variable(paths[0], "loss_error")
     return False
 
 

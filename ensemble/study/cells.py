@@ -60,10 +60,7 @@ class Cell(Spec):
         """Whether the population loss of its members has a closed form."""
         if not self.is_closed:
             return False
-        inputs = None if self.data is None else self.data.inputs
-        if getattr(self.teacher, "has_biases", False) and not getattr(inputs, "with_biases", True):
-            return False
-        refusal = getattr(inputs, "population_refusal", None)
+        refusal = None if self.data is None else getattr(self.data.inputs, "exact_refusal", None)
         return refusal is None or refusal(self.student, self.teacher) is None
 
     @property

@@ -62,10 +62,7 @@ def _population_refusal(cell: "Cell") -> str | None:
     assert cell.data is not None
     data, kind = cell.data, cell.student.kind
     if not data.is_sampled and not cell.is_exact:
-        why = data.inputs.population_refusal(cell.student, cell.teacher) if cell.is_closed else ""
-        if cell.is_closed and getattr(cell.teacher, "has_biases", False) and not data.inputs.with_biases:
-            those = [name for name, part in REGISTRY["inputs"].items() if part.with_biases]
-            why = f"with biases: there is one for {', '.join(those)}"
+        why = data.inputs.exact_refusal(cell.student, cell.teacher) if cell.is_closed else ""
         return (
             f"data.samples: is missing; the population risk of {an(kind)} student{_pool(cell)} under "
             f"{data.inputs.kind} inputs has no closed form{f' {why}' if why else ''}: give "

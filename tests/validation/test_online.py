@@ -32,25 +32,25 @@ def test_noise_floor_of_linear_is_exact(K):
     np.testing.assert_allclose(loss[1], 0.3 * 0.2**2 * K / (4 - 2 * 0.3 * K), rtol=1e-7)  # the solver's own
 
 
-def floor_of_members(activation: str, steps: int) -> tuple[float, float]:
+def floor_of_members(activation: str) -> tuple[float, float]:
     """(mean, standard error) of the loss of 256 members that stay at two teachers of 50 inputs, η̃ = 0.02."""
     start = {"kind": "given", "a": [1.0, 1.0], "W": np.eye(2, 50).tolist()}
     data = {"online": True, "noise": 0.1}
-    study = committee(activation, 2, 2, 50, 0.02, steps, start, seeds=256, records=[steps], data=data)
+    study = committee(activation, 2, 2, 50, 0.02, 40_000, start, seeds=256, records=[40_000], data=data)
     loss = ens.run(study)["loss"].values
     return float(loss.mean()), float(loss.std(ddof=1) / math.sqrt(len(loss)))
 
 
 def test_members_stay_at_the_noise_floor_of_erf():
     """ε = (η̃σ²/2π) M/√3 for small η̃ and many inputs; a fifth less would be told from it."""
-    mean, error = floor_of_members("erf", 40_000)
+    mean, error = floor_of_members("erf")
     floor = 0.02 * 0.1**2 / (2 * math.pi) * 2 / math.sqrt(3)
     assert abs(mean - floor) < 3.0 * error < abs(mean - 0.8 * floor)
 
 
 def test_members_stay_at_the_noise_floor_of_linear():
     """f − f* = Δ·x, and V = E‖Δ‖² = (1 − 2ηK + η²K²(d + 2)) V + η²K²σ²d where it stays: ε = V/2, for every d."""
-    mean, error = floor_of_members("linear", 40_000)
+    mean, error = floor_of_members("linear")
     rate = 0.02 / 50
     floor = rate * 0.1**2 * 2 * 50 / (4.0 - 2.0 * rate * 2 * 52)
     assert abs(mean - floor) < 3.0 * error < abs(mean - 0.8 * floor)

@@ -10,7 +10,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ...parts import Part
+from ...parts import REGISTRY, Part
 from ..activations import AbstractActivation
 
 
@@ -40,6 +40,13 @@ class AbstractInputs(Part):
 
         `student` has one under N(0, I).
         """
+
+    def exact_refusal(self, student: Any, teacher: Any) -> str | None:
+        """`population_refusal`, of networks with biases, too."""
+        if getattr(teacher, "has_biases", False) and not self.with_biases:
+            those = (name for name, part in REGISTRY["inputs"].items() if part.with_biases)
+            return f"with biases: there is one for {', '.join(those)}"
+        return self.population_refusal(student, teacher)
 
     @abc.abstractmethod
     def population(self, risk: Any, inputs: Any) -> Any:

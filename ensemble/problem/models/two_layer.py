@@ -58,6 +58,10 @@ class TwoLayer(eqx.Module):
         outputs = jnp.einsum("...n,...pn->...p", self.a, values)
         return outputs.reshape(*self.a.shape[:-1], *x.shape[:-1])
 
+    def weighted(self, share: Float[Array, " neuron"]) -> "TwoLayer":
+        """The network with each output weight times a share: 0 leaves a neuron out."""
+        return TwoLayer(self.a * share, self.W, self.activation)
+
 
 _lookup = activation
 

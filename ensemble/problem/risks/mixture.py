@@ -49,8 +49,7 @@ class MixtureRisk(AbstractRisk):
 
     def of_target(self, share: Float[Array, " neuron"]) -> "MixtureRisk":
         """As that under N(0, I); of a teacher without biases, which alone has targets."""
-        part = TwoLayer(self.teacher.a * share, self.teacher.W, self.teacher.activation)
-        return MixtureRisk.of(part, self.means, self.root)
+        return MixtureRisk.of(self.teacher.weighted(share), self.means, self.root)
 
     def read_out(self, model: TwoLayer):
         """The normal equations of the output layer."""

@@ -103,8 +103,7 @@ class AnisotropicRisk(AbstractDifferentiatedRisk):
 
     def of_target(self, share: Float[Array, " neuron"]) -> "AnisotropicRisk":
         """As that under N(0, I)."""
-        part = TwoLayer(self.teacher.a * share, self.teacher.W, self.teacher.activation)
-        return AnisotropicRisk.of(part, self.root)
+        return AnisotropicRisk.of(self.teacher.weighted(share), self.root)
 
     def read_out(self, model: TwoLayer):
         """The normal equations of the output layer."""

@@ -66,7 +66,7 @@ class PopulationRisk(AbstractRisk):
 
     def of_target(self, share: Float[Array, " neuron"]) -> "PopulationRisk":
         """The risk whose teacher has each output weight times a share: 0 for neurons that are no target."""
-        return PopulationRisk.of(TwoLayer(self.teacher.a * share, self.teacher.W, self.teacher.activation))
+        return PopulationRisk.of(self.teacher.weighted(share))
 
     def read_out(self, model: TwoLayer) -> tuple[Float[Array, "neuron neuron"], Float[Array, " neuron"]]:
         """K(W, W) and K(W, W*) a*: the normal equations of the output layer."""

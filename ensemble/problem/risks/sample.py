@@ -194,8 +194,7 @@ class HeldOutRisk(AbstractDifferentiatedRisk):
 
     def of_target(self, share: Float[Array, " neuron"]) -> "HeldOutRisk":
         """That of a teacher whose output weights are each times a share."""
-        part = TwoLayer(self.teacher.a * share, self.teacher.W, self.teacher.activation)
-        return HeldOutRisk(part, self.law, self.key, self.count)
+        return HeldOutRisk(self.teacher.weighted(share), self.law, self.key, self.count)
 
 
 def seen(population: Any, model: Any) -> Any:
