@@ -5,9 +5,10 @@ from typing import Any
 
 import jax
 
+# Not `xla_cpu_multi_thread_eigen`: off, small matrix products go to another library, which rounds otherwise where it
+# has kernels for the processor.
 _OPTIONS: dict[str, Any] = {
     "xla_disable_hlo_passes": "cpu-parallel-task-assigner",
-    "xla_cpu_multi_thread_eigen": False,
     "xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED",
     "xla_cpu_enable_concurrency_optimized_scheduler": False,  # the same, as XLA before that of jax 0.10 has it
 }

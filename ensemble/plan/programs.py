@@ -54,10 +54,9 @@ FRESH = 0x66726573
 _BATCH_BYTES = 2**26
 """What the samples of a batch of members may take."""
 
-_QUICKLY = {"xla_backend_optimization_level": "1", "xla_cpu_use_fusion_emitters": False}
+_OPTIONS_DRAW = {"xla_backend_optimization_level": "1"}
 """How programs that draw are compiled on a CPU: LLVM's higher levels unroll the rounds of the hash, which takes twice
-as long, and XLA's newer way to write fused loops half as long again, for a program that is no faster and runs once a
-member. Whole samples are drawn by loops that the newer way makes a third faster."""
+as long, for a program that is no faster and runs once a member. Nothing that rounds differently belongs here."""
 
 
 class Drawing(NamedTuple):
@@ -105,12 +104,6 @@ class Drawing(NamedTuple):
         return x if jnp.issubdtype(x.dtype, jnp.unsignedinteger) else x.astype(self.dtype)
 
     @property
-    def options(self) -> dict[str, Any]:
-        """Of XLA, for the program that draws whole members."""
-        sampled = self.data is not None and self.data.is_sampled
-        return _QUICKLY | ({"xla_cpu_use_fusion_emitters": True} if sampled else {})
-
-    @property
     def _dimension(self) -> Any:
         """d of a student that has no coordinates of its own."""
         return getattr(self.teacher, "inputs", None)
@@ -155,13 +148,13 @@ def in_batches(program: Compiled, count: int, gather: Callable[[np.ndarray], Any
 @kept
 def draw_program(drawing: Drawing) -> Compiled:
     """Jitted (numbers, d, root seed, seed) → `Drawn`, batched."""
-    return batched(drawing.draw, drawing.options)
+    return batched(drawing.draw, _OPTIONS_DRAW)
 
 
 @kept
 def fresh_program(drawing: Drawing, number: int) -> Compiled:
     """Jitted (numbers, d, root seed, seed) → models, batched: further starts of members."""
-    return batched(functools.partial(drawing.draw_fresh, number), _QUICKLY)
+    return batched(functools.partial(drawing.draw_fresh, number), _OPTIONS_DRAW)
 
 
 @functools.cache
