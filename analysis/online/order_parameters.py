@@ -58,13 +58,29 @@ def order_parameters(
 
 
 def solutions(ds: xr.Dataset, *, noise: float | None = None, batch: int | None = None) -> xr.Dataset:
-    """`order_parameters` from the starts of a dataset's members, over its own cells, seeds and records."""
-    study, grid, names = Study.from_json(ds.attrs["study"]), cells(ds), axes(ds)
+    """`order_parameters` from the starts of a dataset's members, over its own cells, seeds and records.
+
+    The last answer is kept: a table, a picture and a power of the same members solve their equations once.
+    """
+    grid, names = cells(ds), axes(ds)
     steps, seeds = ds["step"].values.astype(float), np.atleast_1d(ds["seed"].values)
-    found = [_of_cell(study, cell, steps, None, noise, batch, seeds) for cell in grid.flat]
+    found = _of_cells(ds.attrs["study"], tuple(grid.flat), tuple(steps), tuple(seeds.tolist()), noise, batch)
     return _filled(found, list(np.ndindex(*grid.shape)), names, grid.shape).assign_coords(
         {name: ds[name] for name in (*names, "seed")}
     )
+
+
+@functools.lru_cache(maxsize=1)
+def _of_cells(
+    study: str,
+    cells: tuple[Any, ...],
+    steps: tuple[float, ...],
+    seeds: tuple[int, ...],
+    noise: float | None,
+    batch: int | None,
+) -> "list[_Solved]":
+    whole, drawn = Study.from_json(study), np.array(seeds)
+    return [_of_cell(whole, cell, np.array(steps), None, noise, batch, drawn) for cell in cells]
 
 
 class _Solved(NamedTuple):

@@ -54,7 +54,7 @@ FRESH = 0x66726573
 _BATCH_BYTES = 2**26
 """What the samples of a batch of members may take."""
 
-_OPTIONS_DRAW = {"xla_backend_optimization_level": "1"}
+OPTIONS_DRAW = {"xla_backend_optimization_level": "1"}
 """How programs that draw are compiled on a CPU: LLVM's higher levels unroll the rounds of the hash, which takes twice
 as long, for a program that is no faster and runs once a member. Nothing that rounds differently belongs here."""
 
@@ -148,13 +148,13 @@ def in_batches(program: Compiled, count: int, gather: Callable[[np.ndarray], Any
 @kept
 def draw_program(drawing: Drawing) -> Compiled:
     """Jitted (numbers, d, root seed, seed) → `Drawn`, batched."""
-    return batched(drawing.draw, _OPTIONS_DRAW)
+    return batched(drawing.draw, OPTIONS_DRAW)
 
 
 @kept
 def fresh_program(drawing: Drawing, number: int) -> Compiled:
     """Jitted (numbers, d, root seed, seed) → models, batched: further starts of members."""
-    return batched(functools.partial(drawing.draw_fresh, number), _OPTIONS_DRAW)
+    return batched(functools.partial(drawing.draw_fresh, number), OPTIONS_DRAW)
 
 
 @functools.cache

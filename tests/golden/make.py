@@ -31,7 +31,8 @@ def main(chosen: list[str]) -> None:
                 raise SystemExit(f"golden: {group}/{name} was run by {ran}; every cell must be one of {case.engine}")
         target = values.write(group, datasets)
         print(f"{target}: {len(datasets)} cases, {target.stat().st_size:,} bytes", flush=True)
-    values.MACHINE.write_text(json.dumps(values.machine(), indent=1) + "\n", encoding="utf-8")
+    for path, content in ((values.MACHINE, values.machine()), (values.OPTIONS, values.options())):
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

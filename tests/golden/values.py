@@ -7,12 +7,17 @@ import json
 import platform
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from ensemble.numerics.threads import on_the_calling_thread
+from ensemble.plan.programs import OPTIONS_DRAW
+
 FOLDER = Path(__file__).parent / "values"
 MACHINE = FOLDER / "machine.json"
+OPTIONS = FOLDER / "options.json"
 
 _PACKAGES = ("jax", "jaxlib", "llvmlite", "numba", "numpy", "optax", "scipy")
 """Whose code makes bits: compilers, arithmetic, and the LAPACK that JAX takes from SciPy."""
@@ -36,6 +41,16 @@ def machine() -> dict[str, str]:
 def recorded_machine() -> dict[str, str]:
     """The `machine()` on which the golden files were made."""
     return json.loads(MACHINE.read_text(encoding="utf-8"))
+
+
+def options() -> dict[str, dict[str, Any]]:
+    """How XLA compiles a run's programs on a CPU; one option may change bits on one kind of processor alone."""
+    return {"every program": on_the_calling_thread(), "programs that draw, also": OPTIONS_DRAW}
+
+
+def recorded_options() -> dict[str, dict[str, Any]]:
+    """The `options()` with which the recorded bits were seen."""
+    return json.loads(OPTIONS.read_text(encoding="utf-8"))
 
 
 def write(group: str, datasets: dict[str, xr.Dataset]) -> Path:
