@@ -113,7 +113,9 @@ def test_the_number_of_cores_changes_nothing(tmp_path):
         "    ds.to_netcdf(sys.argv[1] + name, encoding={'stage': {'dtype': 'S1'}})\n"
     )
     for cores in (1, 3):
-        environment = os.environ | {"GD_ATLAS_CORES": str(cores), "PYTHONPATH": os.getcwd()}
+        # PJRT_NPROC: XLA's own threads, of which it has as many as the machine has cores.
+        environment = os.environ | dict.fromkeys(("GD_ATLAS_CORES", "PJRT_NPROC"), str(cores))
+        environment["PYTHONPATH"] = os.getcwd()
         subprocess.run([sys.executable, "-c", program, tmp_path / f"{cores}"], env=environment, check=True)
     for name in ("plain", "xla", "adam"):
         one, three = (xr.load_dataset(tmp_path / f"{cores}{name}") for cores in (1, 3))

@@ -20,7 +20,8 @@ def on_the_calling_thread(**more: Any) -> dict[str, Any]:
 
     By itself XLA splits operations over threads of its own, a thread a core, and gives independent ones to several.
     Called from every core that is slower (up to 1.8 times), and a factorisation then waits inside one of those threads
-    for work that it gave to the others: where all of them wait, they wait for ever.
+    for work that it gave to the others: where all of them wait, they wait for ever. A single product of
+    2¹⁸ multiplications or more over rows may be split all the same, and then rounds as the number of threads has it.
     """
     options = _OPTIONS | more
     if _knows(options):
