@@ -70,19 +70,6 @@ def solutions(ds: xr.Dataset, *, noise: float | None = None, batch: int | None =
     )
 
 
-@functools.lru_cache(maxsize=1)
-def _of_cells(
-    study: str,
-    cells: tuple[Any, ...],
-    steps: tuple[float, ...],
-    seeds: tuple[int, ...],
-    noise: float | None,
-    batch: int | None,
-) -> "list[_Solved]":
-    whole, drawn = Study.from_json(study), np.array(seeds)
-    return [_of_cell(whole, cell, np.array(steps), None, noise, batch, drawn) for cell in cells]
-
-
 class _Solved(NamedTuple):
     """What is known of a cell: arrays over seed and record."""
 
@@ -91,6 +78,19 @@ class _Solved(NamedTuple):
     step: np.ndarray
     time: np.ndarray
     second_order: bool
+
+
+@functools.lru_cache(maxsize=1)
+def _of_cells(
+    study: str,
+    cells: tuple[Any, ...],
+    steps: tuple[float, ...],
+    seeds: tuple[int, ...],
+    noise: float | None,
+    batch: int | None,
+) -> list[_Solved]:
+    whole, drawn = Study.from_json(study), np.array(seeds)
+    return [_of_cell(whole, cell, np.array(steps), None, noise, batch, drawn) for cell in cells]
 
 
 def _of_cell(
