@@ -91,12 +91,15 @@ certificate: setup ## members that are certified global minima: DATA=data/x
 minima: setup ## families of final losses: DATA=data/x
 	@$(PY) -m analysis minima $(DATA)
 
-# XLA's older way to write loops compiles in two thirds of the time, and rounds otherwise on some processors: golden files,
-# which hold the bits of users' programs, are tested with the usual one, and so is all of `make validate`.
+# Most of the time goes to compiling programs that run for a moment: without optimisation that takes two thirds as long, and
+# rounds otherwise. Golden files hold the bits of users' programs, and calls of any length on accelerators have the same bits
+# as users compile them: both are tested so, and all of `make validate` is.
+AS_COMPILED = tests/test_golden.py tests/test_accelerators.py
+QUICKLY = --xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0
+
 test: setup ## run the tests (minutes)
-	@$(PY) -m pytest -n auto tests/test_golden.py
-	@XLA_FLAGS="--xla_cpu_use_fusion_emitters=false $$XLA_FLAGS" $(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder \
-		--ignore=tests/test_golden.py
+	@$(PY) -m pytest -n auto $(AS_COMPILED)
+	@XLA_FLAGS="$(QUICKLY) $$XLA_FLAGS" $(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder $(AS_COMPILED:%=--ignore=%)
 
 validate: setup ## run the slow scientific checks (tens of minutes)
 	@$(PY) -m pytest -m long

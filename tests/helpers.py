@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 import xarray as xr
@@ -108,3 +109,9 @@ def until(tab, condition: str) -> None:
             return
         tab.wait_for_timeout(25)
     raise AssertionError(condition)
+
+
+def compiled_both_ways(f, *arguments):
+    """Its values as users compile it, and by a compiler that optimises nothing: it rounds otherwise."""
+    for options in ({}, {"xla_backend_optimization_level": "0", "xla_cpu_use_fusion_emitters": False}):
+        yield jax.jit(f, compiler_options=options)(*arguments)

@@ -17,7 +17,7 @@ from ensemble.problem.models import Conv, layer_numbers
 from ensemble.problem.penalties import L2
 from ensemble.problem.risks import SharedRisk, converted
 from ensemble.problem.students import NoClosedForm
-from tests.helpers import assert_same_members
+from tests.helpers import assert_same_members, compiled_both_ways
 
 PROBES = ["loss", "max_angle", "recovery_error", "total_mass"]
 
@@ -178,6 +178,32 @@ def test_max_pooling_is_trained_on_samples_and_scored_on_others():
     np.testing.assert_allclose(ds["filters"].sel(seed=1), network.W - 0.1 * g.W, rtol=1e-9, atol=1e-12)
     assert np.all(ds["loss_error"] > 0.0)
     assert_same_members(ens.run(study(**fields, seeds=1)), ds)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_max_pooling_has_its_gradient_however_it_is_compiled(stride, rng):
+    """|x| − c‖w‖ in one rounding where a place is compared with the largest, and in two where that was found."""
+    a, W = rng.normal(size=(8, 4)), rng.normal(size=(8, 4, 8))
+    x, y = rng.normal(size=(8, 30, 8 + stride)), rng.normal(size=(8, 30))
+
+    def loss(a, W, x, y):
+        network = Conv(a, W, ACTIVATIONS["abs_centred"], patches=2, stride=stride, pooling="max")
+        return 0.5 * jnp.mean((jax.vmap(network)(x) - y) ** 2)
+
+    centre, norms = np.sqrt(2.0 / np.pi), np.linalg.norm(W, axis=-1, keepdims=True)
+    patches = np.stack([x[..., :8], x[..., stride:]], axis=2)
+    heights = np.einsum("bkq,bnpq->bnkp", W, patches)
+    place = np.argmax(np.abs(heights), axis=-1)[..., None]
+    sign = np.sign(np.take_along_axis(heights, place, -1))
+    seen = np.take_along_axis(patches[:, :, None], place[..., None], 3)[:, :, :, 0]
+    values = np.max(np.abs(heights), axis=-1) - centre * norms[:, None, :, 0]
+    missed = np.einsum("bk,bnk->bn", a, values) - y
+    slopes = sign * seen - (centre * W / norms)[:, None]
+    expected = np.einsum("bn,bk,bnkq->bkq", missed, a, slopes) / 30
+    for found in compiled_both_ways(
+        lambda *members: jax.lax.map(lambda one: jax.grad(loss, 1)(*one), members, batch_size=4), a, W, x, y
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-13)
 
 
 def test_filters_are_found_up_to_what_decay_takes():

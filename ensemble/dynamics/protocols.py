@@ -18,11 +18,13 @@ of a stage are handed on to it.
 
 import functools
 import inspect
+import json
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat, TypeAdapter, validate_call
 
+from ..parts import REGISTRY, is_lenient
 from ..problem.penalties import L2
 from ..spec import RADIANS, STEPS, Whole, in_path, nearest, no_number, refusal_of, shortened
 from .schedules import Halving, Schedule
@@ -265,6 +267,8 @@ def stages(*, stages: Annotated[tuple[Stage, ...], Field(min_length=1)]) -> Prot
     return Protocol(stages=stages)
 
 
+_ROLES = ("update", "penalty", "schedule")
+"""Of parts that a protocol may have."""
 _ARGUMENTS = {("curriculum", "target"): "order", ("gradual_unfreezing", "neurons"): "parts"}
 
 
@@ -286,8 +290,24 @@ _PARTS: dict[str, TypeAdapter] = {
 def resolve(table: dict[str, Any]) -> tuple[Protocol, dict[str, Any]]:
     """The protocol that a table `{kind = …, arguments …}` names, and the table with all defaults filled in.
 
+    Cells of a study share most of their protocols: the last few tables are resolved once.
+
     **Raises:** `ValueError` for an unknown kind; `pydantic.ValidationError` for its arguments.
     """
+    try:
+        text = json.dumps(table)
+    except (TypeError, ValueError, RecursionError):  # parts themselves, or what is refused below
+        return _resolve(table)
+    known = (part for role in _ROLES for part in REGISTRY.get(role, {}).values())
+    return _resolved(text, is_lenient(), *known)
+
+
+@functools.lru_cache(maxsize=1024)
+def _resolved(text: str, _lenient: bool, *_known: type) -> tuple[Protocol, dict[str, Any]]:
+    return _resolve(json.loads(text))
+
+
+def _resolve(table: dict[str, Any]) -> tuple[Protocol, dict[str, Any]]:
     arguments = dict(table)
     kind = arguments.pop("kind", None)
     if not isinstance(kind, str) or kind not in PROTOCOLS:

@@ -1,6 +1,15 @@
-"""Numerics: safe norms and quotients, inverse trigonometry, keys of random draws by purpose."""
+"""Numerics: safe norms, quotients and maxima, inverse trigonometry, keys of random draws by purpose."""
 
 from .keys import PURPOSES, Keys, member_key, member_keys
-from .safe import safe_divide, safe_norm
+from .safe import largest, positive_part, safe_divide, safe_norm
 
-__all__ = ["PURPOSES", "Keys", "member_key", "member_keys", "safe_divide", "safe_norm"]
+__all__ = [
+    "PURPOSES",
+    "Keys",
+    "largest",
+    "member_key",
+    "member_keys",
+    "positive_part",
+    "safe_divide",
+    "safe_norm",
+]

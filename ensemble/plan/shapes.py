@@ -20,6 +20,11 @@ from .programs import drawn_like, measured_like
 
 def stored_arrays(study: Study) -> Mapping[str, Stored]:
     """The arrays that a dataset with weights holds, by variable."""
+    return _arrays(study.hash, study)
+
+
+@functools.lru_cache(maxsize=8)
+def _arrays(_hash: str, study: Study) -> Mapping[str, Stored]:
     found: dict[str, Stored] = {}
     cells = {(type(point.cell.student), type(point.cell.teacher)): point.cell for point in study.points}
     for cell in cells.values():
@@ -27,8 +32,13 @@ def stored_arrays(study: Study) -> Mapping[str, Stored]:
     return found or dict(_leaves(_groups(study.hash, study)[0], study))
 
 
-def member_sizes(study: Study) -> dict[str, int]:
+def member_sizes(study: Study) -> Mapping[str, int]:
     """The sizes of the dimensions of what is stored and measured of a member: the largest of all cells."""
+    return _sizes(study.hash, study)
+
+
+@functools.lru_cache(maxsize=8)
+def _sizes(_hash: str, study: Study) -> Mapping[str, int]:
     sizes: dict[str, int] = {}
     for point in study.points:
         _grow(sizes, _said(study, point))

@@ -1,5 +1,6 @@
-"""Study files: TOML, read as the table that a study is validated from, with fields set to other values."""
+"""Tables that studies are validated from: study files, in TOML and with fields set to other values; stored texts."""
 
+import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,6 +31,20 @@ def table_of(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
     for place, value in fields.items():
         set_value(data, place, value)
     return data
+
+
+def table_of_text(text: str) -> dict[str, Any]:
+    """The table that a dataset holds as text.
+
+    **Raises:** `StudyError` where it is none.
+    """
+    try:
+        table = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise StudyError(f"study: is not valid JSON: {error}") from None
+    if not isinstance(table, dict):
+        raise StudyError(f"study: got {text[:40]!r}; the text of a study is a JSON table")
+    return table
 
 
 def parsed(text: str) -> tuple[str, Any]:

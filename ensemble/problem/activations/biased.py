@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ...numerics import safe_divide, safe_norm
+from ...numerics import positive_part, safe_divide, safe_norm
 from ...numerics.normal import below, beyond, density, distribution, huge, orthant
 from .base import AbstractActivation
 from .homogeneous import Abs, LeakyReLU, Linear, ReLU
@@ -46,7 +46,7 @@ class Pairs(NamedTuple):
     def cross(self) -> Float[Array, "..."]:
         """‖w‖²‖v‖² − (wᵀv)² ≥ 0."""
         norms = self.norm_w * self.norm_v
-        return jnp.maximum((norms - self.gram) * (norms + self.gram), 0.0)
+        return positive_part((norms - self.gram) * (norms + self.gram))
 
 
 class AbstractBiasedDual(abc.ABC):

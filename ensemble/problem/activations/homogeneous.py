@@ -14,7 +14,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ...numerics import safe_divide
+from ...numerics import positive_part, safe_divide
 from ...numerics.inverse_trig import arccos, arcsin
 from .base import AbstractActivation, Symmetry
 
@@ -64,7 +64,7 @@ class ReLU(AbstractHomogeneous):
     bend: ClassVar[float] = 0.5 / math.pi
 
     def __call__(self, preactivation, norm):
-        return jnp.maximum(preactivation, 0.0)
+        return positive_part(preactivation)
 
     def kappa(self, rho):
         return (_sine(rho) + rho * arccos(-rho)) / (2.0 * math.pi)

@@ -6,6 +6,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
+from ...numerics import positive_part
 from ...numerics.inverse_trig import arcsin
 from .base import AbstractActivation, Symmetry
 
@@ -28,7 +29,7 @@ class Erf(AbstractActivation):
     def dual_slopes(self, gram, norm_w, norm_v):
         plus_w, plus_v = 1.0 + norm_w * norm_w, 1.0 + norm_v * norm_v
         # plus_w · plus_v − gram² = 1 + ‖w‖² + ‖v‖² + (‖w‖²‖v‖² − gram²), whose bracket is ≥ 0.
-        cross = jnp.maximum((norm_w * norm_v - gram) * (norm_w * norm_v + gram), 0.0)
+        cross = positive_part((norm_w * norm_v - gram) * (norm_w * norm_v + gram))
         along = (2.0 / math.pi) / jnp.sqrt(plus_w + norm_v * norm_v + cross)
         return -along * gram / plus_w, along * jnp.ones_like(plus_v)
 
@@ -93,7 +94,7 @@ class GELU(AbstractActivation):
     def _terms(self, gram, norm_w, norm_v):
         q, p = norm_w * norm_w, norm_v * norm_v
         # As in `Erf`: q p − c² ≥ 0 on its own, so that D ≥ 1 + q + p.
-        cross = jnp.maximum((norm_w * norm_v - gram) * (norm_w * norm_v + gram), 0.0)
+        cross = positive_part((norm_w * norm_v - gram) * (norm_w * norm_v + gram))
         determinant = 1.0 + q + p + cross
         both = 1.0 / (2.0 * math.pi * jnp.sqrt(determinant))
         scale = jnp.sqrt(1.0 + q) * jnp.sqrt(1.0 + p)

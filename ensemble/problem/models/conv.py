@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
+from ...numerics import largest
 from ..activations import AbstractActivation
 from .two_layer import TwoLayer, row_norms
 
@@ -69,7 +70,7 @@ class Conv(eqx.Module):
         patch, step = self.W.shape[-1], self.stride
         patches = jnp.stack([x[p * step : p * step + patch] for p in range(self.patches)], axis=1)
         values = self.activation(self.W @ patches, row_norms(self.W)[:, None])
-        pooled = jnp.mean(values, axis=1) if self.pooling == "mean" else jnp.max(values, axis=1)
+        pooled = jnp.mean(values, axis=1) if self.pooling == "mean" else largest(values)
         return self.layers[1](pooled)[0]
 
     @property
