@@ -45,12 +45,15 @@ def test_agrees_with_the_reference_to_rounding(activation):
         np.testing.assert_allclose(fused[name], plain[name], atol=6e-13, rtol=0, err_msg=name)
 
 
-@pytest.mark.parametrize(("neurons", "teachers"), [(14, 4), (34, 3)])
-def test_sizes_that_leave_no_room_for_the_teacher_or_are_taken_in_blocks(neurons, teachers):
-    """The teacher of most students above is among their padding; one of 34 neurons is padded to four blocks."""
+@pytest.mark.parametrize(
+    ("neurons", "teachers", "inputs"), [(14, 4, 5), (34, 3, 5), (64, 3, 5), (14, 4, 34), (20, 4, 34), (30, 4, 34)]
+)
+def test_sizes_that_leave_no_room_for_the_teacher_or_are_taken_in_blocks(neurons, teachers, inputs):
+    """The teacher of most students above is among their padding; students of more than 32 neurons or inputs are paired
+    with blocks, of which the teacher's come last where it is not."""
     found = []
     for kernel in ("fused", "xla"):
-        of_kernel = Run(kernel, Case(kernel, neurons, 5, teachers, activation="relu"), 2)
+        of_kernel = Run(kernel, Case(kernel, neurons, inputs, teachers, activation="relu"), 2)
         stage = of_kernel.lanes.stage
         stage.moves.a[:], stage.step_size[:], stage.decay[:] = True, 0.02, 0.05
         of_kernel.advance(20)

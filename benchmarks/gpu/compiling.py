@@ -104,7 +104,7 @@ def _fused(card: Any, case: Any, run: Any, arguments: Any, files: list[Path]) ->
     step = step_of(run, arguments)
     ((kernel, file),) = [(k, f) for f in files for k in kernels(f) if k.name == "descend"]
     work, warps = step.operations.instructions, kernel.threads // 32
-    issues = issued(file, blocks(case.neurons))
+    issues = issued(file, blocks(case.neurons, case.teacher_neurons, case.inputs))
     return {
         "loops_inside": 0,
         "conditionals": 0,

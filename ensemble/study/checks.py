@@ -228,6 +228,11 @@ def _refusal(probe: AbstractProbe, cell: Cell) -> str | None:
     return None
 
 
+def reads_files(study: "Study") -> bool:
+    """Whether a study is made of more than its text: of files of a user's own parts, or of rows of a table."""
+    return bool(study.parts) or any(p.cell.data is not None and p.cell.data.inputs.of_rows for p in study.points)
+
+
 def parts_of(study: "Study") -> Iterator[Any]:
     """Every part of every cell, each kind once a place, and the probes."""
     yield from (PROBES[name] for name in study.probes)

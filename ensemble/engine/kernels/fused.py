@@ -24,7 +24,7 @@ from ..lanes import Lanes, Snapshots
 from ..program import Pool, Program
 from .arithmetic import Card, Plain
 from .base import AbstractKernel, lane_count
-from .fused_member import AT_ONCE, REAL, SIDE, WHOLE, Inputs, Outputs, Shape, descend
+from .fused_member import REAL, SIDE, WHOLE, Inputs, Outputs, Shape, block, descend, in_blocks
 from .resident import Resident
 from .xla import advance_in_calls, advance_program
 
@@ -103,9 +103,9 @@ def advance_members(
     mt = teacher.W.shape[1]
     M, T, D = padded(m, mt, d)
     arithmetic = Plain() if interpret else Card()
-    shape = Shape(slots, program.dtype, moving.model.activation, arithmetic, m, packed=m + mt <= M)
+    shape = Shape(slots, program.dtype, moving.model.activation, arithmetic, m, packed=_packed(m, mt, M))
     inputs = _given(lanes, record_steps, budget, (M, T, D), shape.packed)
-    outputs = _found(count, M, D, slots, jnp.dtype(program.dtype))
+    outputs = _found(count, (M, 0 if shape.packed else T, D), slots, jnp.dtype(program.dtype))
 
     def of_member(x) -> Any:
         return pl.BlockSpec((1, *x.shape[1:]), lambda lane: (lane, *[0] * (len(x.shape) - 1)))
@@ -135,17 +135,24 @@ def advance_members(
 
 
 def padded(neurons: int, teacher_neurons: int, inputs: int) -> tuple[int, int, int]:
-    """Powers of two, and no side under what the units for products take."""
+    """Powers of two, no side under what the units for products take, and whole blocks."""
     from jax.experimental import pallas as pl
 
     M, T, D = [max(SIDE, pl.next_power_of_2(size)) for size in (neurons, teacher_neurons, inputs)]
-    return M, T, D
+    return M, max(T, block(M)) if in_blocks(M, D) else T, D
 
 
-def blocks(neurons: int) -> int:
-    """Of neurons that a student of so many is paired with, one after the other."""
-    M, _, _ = padded(neurons, 1, 1)
-    return 1 if M <= AT_ONCE else M // SIDE
+def _packed(neurons: int, teacher_neurons: int, room: int) -> bool:
+    """Whether the teacher's neurons are in the padding of the student's."""
+    return neurons + teacher_neurons <= room
+
+
+def blocks(neurons: int, teacher_neurons: int, inputs: int) -> int:
+    """Rounds of a step's loop over neurons that a student is paired with."""
+    M, T, D = padded(neurons, teacher_neurons, inputs)
+    if not in_blocks(M, D):
+        return 1
+    return (M if _packed(neurons, teacher_neurons, M) else M + T) // block(M)
 
 
 def warps(neurons: int, inputs: int) -> int:
@@ -187,9 +194,10 @@ def _given(lanes: Lanes, record_steps: jax.Array, budget: jax.Array, size: tuple
     )
 
 
-def _found(count: int, M: int, D: int, slots: int, dtype: Any) -> Outputs:
-    """The shapes of the kernel's results."""
-    wide = M > AT_ONCE
+def _found(count: int, size: tuple[int, int, int], slots: int, dtype: Any) -> Outputs:
+    """The shapes of the kernel's results; `size` is that of the student and of the teacher's neurons beside it."""
+    M, T, D = size
+    arrays, rows = (2, M + T) if in_blocks(M, D) else (1, M)
 
     def array(*size: int, kind=dtype) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((count, *size), kind)
@@ -197,8 +205,8 @@ def _found(count: int, M: int, D: int, slots: int, dtype: Any) -> Outputs:
     return Outputs(
         whole=array(5, kind=jnp.dtype(jnp.int32)),
         used=array(2),
-        vectors=array(3 if wide else 1, M),
-        tiles=array(2 if wide else 1, M, D),
+        vectors=array(2 * arrays - 1, rows),
+        tiles=array(arrays, rows, D),
         taken_a=array(slots, M),
         taken_W=array(slots, M, D),
         taken_values=array(slots, 2),

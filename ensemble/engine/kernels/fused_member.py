@@ -1,9 +1,10 @@
 """The program of one member on an accelerator, in the operations of Pallas: many steps, the member on chip.
 
 A member's weights stay in registers over steps, and so do pairs of neurons; products go through the card's units for
-matrices, and threads exchange what enters them in the shared memory where Triton lays operands out. A wide student is
-paired with a block of its neurons at a time: its threads exchange rows, with their norms and weights, in arrays of a
-member's size, which the caches hold. (Pallas gives this kernel no shared memory of its own to cut a block from.) A
+matrices, and threads exchange what enters them in the shared memory where Triton lays operands out. A large student is
+paired with a block of neurons at a time, the teacher's first: its threads exchange rows, with their norms and weights,
+in arrays of a member's size, which the caches hold. (Pallas gives this kernel no shared memory of its own to cut a
+block from.) One loop over all blocks, because a second one beside it had registers spill into memory at d = 64. A
 teacher that fits into the padding of its student is more of its neurons, with negative weights, that do not move: no
 pairs beside the student's own. Everything is summed in one order that the shape alone decides, so that a member's bits
 depend on nothing but the member.
@@ -25,8 +26,19 @@ from .pairs import kappa_slopes
 
 SIDE = 16
 """Of the smallest matrix that a card's units for products of float64 numbers take."""
-AT_ONCE = 32
-"""Neurons that are at most paired with all others at a time; of a wider student it is `SIDE`."""
+_MOST = 32
+"""Neurons and inputs of a student that is paired with all its neurons at once, from registers."""
+
+
+def in_blocks(neurons: int, inputs: int) -> bool:
+    """Whether a student is paired with a block of neurons at a time."""
+    return max(neurons, inputs) > _MOST
+
+
+def block(neurons: int) -> int:
+    """Of neurons: as many as leave each of `fused.warps` a part of all pairs of its own (with 16 beside 32, two would
+    compute the same ones)."""
+    return _MOST if neurons == _MOST else SIDE
 
 
 class Shape(NamedTuple):
@@ -78,9 +90,9 @@ class Outputs(NamedTuple):
     used: Any
     """η and λ of the last step looked at."""
     vectors: Any
-    """a; and of a wide student, where threads meet: weights in the residual, and norms."""
+    """a; and of a large student, where threads meet: weights in the residual, and norms, the teacher's after them."""
     tiles: Any
-    """W; and of a wide student, where threads meet: the rows that enter the products."""
+    """W; and of a large student, where threads meet: the rows that enter the products, the teacher's after them."""
     taken_a: Any
     taken_W: Any
     taken_values: Any
@@ -144,7 +156,10 @@ def descend(shape: Shape, interpret: bool, *refs) -> None:
     zero = jnp.zeros((), jnp.int32)
     out.used[0, 0], out.used[0, 1] = real("step_size_used"), real("decay_used")
     begin = _Clock(zero, whole("step"), whole("code"), whole("record"), zero)
-    clock, out.vectors[0, _A], out.tiles[0, _W] = jax.lax.while_loop(
+    own = slice(given.a.shape[1])
+    if in_blocks(*given.W.shape[1:]) and not shape.packed:
+        _store(out, slice(own.stop, None), _teacher(given, slice(None)))
+    clock, out.vectors[0, _A, own], out.tiles[0, _W, own] = jax.lax.while_loop(
         unfinished, one_step, (begin, given.a[0], given.W[0])
     )
     for place, value in enumerate((clock.step, clock.code, clock.record, clock.taken, clock.executed)):
@@ -210,29 +225,35 @@ def _gradient(shape: Shape, a: jax.Array, W: jax.Array, given: Inputs, out: Outp
         sums = add(0, sums) if size == count else jax.lax.fori_loop(0, count // size, add, sums)
         return radial + jnp.sum(sums.radial, axis=1), value + jnp.sum(sums.dual, axis=1), sums.pull
 
-    def teachers(some) -> _Side:
-        return _Side(given.teacher_rows[0, some], given.teacher[0, 0, some], given.teacher[0, 1, some])
-
-    def exchanged(some) -> _Side:
-        return _Side(out.tiles[0, _ROWS, some], out.vectors[0, _WEIGHTS, some], out.vectors[0, _NORMS, some])
-
-    sums = radial, value, pull
-    if not shape.packed:
-        count = given.teacher.shape[2]
-        sums = add_blocks(teachers, count, min(count, AT_ONCE), sums)
-    if len(a) <= AT_ONCE:
-        sums = add_blocks(lambda _all: student, len(a), len(a), sums)
-    else:
-        out.tiles[0, _ROWS], out.vectors[0, _WEIGHTS], out.vectors[0, _NORMS] = student
+    sums, teachers = (radial, value, pull), 0 if shape.packed else given.teacher.shape[2]
+    if in_blocks(*W.shape):
+        _store(out, slice(len(a)), student)
         meet()
-        sums = add_blocks(exchanged, len(a), SIDE, sums)
+        sums = add_blocks(lambda some: _exchanged(out, some), len(a) + teachers, block(len(a)), sums)
         # Nobody may write the rows of the next step before all have read these.
         meet()
+    else:
+        if teachers:
+            sums = add_blocks(lambda some: _teacher(given, some), teachers, min(teachers, _MOST), sums)
+        sums = add_blocks(lambda _all: student, len(a), len(a), sums)
     radial, value, pull = sums
     radial = radial * inverse if unit else radial
     pull = shape.arithmetic.fma(radial[:, None], W, pull)
     slope_a = jnp.sum(W * pull, axis=1) if shape.activation.homogeneous else value
     return slope_a, a[:, None] * pull
+
+
+def _teacher(given: Inputs, some: Any) -> _Side:
+    return _Side(given.teacher_rows[0, some], given.teacher[0, 0, some], given.teacher[0, 1, some])
+
+
+def _exchanged(out: Outputs, some: Any) -> _Side:
+    return _Side(out.tiles[0, _ROWS, some], out.vectors[0, _WEIGHTS, some], out.vectors[0, _NORMS, some])
+
+
+def _store(out: Outputs, some: Any, side: _Side) -> None:
+    """Writes neurons where `_exchanged` finds them."""
+    out.tiles[0, _ROWS, some], out.vectors[0, _WEIGHTS, some], out.vectors[0, _NORMS, some] = side
 
 
 def _norms(shape: Shape, W: jax.Array) -> tuple[jax.Array, jax.Array]:
