@@ -98,8 +98,9 @@ AS_COMPILED = tests/test_golden.py tests/test_accelerators.py
 QUICKLY = --xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0
 
 test: setup ## run the tests (minutes)
-	@$(PY) -m pytest -n auto $(AS_COMPILED)
-	@XLA_FLAGS="$(QUICKLY) $$XLA_FLAGS" $(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder $(AS_COMPILED:%=--ignore=%)
+	@failed=0; $(PY) -m pytest -n auto $(AS_COMPILED) || failed=$$?; \
+	XLA_FLAGS="$(QUICKLY) $$XLA_FLAGS" $(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder \
+		$(AS_COMPILED:%=--ignore=%) || failed=$$?; exit $$failed
 
 validate: setup ## run the slow scientific checks (tens of minutes)
 	@$(PY) -m pytest -m long

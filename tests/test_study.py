@@ -355,3 +355,14 @@ def test_two_axes_that_set_one_field_are_refused():
         small(axes={"weight_decay": [0.0, 0.05], "again": again})
     with pytest.raises(ens.StudyError, match=r"fields: got an empty table"):
         small(axes={"nothing": {"values": [1, 2], "fields": {}}})
+
+
+def test_a_stored_study_is_read_once_and_cells_share_their_protocols():
+    study = ens.Study.from_toml("studies/recovery.toml")
+    read = ens.Study.from_json(study.text)
+    assert read == study and read is ens.Study.from_json(study.text) is not study
+    by_decay = {}
+    for point in study.points:
+        by_decay.setdefault(point.labels["weight_decay"], set()).add(id(point.cell.stages))
+    assert len(by_decay) > 1 and all(len(protocols) == 1 for protocols in by_decay.values())
+    assert len(set.union(*by_decay.values())) == len(by_decay)

@@ -46,8 +46,12 @@ def test_an_update_with_a_state_steps_together_as_well():
     assert found["loops_inside"] == 0 and found["conditionals"] == 0 and found["spilled_bytes"] == 0
 
 
-@pytest.mark.parametrize(("neurons", "inputs"), [(8, 8), (8, 16), (16, 16), (32, 16), (32, 32)])
-def test_the_fused_kernel_spills_nothing_where_it_is_chosen(neurons, inputs):
+CHOSEN = [(8, 8), (8, 16), (16, 16), (32, 16), (32, 32)]
+IN_BLOCKS = [(50, 50), (64, 16), (8, 64), (16, 64), (20, 64), (32, 64), (64, 64)]
+
+
+@pytest.mark.parametrize(("neurons", "inputs"), CHOSEN + IN_BLOCKS)
+def test_the_fused_kernel_spills_nothing(neurons, inputs):
     found = compiled(kernel="fused", neurons=neurons, inputs=inputs)
     assert found["spilled_bytes"] == 0
     # On a card the fastest programs had 12–19% of its warps: more of them were slower (docs/performance.md).
