@@ -128,7 +128,7 @@ class Study(Spec):
 
         **Raises:** `StudyError` where the text is no study, and where a part cannot be imported or has changed since.
         """
-        study = cls._of_text(text) if is_lenient() else _of_text_alone(text)
+        study = cls._of_text(text) if is_lenient() else _of_text_alone(cls, text)
         return cls._of_text(text) if checks.reads_files(study) else study
 
     @classmethod
@@ -344,6 +344,6 @@ class Study(Spec):
 
 
 @lru_cache(maxsize=4)
-def _of_text_alone(text: str) -> Study:
-    """Once for a text; a file that it names may have changed since."""
-    return Study._of_text(text)
+def _of_text_alone(cls: type[Study], text: str) -> Any:
+    """The study, once for a text; a file that it names may have changed since."""
+    return cls._of_text(text)
