@@ -2,7 +2,7 @@
 
 A member's weights stay in registers over steps, and so do pairs of neurons; products go through the card's units for
 matrices, and threads exchange what enters them in the shared memory where Triton lays operands out. A large student is
-paired with a block of neurons at a time, the teacher's first: its threads exchange rows, with their norms and weights,
+paired with a block of neurons at a time, the teacher's last: its threads exchange rows, with their norms and weights,
 in arrays of a member's size, which the caches hold. (Pallas gives this kernel no shared memory of its own to cut a
 block from.) One loop over all blocks, because a second one beside it had registers spill into memory at d = 64. A
 teacher that fits into the padding of its student is more of its neurons, with negative weights, that do not move: no
