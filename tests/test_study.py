@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import ensemble as ens
+from ensemble.parts import lenient
 from ensemble.study import StudyError
 from ensemble.study.units import field_units
 from tests.studies import small
@@ -366,3 +367,12 @@ def test_a_stored_study_is_read_once_and_cells_share_their_protocols():
         by_decay.setdefault(point.labels["weight_decay"], set()).add(id(point.cell.stages))
     assert len(by_decay) > 1 and all(len(protocols) == 1 for protocols in by_decay.values())
     assert len(set.union(*by_decay.values())) == len(by_decay)
+
+
+def test_a_stored_study_of_unknown_inputs_is_read_where_that_is_allowed():
+    table = json.loads(small(data={"samples": 5}).text)
+    table["data"]["inputs"] = {"kind": "of_another_version"}
+    with pytest.raises(ens.StudyError, match=r"data.inputs.kind: got 'of_another_version'"):
+        ens.Study.from_json(json.dumps(table))
+    with lenient():
+        assert ens.Study.from_json(json.dumps(table)).lacks_parts

@@ -128,8 +128,9 @@ class Study(Spec):
 
         **Raises:** `StudyError` where the text is no study, and where a part cannot be imported or has changed since.
         """
-        study = cls._of_text(text) if is_lenient() else _of_text_alone(cls, text)
-        return cls._of_text(text) if checks.reads_files(study) else study
+        if is_lenient() or checks.reads_files(study := _of_text_alone(cls, text)):
+            return cls._of_text(text)
+        return study
 
     @classmethod
     def _of_text(cls, text: str) -> Self:

@@ -24,7 +24,7 @@ from ..lanes import Lanes, Snapshots
 from ..program import Pool, Program
 from .arithmetic import Card, Plain
 from .base import AbstractKernel, lane_count
-from .fused_member import REAL, SIDE, WHOLE, Inputs, Outputs, Shape, block, descend, in_blocks
+from .fused_member import REAL, SIDE, WHOLE, Inputs, Outputs, Shape, block_size, descend, in_blocks
 from .resident import Resident
 from .xla import advance_in_calls, advance_program
 
@@ -139,7 +139,7 @@ def padded(neurons: int, teacher_neurons: int, inputs: int) -> tuple[int, int, i
     from jax.experimental import pallas as pl
 
     M, T, D = [max(SIDE, pl.next_power_of_2(size)) for size in (neurons, teacher_neurons, inputs)]
-    return M, max(T, block(M)) if in_blocks(M, D) else T, D
+    return M, max(T, block_size(M)) if in_blocks(M, D) else T, D
 
 
 def _packed(neurons: int, teacher_neurons: int, room: int) -> bool:
@@ -152,7 +152,7 @@ def blocks(neurons: int, teacher_neurons: int, inputs: int) -> int:
     M, T, D = padded(neurons, teacher_neurons, inputs)
     if not in_blocks(M, D):
         return 1
-    return (M if _packed(neurons, teacher_neurons, M) else M + T) // block(M)
+    return (M if _packed(neurons, teacher_neurons, M) else M + T) // block_size(M)
 
 
 def warps(neurons: int, inputs: int) -> int:

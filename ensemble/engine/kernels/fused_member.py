@@ -35,9 +35,9 @@ def in_blocks(neurons: int, inputs: int) -> bool:
     return max(neurons, inputs) > _MOST
 
 
-def block(neurons: int) -> int:
-    """Of neurons: as many as leave each of `fused.warps` a part of all pairs of its own (with 16 beside 32, two would
-    compute the same ones)."""
+def block_size(neurons: int) -> int:
+    """Neurons of a block: as many as leave each of `fused.warps` a part of all pairs of its own. With 16 beside 32, two
+    would compute the same ones."""
     return _MOST if neurons == _MOST else SIDE
 
 
@@ -229,7 +229,7 @@ def _gradient(shape: Shape, a: jax.Array, W: jax.Array, given: Inputs, out: Outp
     if in_blocks(*W.shape):
         _store(out, slice(len(a)), student)
         meet()
-        sums = add_blocks(lambda some: _exchanged(out, some), len(a) + teachers, block(len(a)), sums)
+        sums = add_blocks(lambda some: _exchanged(out, some), len(a) + teachers, block_size(len(a)), sums)
         # Nobody may write the rows of the next step before all have read these.
         meet()
     else:
